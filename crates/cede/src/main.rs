@@ -1,0 +1,3 @@
+//! `cede`: give PCI devices to virtual machines, and take them back.
+
+fn main() {}

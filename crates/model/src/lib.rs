@@ -1,0 +1,1 @@
+//! What is true of a host. Pure: no files, no clock, no environment, no printing.
