@@ -4,8 +4,13 @@
 
 pub mod capture;
 pub mod capture_text;
+pub mod host;
+pub mod iommu;
+pub mod kernel;
 pub mod observed;
+pub mod os;
 pub mod pci;
 
 pub use capture::{Capture, Entry};
+pub use host::Host;
 pub use observed::{Evidence, Observed};

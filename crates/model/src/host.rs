@@ -1,0 +1,143 @@
+//! All facts of one host, read from its capture.
+
+use crate::capture::Capture;
+use crate::iommu::{AcpiTables, IommuGroup, IommuState, group, state};
+use crate::kernel::{Kernel, ModuleAliases, installed::ModuleForm};
+use crate::observed::Observed;
+use crate::os::{Firmware, OsRelease};
+use crate::pci::{PciAddress, PciDevice, device, device::Upstream};
+
+/// Vendor of the processor, by which Linux chooses the IOMMU driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CpuVendor {
+    /// Intel, Centaur and Zhaoxin: the DMAR table, `intel_iommu=`.
+    Intel,
+    /// AMD and Hygon: the IVRS table, `amd_iommu=`.
+    Amd,
+    /// Another, or not seen.
+    Other,
+}
+
+/// What is true of a host, as far as its capture tells.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// What was read.
+    pub capture: Capture,
+    /// Every PCI function, in the order of their addresses.
+    pub devices: Vec<PciDevice>,
+    /// Whether an IOMMU is at work.
+    pub iommu: IommuState,
+    /// Active IOMMU units.
+    pub iommu_units: Vec<String>,
+    /// The kernel's groups.
+    pub groups: Vec<IommuGroup>,
+    /// What firmware offers.
+    pub acpi: AcpiTables,
+    /// Installed kernels, oldest first.
+    pub kernels: Vec<Kernel>,
+    /// Release of the running kernel.
+    pub running: Option<String>,
+    /// Operating system.
+    pub os: OsRelease,
+    /// Firmware.
+    pub firmware: Firmware,
+}
+
+impl Host {
+    /// Reads a capture. Cannot fail: what the capture lacks is unknown.
+    pub fn from_capture(capture: Capture) -> Self {
+        let mut devices = device::read_devices(&capture);
+        let groups = group::read_groups(&capture, &devices);
+        adopt_groups(&mut devices, &groups);
+        Self {
+            iommu: IommuState::judge(&capture, &groups, devices.len()),
+            iommu_units: state::units(&capture),
+            acpi: AcpiTables::read(&capture),
+            kernels: Kernel::installed(&capture),
+            running: capture.attribute("/proc/sys/kernel/osrelease").map(str::to_owned),
+            os: OsRelease::read(&capture),
+            firmware: Firmware::read(&capture),
+            groups,
+            devices,
+            capture,
+        }
+    }
+
+    /// The function at an address.
+    pub fn device(&self, address: PciAddress) -> Option<&PciDevice> {
+        self.devices.binary_search_by_key(&address, |device| device.address).ok().and_then(|at| self.devices.get(at))
+    }
+
+    /// The group that holds a function.
+    pub fn group_of(&self, address: PciAddress) -> Option<&IommuGroup> {
+        let id = self.device(address)?.iommu_group?;
+        self.groups.iter().find(|group| group.id == id)
+    }
+
+    /// Every function of a slot: same domain, bus and device number.
+    pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciDevice> {
+        self.devices.iter().filter(move |device| device.address.same_slot(address))
+    }
+
+    /// The bridge above a function, where the capture tells.
+    pub fn bridge_above(&self, address: PciAddress) -> Option<&PciDevice> {
+        match &self.device(address)?.upstream {
+            Upstream::Bridge(bridge) => self.device(*bridge),
+            Upstream::RootBus(_) | Upstream::Unknown => None,
+        }
+    }
+
+    /// The command line of the running kernel.
+    pub fn running_cmdline(&self) -> Observed<&[u8]> {
+        self.capture.observed("/proc/cmdline").map(<[u8]>::trim_ascii_end)
+    }
+
+    /// The kernel that runs, where its module tree is there.
+    pub fn running_kernel(&self) -> Option<&Kernel> {
+        let release = self.running.as_deref()?;
+        self.kernels.iter().find(|kernel| kernel.release == release)
+    }
+
+    /// The kernel whose modules are spoken of: the running one, else the newest.
+    pub fn reference_kernel(&self) -> Option<&Kernel> {
+        self.running_kernel().or(self.kernels.last())
+    }
+
+    /// Modules that could drive a function, in one kernel: those whose alias matches, and the one that drives it now.
+    pub fn candidates(&self, device: &PciDevice, kernel: &Kernel, aliases: &ModuleAliases<'_>) -> Vec<String> {
+        let modalias = device.modalias.clone().or_else(|| modalias(device)).unwrap_or_default();
+        aliases.matching(&modalias).into_iter().filter(|name| kernel.form(name) != ModuleForm::Missing).map(str::to_owned).collect()
+    }
+
+    /// Vendor of the processor.
+    pub fn cpu_vendor(&self) -> CpuVendor {
+        let text = self.capture.attribute("/proc/cpuinfo").unwrap_or_default();
+        let vendor = text.lines().find_map(|line| line.strip_prefix("vendor_id")?.split_once(':')).map(|(_, value)| value.trim());
+        match vendor {
+            Some("GenuineIntel" | "CentaurHauls" | "Shanghai" | "  Shanghai  ") => CpuVendor::Intel,
+            Some("AuthenticAMD" | "HygonGenuine") => CpuVendor::Amd,
+            _ => CpuVendor::Other,
+        }
+    }
+}
+
+/// A function whose own link was not seen gets its group from the group's directory.
+fn adopt_groups(devices: &mut [PciDevice], groups: &[IommuGroup]) {
+    for group in groups {
+        for address in &group.devices {
+            if let Ok(at) = devices.binary_search_by_key(address, |device| device.address)
+                && let Some(device) = devices.get_mut(at)
+            {
+                device.iommu_group.get_or_insert(group.id);
+            }
+        }
+    }
+}
+
+/// The modalias of a function from its ids (scripts/mod/file2alias.c, drivers/pci/pci-sysfs.c `modalias_show`).
+fn modalias(device: &PciDevice) -> Option<String> {
+    let (id, class) = (device.id?, device.class?);
+    let (sv, sd) = device.subsystem.map_or((0, 0), |s| (s.vendor, s.device));
+    let [_, base, sub, interface] = class.0.to_be_bytes();
+    Some(format!("pci:v{:08X}d{:08X}sv{sv:08X}sd{sd:08X}bc{base:02X}sc{sub:02X}i{interface:02X}", id.vendor, id.device))
+}

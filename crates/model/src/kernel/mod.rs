@@ -1,0 +1,7 @@
+//! Kernels: which are installed, which modules they have, what their command line says.
+
+pub mod installed;
+pub mod module_alias;
+
+pub use installed::Kernel;
+pub use module_alias::ModuleAliases;

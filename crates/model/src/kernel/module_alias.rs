@@ -1,0 +1,158 @@
+//! Which modules say that they can drive a PCI function: `modules.alias` and `modules.builtin.modinfo` (depmod, scripts/mod/file2alias.c).
+
+use std::collections::HashMap;
+
+/// One `pci:` alias of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Alias<'a> {
+    pattern: &'a [u8],
+    module: &'a str,
+}
+
+/// The `pci:` aliases of one kernel, found by vendor and device.
+#[derive(Debug, Default)]
+pub struct ModuleAliases<'a> {
+    exact: HashMap<&'a [u8], Vec<Alias<'a>>>,
+    vendor: HashMap<&'a [u8], Vec<Alias<'a>>>,
+    any: Vec<Alias<'a>>,
+}
+
+/// Length of `v` and eight digits, and of `v…d…`.
+const VENDOR: usize = 9;
+const VENDOR_DEVICE: usize = 18;
+
+impl<'a> ModuleAliases<'a> {
+    /// Reads the aliases of loadable modules (`modules.alias`) and of built-in ones (`modules.builtin.modinfo`).
+    pub fn read(modules_alias: &'a [u8], builtin_modinfo: &'a [u8]) -> Self {
+        let mut aliases = Self::default();
+        for line in modules_alias.split(|byte| *byte == b'\n') {
+            let Some(rest) = line.strip_prefix(b"alias pci:") else { continue };
+            let mut words = rest.splitn(2, |byte| *byte == b' ');
+            if let (Some(pattern), Some(module)) = (words.next(), words.next()) {
+                aliases.add(pattern, module);
+            }
+        }
+        for record in builtin_modinfo.split(|byte| *byte == 0) {
+            let Some(dot) = record.iter().position(|byte| *byte == b'.') else { continue };
+            let (module, rest) = record.split_at(dot);
+            if let Some(pattern) = rest.strip_prefix(b".alias=pci:") {
+                aliases.add(pattern, module);
+            }
+        }
+        aliases
+    }
+
+    fn add(&mut self, pattern: &'a [u8], module: &'a [u8]) {
+        let Ok(module) = std::str::from_utf8(module.trim_ascii()) else { return };
+        let alias = Alias { pattern, module };
+        match (pattern.get(..VENDOR_DEVICE), pattern.get(..VENDOR)) {
+            (Some(key), _) if !key.contains(&b'*') && key.get(VENDOR) == Some(&b'd') => self.exact.entry(key).or_default().push(alias),
+            (_, Some(key)) if !key.contains(&b'*') => self.vendor.entry(key).or_default().push(alias),
+            _ => self.any.push(alias),
+        }
+    }
+
+    /// The modules whose aliases match a function's modalias, each once, those for this very device first.
+    pub fn matching(&self, modalias: &str) -> Vec<&'a str> {
+        let Some(text) = modalias.strip_prefix("pci:").map(str::as_bytes) else { return Vec::new() };
+        let exact = text.get(..VENDOR_DEVICE).and_then(|key| self.exact.get(key));
+        let vendor = text.get(..VENDOR).and_then(|key| self.vendor.get(key));
+        let mut found = Vec::new();
+        for alias in exact.into_iter().chain(vendor).flatten().chain(&self.any) {
+            if !found.contains(&alias.module) && glob(alias.pattern, text) {
+                found.push(alias.module);
+            }
+        }
+        found
+    }
+
+    /// True where no alias was read.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.vendor.is_empty() && self.any.is_empty()
+    }
+}
+
+/// fnmatch(3) as far as module aliases use it: `*`, `?`, and sets in brackets.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        match (pattern.get(p), text.get(t)) {
+            (None, None) => return true,
+            (Some(b'*'), _) => {
+                p += 1;
+                retry = Some((p, t));
+                continue;
+            }
+            (Some(&wanted), Some(&byte)) => {
+                if let Some(next) = one(pattern, p, wanted, byte) {
+                    (p, t) = (next, t + 1);
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        match retry {
+            Some((after_star, from)) if from < text.len() => {
+                retry = Some((after_star, from + 1));
+                (p, t) = (after_star, from + 1);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Where the pattern goes on, if its element at `p` matches `byte`.
+fn one(pattern: &[u8], p: usize, wanted: u8, byte: u8) -> Option<usize> {
+    if wanted != b'[' {
+        return (wanted == b'?' || wanted == byte).then_some(p + 1);
+    }
+    let set = pattern.get(p + 1..)?;
+    let end = set.iter().position(|b| *b == b']')?;
+    let mut list = set.get(..end)?;
+    while let Some((&first, rest)) = list.split_first() {
+        let range = match rest {
+            [b'-', last, ..] => first..=*last,
+            _ => first..=first,
+        };
+        if range.contains(&byte) {
+            return Some(p + end + 2);
+        }
+        list = rest.get(if range.start() == range.end() { 0 } else { 2 }..).unwrap_or_default();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GTX: &str = "pci:v000010DEd00001F91sv00001043sd0000109Fbc03sc00i00";
+
+    #[test]
+    fn finds_every_candidate_once() {
+        let file = b"# Aliases\nalias pci:v000010DEd*sv*sd*bc03sc02i00* nouveau\nalias pci:v000010DEd*sv*sd*bc03sc*i* nouveau\nalias pci:v000010DEd*sv*sd*bc03sc00i00* nvidia_drm\nalias pci:v000010DEd*sv*sd*bc03sc00i00* nvidia\nalias pci:v00008086d00001F91sv*sd*bc*sc*i* i915\nalias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\nalias pci:v*d*sv*sd*bc03sc00i00* generic\nalias pci:v000010DEd00001F91sv*sd*bc*sc*i* exact\n";
+        let aliases = ModuleAliases::read(file, b"xhci_pci.license=GPL\0xhci_pci.alias=pci:v*d*sv*sd*bc0Csc03i30*\0");
+        assert_eq!(aliases.matching(GTX), ["exact", "nouveau", "nvidia_drm", "nvidia", "generic"]);
+        assert_eq!(aliases.matching("pci:v00001B21d00001242sv0sd0bc0Csc03i30"), ["xhci_pci"]);
+        assert!(aliases.matching("usb:v1").is_empty());
+    }
+
+    #[test]
+    fn patterns_match_as_fnmatch_does() {
+        let cases = [
+            ("*", "", true),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyy", false),
+            ("v0000[89A]*", "v0000Ax", true),
+            ("v0000[8-9]x", "v00009x", true),
+            ("v0000[8-9]x", "v0000Ax", false),
+            ("[", "[", false),
+            ("?b", "ab", true),
+            ("ab", "a", false),
+        ];
+        for (pattern, text, wanted) in cases {
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), wanted, "{pattern} {text}");
+        }
+    }
+}

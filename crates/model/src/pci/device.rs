@@ -1,0 +1,308 @@
+//! One PCI function as sysfs shows it.
+
+use crate::capture::{Capture, Entry};
+use crate::observed::Observed;
+use crate::pci::{PciAddress, PciClass, PciId};
+
+/// Where the functions stand in a capture.
+pub const PCI_DEVICES: &str = "/sys/bus/pci/devices/";
+
+/// What a function hangs from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Upstream {
+    /// Directly on a root bus, named as in sysfs (`pci0000:00`).
+    RootBus(String),
+    /// Below this bridge or port.
+    Bridge(PciAddress),
+    /// The capture does not tell.
+    Unknown,
+}
+
+/// One PCI function: what it is, who drives it, where it hangs. `None` is a fact that this function does not have or that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PciDevice {
+    /// Where it is.
+    pub address: PciAddress,
+    /// Vendor and device.
+    pub id: Option<PciId>,
+    /// Subsystem vendor and device; absent on bridges.
+    pub subsystem: Option<PciId>,
+    /// Class code.
+    pub class: Option<PciClass>,
+    /// Revision.
+    pub revision: Option<u8>,
+    /// The bound driver; `Absent` where none is bound.
+    pub driver: Observed<String>,
+    /// `driver_override`, where one is set.
+    pub driver_override: Option<String>,
+    /// The text by which udev finds modules.
+    pub modalias: Option<String>,
+    /// IOMMU group number, from the `iommu_group` link.
+    pub iommu_group: Option<u32>,
+    /// NUMA node; `None` where the firmware names none (-1 in sysfs).
+    pub numa_node: Option<u32>,
+    /// True for the display that the firmware used; only VGA functions have it.
+    pub boot_vga: Option<bool>,
+    /// Ways to reset it, in the order in which the kernel tries them (since Linux 5.15).
+    pub reset_methods: Option<Vec<String>>,
+    /// Virtual functions that it could have (`sriov_totalvfs`).
+    pub sriov_total: Option<u32>,
+    /// Virtual functions that it has now (`sriov_numvfs`).
+    pub sriov_active: Option<u32>,
+    /// The physical function, where this is a virtual one.
+    pub physical_function: Option<PciAddress>,
+    /// What it hangs from.
+    pub upstream: Upstream,
+}
+
+impl PciDevice {
+    /// True for bridges and ports, which stay with their driver and never go to a guest (header type 1 or 2).
+    pub fn is_bridge(&self) -> bool {
+        self.class.is_some_and(PciClass::is_pci_bridge)
+    }
+
+    /// True for functions that a guest can be given: not a bridge.
+    pub fn is_endpoint(&self) -> bool {
+        !self.is_bridge()
+    }
+
+    /// True for display controllers.
+    pub fn is_display(&self) -> bool {
+        self.class.is_some_and(PciClass::is_display)
+    }
+
+    /// The driver's name, where one is known to be bound.
+    pub fn driver_name(&self) -> Option<&str> {
+        self.driver.known().map(String::as_str)
+    }
+
+    /// True where the bound driver is vfio-pci or one of its variants (`mlx5_vfio_pci`, `nvgrace-gpu-vfio-pci`).
+    pub fn is_on_vfio(&self) -> bool {
+        self.driver_name().is_some_and(|name| name.replace('_', "-").ends_with("vfio-pci"))
+    }
+}
+
+/// Reads every PCI function that the capture holds, in the order of their addresses.
+pub fn read_devices(capture: &Capture) -> Vec<PciDevice> {
+    let mut devices = Vec::new();
+    let mut open: Option<Attributes<'_>> = None;
+    for (path, entry) in capture.below(PCI_DEVICES) {
+        let Some(rest) = path.get(PCI_DEVICES.len()..) else { continue };
+        let (name, attribute) = rest.split_once('/').unwrap_or((rest, ""));
+        if open.as_ref().is_none_or(|o| o.name != name) {
+            devices.extend(open.take().and_then(|o| o.read()));
+            open = Some(Attributes { name, list: Vec::with_capacity(16) });
+        }
+        if let Some(open) = &mut open {
+            open.list.push((attribute, entry));
+        }
+    }
+    devices.extend(open.and_then(|o| o.read()));
+    devices.sort_by_key(|device: &PciDevice| device.address);
+    devices
+}
+
+/// All that was seen of one function.
+struct Attributes<'a> {
+    name: &'a str,
+    list: Vec<(&'a str, &'a Entry)>,
+}
+
+impl<'a> Attributes<'a> {
+    fn entry(&self, name: &str) -> Option<&'a Entry> {
+        self.list.iter().find(|(n, _)| *n == name).map(|(_, entry)| *entry)
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        match self.entry(name)? {
+            Entry::File(bytes) => std::str::from_utf8(bytes).ok().map(|text| text.trim_end_matches(['\n', '\0'])),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self, name: &str) -> Option<&'a [u8]> {
+        match self.entry(name)? {
+            Entry::File(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn link_name(&self, name: &str) -> Option<&'a str> {
+        match self.entry(name)? {
+            Entry::Link(target) => target.trim_end_matches('/').rsplit('/').next(),
+            _ => None,
+        }
+    }
+
+    fn hex(&self, name: &str) -> Option<u32> {
+        let text = self.text(name)?.trim();
+        u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
+    }
+
+    fn hex16(&self, name: &str) -> Option<u16> {
+        self.hex(name).and_then(|value| value.try_into().ok())
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.text(name)?.trim().parse().ok()
+    }
+
+    fn read(&self) -> Option<PciDevice> {
+        let address: PciAddress = self.name.parse().ok()?;
+        let uevent = Uevent(self.text("uevent").unwrap_or_default());
+        let id = uevent.id("PCI_ID").or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
+        let class = uevent.class().or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
+        let has_subsystem = !class.is_some_and(PciClass::is_pci_bridge);
+        let subsystem = uevent.id("PCI_SUBSYS_ID").or_else(|| self.id("subsystem_vendor", "subsystem_device"));
+        let subsystem = subsystem.or_else(|| has_subsystem.then(|| self.config_id(0x2c))?);
+        Some(PciDevice {
+            address,
+            id,
+            subsystem: subsystem.filter(|s| (s.vendor, s.device) != (0, 0)),
+            class,
+            revision: self.hex("revision").and_then(|r| u8::try_from(r).ok()).or_else(|| self.bytes("config")?.get(8).copied()),
+            driver: self.driver(&uevent),
+            driver_override: self.text("driver_override").filter(|text| !text.is_empty() && *text != "(null)").map(str::to_owned),
+            modalias: uevent.value("MODALIAS").or_else(|| self.text("modalias")).map(str::to_owned),
+            iommu_group: self.link_name("iommu_group").and_then(|name| name.parse().ok()),
+            numa_node: self.number("numa_node"),
+            boot_vga: self.number("boot_vga").map(|value| value == 1),
+            reset_methods: self.text("reset_method").map(|text| text.split_whitespace().map(str::to_owned).collect()),
+            sriov_total: self.number("sriov_totalvfs"),
+            sriov_active: self.number("sriov_numvfs"),
+            physical_function: self.link_name("physfn").and_then(|name| name.parse().ok()),
+            upstream: self.upstream(),
+        })
+    }
+
+    fn id(&self, vendor: &str, device: &str) -> Option<PciId> {
+        Some(PciId { vendor: self.hex16(vendor)?, device: self.hex16(device)? })
+    }
+
+    /// Two little-endian words of the configuration header; all ones is a device that does not answer.
+    fn config_id(&self, at: usize) -> Option<PciId> {
+        let word = |at| Some(u16::from_le_bytes([*self.bytes("config")?.get(at)?, *self.bytes("config")?.get(at + 1)?]));
+        let id = PciId { vendor: word(at)?, device: word(at + 2)? };
+        (id.vendor != 0xffff).then_some(id)
+    }
+
+    fn config_class(&self) -> Option<PciClass> {
+        let byte = |at| Some(u32::from(*self.bytes("config")?.get(at)?));
+        self.config_id(0)?;
+        Some(PciClass(byte(11)? << 16 | byte(10)? << 8 | byte(9)?))
+    }
+
+    fn driver(&self, uevent: &Uevent<'_>) -> Observed<String> {
+        if let Some(name) = self.link_name("driver").or_else(|| uevent.value("DRIVER")) {
+            return Observed::Known(name.to_owned());
+        }
+        match self.entry("driver") {
+            Some(Entry::Unreadable(why)) => Observed::Unknown(why.clone()),
+            _ => Observed::Absent,
+        }
+    }
+
+    /// The directory above the function in `/sys/devices`: `pci0000:00` for a root bus, else the bridge.
+    fn upstream(&self) -> Upstream {
+        let Some(Entry::Link(target)) = self.entry("") else { return Upstream::Unknown };
+        match target.trim_end_matches('/').rsplit('/').nth(1) {
+            Some(above) if above.starts_with("pci") => Upstream::RootBus(above.to_owned()),
+            Some(above) => above.parse().map_or(Upstream::Unknown, Upstream::Bridge),
+            None => Upstream::Unknown,
+        }
+    }
+}
+
+/// The `uevent` attribute: one `KEY=value` a line (drivers/pci/pci-driver.c `pci_uevent`). One read instead of six.
+struct Uevent<'a>(&'a str);
+
+impl<'a> Uevent<'a> {
+    fn value(&self, key: &str) -> Option<&'a str> {
+        self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn id(&self, key: &str) -> Option<PciId> {
+        let (vendor, device) = self.value(key)?.split_once(':')?;
+        Some(PciId { vendor: u16::from_str_radix(vendor, 16).ok()?, device: u16::from_str_radix(device, 16).ok()? })
+    }
+
+    fn class(&self) -> Option<PciClass> {
+        u32::from_str_radix(self.value("PCI_CLASS")?, 16).ok().map(PciClass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capture(entries: &[(&str, &str)]) -> Capture {
+        let mut capture = Capture::new();
+        for (path, text) in entries {
+            let path = format!("{PCI_DEVICES}{path}");
+            let entry = match text.strip_prefix("-> ") {
+                Some(target) => Entry::Link(target.into()),
+                None => Entry::File(text.as_bytes().to_vec()),
+            };
+            capture.insert(path, entry);
+        }
+        capture
+    }
+
+    #[test]
+    fn uevent_and_single_attributes_and_configuration_space_say_the_same() {
+        let uevent = capture(&[
+            (
+                "0000:01:00.0/uevent",
+                "DRIVER=nouveau\nPCI_CLASS=30000\nPCI_ID=10DE:1F91\nPCI_SUBSYS_ID=1043:109F\nPCI_SLOT_NAME=0000:01:00.0\n",
+            ),
+            ("0000:01:00.0/revision", "0xa1\n"),
+        ]);
+        let single = capture(&[
+            ("0000:01:00.0/vendor", "0x10de\n"),
+            ("0000:01:00.0/device", "0x1f91\n"),
+            ("0000:01:00.0/class", "0x030000\n"),
+            ("0000:01:00.0/revision", "0xa1\n"),
+            ("0000:01:00.0/subsystem_vendor", "0x1043\n"),
+            ("0000:01:00.0/subsystem_device", "0x109f\n"),
+            ("0000:01:00.0/driver", "-> ../../../../bus/pci/drivers/nouveau"),
+        ]);
+        let mut bytes = vec![0xde, 0x10, 0x91, 0x1f, 0, 0, 0, 0, 0xa1, 0, 0, 3];
+        bytes.resize(64, 0);
+        bytes.splice(0x2c..0x30, [0x43, 0x10, 0x9f, 0x10]);
+        let mut config = capture(&[("0000:01:00.0/driver", "-> ../../../../bus/pci/drivers/nouveau")]);
+        config.insert(format!("{PCI_DEVICES}0000:01:00.0/config"), Entry::File(bytes));
+        assert_eq!(read_devices(&uevent), read_devices(&single));
+        assert_eq!(read_devices(&single), read_devices(&config));
+        let device = &read_devices(&uevent)[0];
+        assert_eq!(device.id.unwrap().to_string(), "10de:1f91");
+        assert_eq!(device.driver_name(), Some("nouveau"));
+        assert!(device.is_display());
+    }
+
+    #[test]
+    fn the_way_to_the_root_is_in_the_link() {
+        let capture = capture(&[
+            ("0000:00:01.0", "-> ../../../devices/pci0000:00/0000:00:01.0"),
+            ("0000:01:00.0", "-> ../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0"),
+            ("10000:e0:06.0", "-> ../../../devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0"),
+            ("0000:02:00.0/vendor", "0x8086\n"),
+        ]);
+        let upstream: Vec<_> = read_devices(&capture).into_iter().map(|d| d.upstream).collect();
+        let bridge = Upstream::Bridge("00:01.0".parse().unwrap());
+        assert_eq!(upstream, [Upstream::RootBus("pci0000:00".into()), bridge, Upstream::Unknown, Upstream::RootBus("pci10000:e0".into())]);
+    }
+
+    #[test]
+    fn a_dead_function_and_a_stranger_in_the_directory_are_no_panic() {
+        let mut capture = capture(&[
+            ("not-an-address/vendor", "x"),
+            ("0000:03:00.0/vendor", "nonsense"),
+            ("0000:03:00.0/numa_node", "-1\n"),
+            ("0000:03:00.0/driver_override", "(null)\n"),
+        ]);
+        capture.insert(format!("{PCI_DEVICES}0000:03:00.0/config"), Entry::File(vec![0xff; 64]));
+        let devices = read_devices(&capture);
+        assert_eq!(devices.len(), 1);
+        assert_eq!((devices[0].id, devices[0].class, devices[0].numa_node, &devices[0].driver_override), (None, None, None, &None));
+    }
+}
