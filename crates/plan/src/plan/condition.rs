@@ -1,0 +1,135 @@
+//! What must be true, now or after the reboot, for a plan to have worked.
+
+use crate::intent::Identity;
+use cede_model::pci::PciAddress;
+
+/// When a condition must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Before the reboot, once the tools have run.
+    Now,
+    /// After the next start.
+    AfterReboot,
+}
+
+/// One thing that can be looked at and found true or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// The file has these bytes (SHA-256), or is not there.
+    FileIs {
+        /// Path.
+        path: String,
+        /// Digest, or `None` for no file.
+        sha256: Option<String>,
+    },
+    /// The initramfs image holds the module, for this kernel where it is named.
+    ImageHasModule {
+        /// Path of the image.
+        image: String,
+        /// Kernel release, where known.
+        kernel: Option<String>,
+        /// Module, with underscores.
+        module: String,
+    },
+    /// The image holds a copy of a file with these bytes.
+    ImageHasFile {
+        /// Path of the image.
+        image: String,
+        /// Path inside, which is also the path on the host.
+        path: String,
+        /// Digest of the planned bytes.
+        sha256: String,
+    },
+    /// The image's list of modules to load early names the module.
+    ImageLoads {
+        /// Path of the image.
+        image: String,
+        /// Module, with underscores.
+        module: String,
+    },
+    /// Every boot entry but the rescue entries has the parameter.
+    EntriesCarry {
+        /// The parameter, as on the kernel command line.
+        parameter: String,
+    },
+    /// No boot entry but the rescue entries has the parameter.
+    EntriesLack {
+        /// The parameter.
+        parameter: String,
+    },
+    /// The running kernel was given the parameter.
+    RunningWith {
+        /// The parameter.
+        parameter: String,
+    },
+    /// The running kernel was not given the parameter.
+    RunningWithout {
+        /// The parameter.
+        parameter: String,
+    },
+    /// An IOMMU is at work.
+    IommuOn,
+    /// The function at the address is the one meant, and this driver has it.
+    BoundTo {
+        /// Which function.
+        device: Identity,
+        /// Name of the driver.
+        driver: String,
+    },
+    /// Every endpoint in the groups of these functions is ceded: the group is as planned or foretold.
+    GroupsWhole {
+        /// The ceded functions.
+        devices: Vec<PciAddress>,
+    },
+    /// No other function with these ids was taken along.
+    NoTwinTaken {
+        /// The ceded functions.
+        devices: Vec<Identity>,
+    },
+}
+
+/// A condition and when it must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    /// When.
+    pub when: When,
+    /// What.
+    pub what: Condition,
+}
+
+impl Expectation {
+    /// Must hold before the reboot.
+    pub fn now(what: Condition) -> Self {
+        Self { when: When::Now, what }
+    }
+
+    /// Must hold after the next start.
+    pub fn after_reboot(what: Condition) -> Self {
+        Self { when: When::AfterReboot, what }
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::FileIs { path, sha256: Some(_) } => write!(f, "{path} is as planned"),
+            Self::FileIs { path, sha256: None } => write!(f, "{path} is gone"),
+            Self::ImageHasModule { image, kernel: Some(kernel), module } => write!(f, "{image} holds {module} for {kernel}"),
+            Self::ImageHasModule { image, kernel: None, module } => write!(f, "{image} holds {module}"),
+            Self::ImageHasFile { image, path, .. } => write!(f, "{image} holds {path} as planned"),
+            Self::ImageLoads { image, module } => write!(f, "{image} loads {module} early"),
+            Self::EntriesCarry { parameter } => write!(f, "every boot entry has {parameter}"),
+            Self::EntriesLack { parameter } => write!(f, "no boot entry has {parameter}"),
+            Self::RunningWith { parameter } => write!(f, "the kernel was started with {parameter}"),
+            Self::RunningWithout { parameter } => write!(f, "the kernel was started without {parameter}"),
+            Self::IommuOn => write!(f, "the IOMMU is on"),
+            Self::BoundTo { device, driver } => write!(f, "{device} is on {driver}"),
+            Self::GroupsWhole { devices } => write!(f, "the whole group of {} is ceded", list(devices)),
+            Self::NoTwinTaken { .. } => write!(f, "no other device was taken along"),
+        }
+    }
+}
+
+fn list(devices: &[PciAddress]) -> String {
+    devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

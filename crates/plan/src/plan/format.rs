@@ -1,0 +1,369 @@
+//! The plan as JSON: `cede.plan/1`. What `cede plan --json` prints, `--out` saves, `apply --plan` reads, and the journal keeps.
+
+use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When};
+use crate::intent::{BindMethod, Identity};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use cede_model::pci::{PciAddress, PciClass, PciId};
+use serde::{Deserialize, Serialize};
+
+/// The format's name and version.
+pub const PLAN_FORMAT: &str = "cede.plan/1";
+
+/// Why a text is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAPlan {
+    /// No JSON, or a field is missing or of another type.
+    #[error("not a plan: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another format.
+    #[error("the format is `{0}`, not `{PLAN_FORMAT}`: make the file with `cede plan ADDR --out FILE`")]
+    OtherFormat(String),
+    /// A value that the plan cannot have.
+    #[error("not a plan: {0}")]
+    Value(String),
+}
+
+/// `cede.plan/1`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanFile {
+    format: String,
+    devices: Vec<String>,
+    steps: Vec<StepFile>,
+    expects: Vec<ExpectationFile>,
+    refused: Vec<RefusalFile>,
+    bind: BindMethod,
+    #[serde(default)]
+    identities: Vec<IdentityFile>,
+    #[serde(default)]
+    stays: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(default)]
+    rests_on: Vec<RestsOnFile>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum StepFile {
+    ReplaceFile {
+        path: String,
+        before: Option<String>,
+        after: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before_base64: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_base64: Option<String>,
+    },
+    RunTool {
+        argv: Vec<String>,
+        why: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ExpectationFile {
+    when: WhenFile,
+    what: String,
+    condition: ConditionFile,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhenFile {
+    Now,
+    AfterReboot,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum ConditionFile {
+    FileIs { path: String, sha256: Option<String> },
+    ImageHasModule { image: String, kernel: Option<String>, module: String },
+    ImageHasFile { image: String, path: String, sha256: String },
+    ImageLoads { image: String, module: String },
+    EntriesCarry { parameter: String },
+    EntriesLack { parameter: String },
+    RunningWith { parameter: String },
+    RunningWithout { parameter: String },
+    IommuOn,
+    BoundTo { device: IdentityFile, driver: String },
+    GroupsWhole { devices: Vec<String> },
+    NoTwinTaken { devices: Vec<IdentityFile> },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RefusalFile {
+    id: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RestsOnFile {
+    path: String,
+    sha256: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct IdentityFile {
+    address: String,
+    vendor: String,
+    device: String,
+    subsystem_vendor: Option<String>,
+    subsystem_device: Option<String>,
+    class: Option<String>,
+}
+
+/// Writes a plan as JSON, indented, with a line end.
+pub fn render(plan: &Plan) -> String {
+    let mut text = serde_json::to_string_pretty(&PlanFile::from(plan)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Reads a plan that [`render`] wrote.
+///
+/// # Errors
+/// [`NotAPlan`] says what is wrong.
+pub fn parse(text: &str) -> Result<Plan, NotAPlan> {
+    Plan::try_from(serde_json::from_str::<PlanFile>(text)?)
+}
+
+impl From<&Plan> for PlanFile {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            format: PLAN_FORMAT.to_owned(),
+            devices: plan.devices.iter().map(|d| d.address.to_string()).collect(),
+            steps: plan.steps.iter().map(StepFile::from).collect(),
+            expects: plan.expects.iter().map(ExpectationFile::from).collect(),
+            refused: plan.refused.iter().map(|r| RefusalFile { id: r.id.to_owned(), message: r.message.clone() }).collect(),
+            bind: plan.bind,
+            identities: plan.devices.iter().map(IdentityFile::from).collect(),
+            stays: strings(&plan.stays),
+            notes: plan.notes.clone(),
+            rests_on: plan.rests_on.iter().map(|f| RestsOnFile { path: f.path.clone(), sha256: f.sha256.clone() }).collect(),
+        }
+    }
+}
+
+impl TryFrom<PlanFile> for Plan {
+    type Error = NotAPlan;
+
+    fn try_from(file: PlanFile) -> Result<Self, NotAPlan> {
+        if file.format != PLAN_FORMAT {
+            return Err(NotAPlan::OtherFormat(file.format));
+        }
+        Ok(Self {
+            devices: file.identities.iter().map(Identity::try_from).collect::<Result<_, _>>()?,
+            bind: file.bind,
+            stays: addresses(&file.stays)?,
+            steps: file.steps.into_iter().map(Step::try_from).collect::<Result<_, _>>()?,
+            expects: file.expects.into_iter().map(Expectation::try_from).collect::<Result<_, _>>()?,
+            // A refused plan has no steps and is never carried out, so the reason's stable name need not be kept apart.
+            refused: file.refused.into_iter().map(|r| Refusal::new("refused", r.message)).collect(),
+            notes: file.notes,
+            rests_on: file.rests_on.into_iter().map(|f| RestsOn { path: f.path, sha256: f.sha256 }).collect(),
+        })
+    }
+}
+
+/// Text, or base64 where the bytes are not UTF-8; both `None` where there is no file.
+fn encode(bytes: Option<&Vec<u8>>) -> (Option<String>, Option<String>) {
+    match bytes.map(|bytes| String::from_utf8(bytes.clone())) {
+        None => (None, None),
+        Some(Ok(text)) => (Some(text), None),
+        Some(Err(error)) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    }
+}
+
+fn decode(text: Option<String>, base64: Option<String>) -> Result<Option<Vec<u8>>, NotAPlan> {
+    match (text, base64) {
+        (Some(_), Some(_)) => Err(NotAPlan::Value("a file is given both as text and as base64".into())),
+        (Some(text), None) => Ok(Some(text.into_bytes())),
+        (None, Some(base64)) => STANDARD.decode(base64).map(Some).map_err(|error| NotAPlan::Value(error.to_string())),
+        (None, None) => Ok(None),
+    }
+}
+
+impl From<&Step> for StepFile {
+    fn from(step: &Step) -> Self {
+        match step {
+            Step::ReplaceFile { path, before, after } => {
+                let ((before, before_base64), (after, after_base64)) = (encode(before.as_ref()), encode(after.as_ref()));
+                Self::ReplaceFile { path: path.clone(), before, after, before_base64, after_base64 }
+            }
+            Step::RunTool { argv, why } => Self::RunTool { argv: argv.clone(), why: why.clone() },
+        }
+    }
+}
+
+impl TryFrom<StepFile> for Step {
+    type Error = NotAPlan;
+
+    fn try_from(step: StepFile) -> Result<Self, NotAPlan> {
+        match step {
+            StepFile::ReplaceFile { path, .. } if !path.starts_with('/') => Err(NotAPlan::Value(format!("`{path}` is no absolute path"))),
+            StepFile::ReplaceFile { path, before, after, before_base64, after_base64 } => {
+                Ok(Self::ReplaceFile { path, before: decode(before, before_base64)?, after: decode(after, after_base64)? })
+            }
+            StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| tool.starts_with('/')) => Ok(Self::RunTool { argv, why }),
+            StepFile::RunTool { argv, .. } => Err(NotAPlan::Value(format!("{argv:?} names no tool by its absolute path"))),
+        }
+    }
+}
+
+impl From<&Expectation> for ExpectationFile {
+    fn from(expectation: &Expectation) -> Self {
+        let when = match expectation.when {
+            When::Now => WhenFile::Now,
+            When::AfterReboot => WhenFile::AfterReboot,
+        };
+        Self { when, what: expectation.what.to_string(), condition: ConditionFile::from(&expectation.what) }
+    }
+}
+
+impl TryFrom<ExpectationFile> for Expectation {
+    type Error = NotAPlan;
+
+    fn try_from(file: ExpectationFile) -> Result<Self, NotAPlan> {
+        let when = match file.when {
+            WhenFile::Now => When::Now,
+            WhenFile::AfterReboot => When::AfterReboot,
+        };
+        Ok(Self { when, what: Condition::try_from(file.condition)? })
+    }
+}
+
+impl From<&Condition> for ConditionFile {
+    fn from(condition: &Condition) -> Self {
+        match condition.clone() {
+            Condition::FileIs { path, sha256 } => Self::FileIs { path, sha256 },
+            Condition::ImageHasModule { image, kernel, module } => Self::ImageHasModule { image, kernel, module },
+            Condition::ImageHasFile { image, path, sha256 } => Self::ImageHasFile { image, path, sha256 },
+            Condition::ImageLoads { image, module } => Self::ImageLoads { image, module },
+            Condition::EntriesCarry { parameter } => Self::EntriesCarry { parameter },
+            Condition::EntriesLack { parameter } => Self::EntriesLack { parameter },
+            Condition::RunningWith { parameter } => Self::RunningWith { parameter },
+            Condition::RunningWithout { parameter } => Self::RunningWithout { parameter },
+            Condition::IommuOn => Self::IommuOn,
+            Condition::BoundTo { device, driver } => Self::BoundTo { device: IdentityFile::from(&device), driver },
+            Condition::GroupsWhole { devices } => Self::GroupsWhole { devices: strings(&devices) },
+            Condition::NoTwinTaken { devices } => Self::NoTwinTaken { devices: devices.iter().map(IdentityFile::from).collect() },
+        }
+    }
+}
+
+impl TryFrom<ConditionFile> for Condition {
+    type Error = NotAPlan;
+
+    fn try_from(file: ConditionFile) -> Result<Self, NotAPlan> {
+        Ok(match file {
+            ConditionFile::FileIs { path, sha256 } => Self::FileIs { path, sha256 },
+            ConditionFile::ImageHasModule { image, kernel, module } => Self::ImageHasModule { image, kernel, module },
+            ConditionFile::ImageHasFile { image, path, sha256 } => Self::ImageHasFile { image, path, sha256 },
+            ConditionFile::ImageLoads { image, module } => Self::ImageLoads { image, module },
+            ConditionFile::EntriesCarry { parameter } => Self::EntriesCarry { parameter },
+            ConditionFile::EntriesLack { parameter } => Self::EntriesLack { parameter },
+            ConditionFile::RunningWith { parameter } => Self::RunningWith { parameter },
+            ConditionFile::RunningWithout { parameter } => Self::RunningWithout { parameter },
+            ConditionFile::IommuOn => Self::IommuOn,
+            ConditionFile::BoundTo { device, driver } => Self::BoundTo { device: Identity::try_from(&device)?, driver },
+            ConditionFile::GroupsWhole { devices } => Self::GroupsWhole { devices: addresses(&devices)? },
+            ConditionFile::NoTwinTaken { devices } => {
+                Self::NoTwinTaken { devices: devices.iter().map(Identity::try_from).collect::<Result<_, _>>()? }
+            }
+        })
+    }
+}
+
+impl From<&Identity> for IdentityFile {
+    fn from(identity: &Identity) -> Self {
+        let hex = |value: u16| format!("{value:04x}");
+        Self {
+            address: identity.address.to_string(),
+            vendor: hex(identity.id.vendor),
+            device: hex(identity.id.device),
+            subsystem_vendor: identity.subsystem.map(|s| hex(s.vendor)),
+            subsystem_device: identity.subsystem.map(|s| hex(s.device)),
+            class: identity.class.map(|class| class.to_string()),
+        }
+    }
+}
+
+impl TryFrom<&IdentityFile> for Identity {
+    type Error = NotAPlan;
+
+    fn try_from(file: &IdentityFile) -> Result<Self, NotAPlan> {
+        let number = |text: &str| u32::from_str_radix(text, 16).map_err(|_| NotAPlan::Value(format!("`{text}` is no id")));
+        let half = |text: &str| number(text).and_then(|n| u16::try_from(n).map_err(|_| NotAPlan::Value(format!("`{text}` is no id"))));
+        let subsystem = match (&file.subsystem_vendor, &file.subsystem_device) {
+            (Some(vendor), Some(device)) => Some(PciId { vendor: half(vendor)?, device: half(device)? }),
+            _ => None,
+        };
+        Ok(Self {
+            address: file.address.parse().map_err(|error| NotAPlan::Value(format!("{error}")))?,
+            id: PciId { vendor: half(&file.vendor)?, device: half(&file.device)? },
+            subsystem,
+            class: file.class.as_deref().map(number).transpose()?.map(PciClass),
+        })
+    }
+}
+
+fn strings(addresses: &[PciAddress]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<PciAddress>, NotAPlan> {
+    texts.iter().map(|text| text.parse().map_err(|error| NotAPlan::Value(format!("{error}")))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_the_way_through_json() {
+        let device = Identity {
+            address: "01:00.0".parse().unwrap(),
+            id: PciId { vendor: 0x10de, device: 0x1f91 },
+            subsystem: None,
+            class: Some(PciClass(0x030000)),
+        };
+        let plan = Plan {
+            devices: vec![device.clone()],
+            stays: vec!["00:01.0".parse().unwrap()],
+            steps: vec![
+                Step::ReplaceFile { path: "/etc/x".into(), before: Some(b"caf\xe9".to_vec()), after: Some("café\n".into()) },
+                Step::ReplaceFile { path: "/etc/y".into(), before: None, after: Some(Vec::new()) },
+                Step::RunTool { argv: vec!["/usr/bin/mkinitcpio".into(), "-P".into()], why: "images".into() },
+            ],
+            expects: vec![
+                Expectation::now(Condition::EntriesCarry { parameter: "intel_iommu=on".into() }),
+                Expectation::after_reboot(Condition::BoundTo { device, driver: "vfio-pci".into() }),
+            ],
+            notes: vec!["foretold".into()],
+            rests_on: vec![RestsOn { path: "/etc/x".into(), sha256: None }],
+            ..Plan::default()
+        };
+        assert_eq!(parse(&render(&plan)).unwrap(), plan);
+        let json: serde_json::Value = serde_json::from_str(&render(&plan)).unwrap();
+        assert_eq!(json["steps"][0]["before"], serde_json::Value::Null);
+        assert_eq!(json["steps"][0]["before_base64"], "Y2Fm6Q==");
+        assert_eq!((json["expects"][1]["when"].as_str(), json["devices"][0].as_str()), (Some("after_reboot"), Some("0000:01:00.0")));
+    }
+
+    #[test]
+    fn what_is_no_plan_says_so() {
+        for (text, problem) in [
+            ("", "not a plan"),
+            ("{}", "missing field"),
+            (r#"{"format":"cede.plan/9","devices":[],"steps":[],"expects":[],"refused":[],"bind":"cmdline"}"#, "cede plan ADDR --out"),
+            (
+                r#"{"format":"cede.plan/1","devices":[],"steps":[{"kind":"run_tool","argv":["sh"],"why":""}],"expects":[],"refused":[],"bind":"cmdline"}"#,
+                "absolute path",
+            ),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+}

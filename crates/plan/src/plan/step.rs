@@ -1,0 +1,61 @@
+//! The closed set of changes that a plan is made of.
+
+/// One change. Each has an inverse, or is a tool that is run again afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A file gets new bytes, is made, or is removed.
+    ReplaceFile {
+        /// Path as seen from inside the root.
+        path: String,
+        /// The bytes before; `None` where there is no file.
+        before: Option<Vec<u8>>,
+        /// The bytes after; `None` where the file goes away.
+        after: Option<Vec<u8>>,
+    },
+    /// A tool of the distribution makes something anew from the files.
+    RunTool {
+        /// Absolute path and arguments; no shell sees it.
+        argv: Vec<String>,
+        /// What it is for.
+        why: String,
+    },
+}
+
+impl Step {
+    /// The file that the step writes.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::ReplaceFile { path, .. } => Some(path),
+            Self::RunTool { .. } => None,
+        }
+    }
+}
+
+/// The steps that take `steps` back: files last to first with before and after changed over, then the tools in their old order.
+pub fn inverse(steps: &[Step]) -> Vec<Step> {
+    let files = steps.iter().rev().filter_map(|step| match step {
+        Step::ReplaceFile { path, before, after } => {
+            Some(Step::ReplaceFile { path: path.clone(), before: after.clone(), after: before.clone() })
+        }
+        Step::RunTool { .. } => None,
+    });
+    files.chain(steps.iter().filter(|step| matches!(step, Step::RunTool { .. })).cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inverse_of_the_inverse_is_the_plan() {
+        let file = |path: &str, before: &[u8], after: &[u8]| Step::ReplaceFile {
+            path: path.into(),
+            before: Some(before.into()),
+            after: Some(after.into()),
+        };
+        let tool = |name: &str| Step::RunTool { argv: vec![name.into()], why: String::new() };
+        let steps = vec![file("/a", b"1", b"2"), file("/b", b"3", b"4"), tool("x"), tool("y")];
+        assert_eq!(inverse(&steps), [file("/b", b"4", b"3"), file("/a", b"2", b"1"), tool("x"), tool("y")]);
+        assert_eq!(inverse(&inverse(&steps)), steps);
+    }
+}
