@@ -3,6 +3,8 @@
 pub mod digest;
 pub mod finding;
 pub mod intent;
+pub mod iommu_cause;
+pub mod parameter;
 pub mod plan;
 
 pub use finding::{Finding, Verdict};

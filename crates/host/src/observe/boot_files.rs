@@ -1,0 +1,112 @@
+//! The boot configuration: loaders, initramfs generators, modprobe.d, and what the firmware says.
+
+use super::Reader;
+use crate::read_host::ATTRIBUTE_LIMIT;
+use cede_model::iommu::state::ACPI_TABLES;
+
+/// Files that are read whole.
+const TEXTS: &[&str] = &[
+    "/proc/cmdline",
+    "/proc/sys/kernel/random/boot_id",
+    "/etc/os-release",
+    "/usr/lib/os-release",
+    "/etc/default/grub",
+    "/boot/grub/grub.cfg",
+    "/etc/kernel/cmdline",
+    "/etc/kernel/install.conf",
+    "/etc/mkinitcpio.conf",
+    "/etc/initramfs-tools/modules",
+    "/etc/initramfs-tools/initramfs.conf",
+    "/usr/bin/mkinitcpio",
+    "/usr/bin/grub-mkconfig",
+    "/usr/sbin/grub-mkconfig",
+    "/etc/modules",
+    "/sys/kernel/security/lockdown",
+];
+
+/// What is only looked for: tools, and the marks of systems that own their boot configuration.
+const PROBES: &[&str] = &[
+    "/usr/sbin/update-grub",
+    "/usr/sbin/update-initramfs",
+    "/usr/bin/dracut",
+    "/usr/bin/booster",
+    "/usr/bin/kernel-install",
+    "/usr/bin/proxmox-boot-tool",
+    "/usr/sbin/proxmox-boot-tool",
+    "/boot/grub2/grub.cfg",
+    "/etc/NIXOS",
+    "/run/ostree-booted",
+    "/etc/kernel/proxmox-boot-uuids",
+    "/etc/kernelstub/configuration",
+    "/etc/initramfs-tools",
+    "/etc/dracut.conf.d",
+    "/etc/booster.yaml",
+    "/boot/refind_linux.conf",
+    "/boot/limine.conf",
+    "/sys/firmware/efi",
+];
+
+/// Directories of which every file with the ending is read.
+const TEXT_DIRS: &[(&str, &str)] = &[
+    ("/etc/default/grub.d", ".cfg"),
+    ("/etc/mkinitcpio.conf.d", ".conf"),
+    ("/etc/mkinitcpio.d", ".preset"),
+    ("/etc/modules-load.d", ".conf"),
+    ("/etc/modprobe.d", ".conf"),
+    ("/run/modprobe.d", ".conf"),
+    ("/usr/local/lib/modprobe.d", ".conf"),
+    ("/usr/lib/modprobe.d", ".conf"),
+    ("/lib/modprobe.d", ".conf"),
+];
+
+/// Where an EFI system partition or an extended boot loader partition is mounted (systemd: bootctl(1)).
+pub(super) const BOOT_PARTITIONS: &[&str] = &["/boot", "/efi", "/boot/efi"];
+
+/// Vendor of the variables of the boot loader interface (systemd: Boot Loader Interface).
+const LOADER_GUID: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+pub(super) fn observe(reader: &mut Reader<'_>) {
+    for path in TEXTS {
+        reader.text(path);
+    }
+    for path in PROBES {
+        reader.probe(path);
+    }
+    for (dir, ending) in TEXT_DIRS {
+        reader.texts_in(dir, ending);
+    }
+    let cpuinfo = reader.host.read_head("/proc/cpuinfo", ATTRIBUTE_LIMIT);
+    reader.capture.insert("/proc/cpuinfo", cpuinfo);
+    reader.names(ACPI_TABLES);
+    reader.names("/boot");
+    for partition in BOOT_PARTITIONS {
+        loader(reader, partition);
+    }
+    for variable in ["LoaderInfo", "StubInfo", "LoaderEntrySelected"] {
+        reader.text(&format!("/sys/firmware/efi/efivars/{variable}-{LOADER_GUID}"));
+    }
+    explicit_configs(reader);
+}
+
+/// A systemd-boot partition: its settings, Type #1 entries, and unified kernel images by name.
+fn loader(reader: &mut Reader<'_>, partition: &str) {
+    reader.text(&format!("{partition}/loader/loader.conf"));
+    reader.texts_in(&format!("{partition}/loader/entries"), ".conf");
+    reader.names(&format!("{partition}/EFI/Linux"));
+}
+
+/// Presets may name other mkinitcpio configurations; whatever path they mention is read too.
+fn explicit_configs(reader: &mut Reader<'_>) {
+    let presets: Vec<String> = reader.capture.names_in("/etc/mkinitcpio.d").map(|name| format!("/etc/mkinitcpio.d/{name}")).collect();
+    let mut paths = Vec::new();
+    for preset in presets {
+        let text = reader.capture.attribute(&preset).unwrap_or_default();
+        let values = text.lines().filter(|line| line.contains("_config=")).filter_map(|line| line.split_once('='));
+        paths.extend(values.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned()));
+    }
+    for path in paths {
+        if path.starts_with('/') && reader.capture.get(&path).is_none() {
+            reader.text(&path);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From a host to a capture: the list of what is read, and nothing concluded beyond where to look next.
+
+mod boot_files;
+mod kernels;
+mod pci;
+mod storage;
+
+use crate::read_host::{FILE_LIMIT, ReadHost};
+use cede_model::{Capture, Entry};
+
+/// How much of a host is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// What `groups` shows: functions, drivers, groups.
+    Groups,
+    /// What `devices` shows: also the other attributes and the modules of the running kernel.
+    Devices,
+    /// Everything that checks and plans rest on.
+    Full,
+}
+
+/// Reads a host.
+pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
+    let mut capture = Capture::new();
+    pci::observe(host, scope, &mut capture);
+    let mut reader = Reader { host, capture: &mut capture };
+    reader.text("/proc/sys/kernel/osrelease");
+    pci::observe_names(&mut reader);
+    if scope >= Scope::Devices {
+        kernels::observe(&mut reader, scope);
+    }
+    if scope == Scope::Full {
+        boot_files::observe(&mut reader);
+        storage::observe(&mut reader);
+    }
+    capture
+}
+
+/// Takes records into a capture as it reads them.
+struct Reader<'a> {
+    host: &'a dyn ReadHost,
+    capture: &'a mut Capture,
+}
+
+impl Reader<'_> {
+    /// Reads a whole file, recording also that it is absent or unreadable.
+    fn text(&mut self, path: &str) {
+        let entry = self.host.read(path, FILE_LIMIT);
+        self.capture.insert(path, entry);
+    }
+
+    /// Records whether something is there.
+    fn probe(&mut self, path: &str) {
+        let entry = self.host.probe(path);
+        self.capture.insert(path, entry);
+    }
+
+    /// Lists a directory and records each name by `take`; returns the names.
+    fn list(&mut self, path: &str) -> Vec<String> {
+        match self.host.list(path) {
+            Ok(names) => {
+                self.capture.insert(path, Entry::Dir);
+                names
+            }
+            Err(entry) => {
+                self.capture.insert(path, entry);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Lists a directory and records that each name is there.
+    fn names(&mut self, path: &str) {
+        for name in self.list(path) {
+            let below = format!("{path}/{name}");
+            self.probe(&below);
+        }
+    }
+
+    /// Reads every file of a directory with one of these endings.
+    fn texts_in(&mut self, path: &str, ending: &str) {
+        for name in self.list(path) {
+            if name.ends_with(ending) {
+                self.text(&format!("{path}/{name}"));
+            }
+        }
+    }
+}
