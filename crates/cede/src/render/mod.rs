@@ -1,0 +1,3 @@
+//! From views to text.
+
+pub mod table;

@@ -1,0 +1,142 @@
+//! Columns, aligned, of which one gives way where the terminal is narrow. And text wrapped with an indent.
+
+use anstyle::Style;
+use std::io::{self, Write};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Rows of cells.
+#[derive(Debug, Default)]
+pub struct Table {
+    indent: usize,
+    flexible: usize,
+    rows: Vec<Vec<(String, Style)>>,
+}
+
+impl Table {
+    /// A table indented by some blanks, of which the column `flexible` is cut to fit.
+    pub fn new(indent: usize, flexible: usize) -> Self {
+        Self { indent, flexible, rows: Vec::new() }
+    }
+
+    /// Adds a row of plain cells.
+    pub fn row<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.iter().map(|cell| (clean(cell), Style::new())).collect());
+    }
+
+    /// Gives the last cell of the last row a style.
+    pub fn style_last(&mut self, style: Style) {
+        if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
+            cell.1 = style;
+        }
+    }
+
+    /// Prints the rows, not wider than `width` where there is one.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn print(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut widths: Vec<usize> = (0..columns).map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.0.width()).max().unwrap_or(0)).collect();
+        self.shrink(&mut widths, width);
+        for row in &self.rows {
+            let mut line = " ".repeat(self.indent);
+            for (at, (cell, style)) in row.iter().enumerate() {
+                let column = widths.get(at).copied().unwrap_or(0);
+                let text = cut(cell, column);
+                let fill = if at + 1 == row.len() { 0 } else { column.saturating_sub(text.width()) + 2 };
+                line.push_str(&format!("{style}{text}{style:#}{}", " ".repeat(fill)));
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn shrink(&self, widths: &mut [usize], width: Option<usize>) {
+        let Some(width) = width else { return };
+        let total = self.indent + widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        if let Some(column) = widths.get_mut(self.flexible) {
+            *column = column.saturating_sub(total.saturating_sub(width)).max(8);
+        }
+    }
+}
+
+/// The text, cut to `width` columns with an ellipsis.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut left = width.saturating_sub(1);
+    let mut out = String::new();
+    for c in text.chars() {
+        let w = c.width().unwrap_or(0);
+        if w > left {
+            break;
+        }
+        left -= w;
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// Prints text wrapped to `width`, the first line after `first`, the others indented as deep.
+///
+/// # Errors
+/// Those of the stream.
+pub fn wrapped(out: &mut dyn Write, first: &str, text: &str, width: Option<usize>) -> io::Result<()> {
+    let indent = anstream::adapter::strip_str(first).to_string().width();
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
+    let mut prefix = first.to_owned();
+    let mut line = String::new();
+    for word in text.split_whitespace().map(clean) {
+        if !line.is_empty() && line.width() + 1 + word.width() > room {
+            writeln!(out, "{prefix}{line}")?;
+            prefix = " ".repeat(indent);
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    writeln!(out, "{prefix}{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(table: &Table, width: Option<usize>) -> String {
+        let mut out = Vec::new();
+        table.print(&mut out, width).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_flexible_column_gives_way() {
+        let mut table = Table::new(2, 1);
+        table.row(["0000:01:00.0", "TU117M [GeForce GTX 1650 Mobile / Max-Q]", "nouveau"]);
+        table.row(["0000:01:00.1", "audio", "-"]);
+        let text = printed(&table, Some(40));
+        assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+        assert!(text.contains("TU117M [GeFo…  nouveau") && text.contains("audio         -"), "{text}");
+        assert!(printed(&table, None).contains("Max-Q]  nouveau"));
+    }
+
+    #[test]
+    fn escape_sequences_of_the_host_do_not_reach_the_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\n"), "a?[2Jb?");
+    }
+
+    #[test]
+    fn wrapping_keeps_the_indent() {
+        let mut out = Vec::new();
+        wrapped(&mut out, "key  ", "aaaa bbbb cccc dddd eeee ffff", Some(26)).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "key  aaaa bbbb cccc dddd\n     eeee ffff\n");
+    }
+}

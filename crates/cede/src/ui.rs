@@ -1,0 +1,96 @@
+//! The terminal: where text goes, how wide it is, whether it has colour, and what the user answers.
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Bold, for headings.
+pub const HEADING: Style = Style::new().bold();
+/// Good news.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// Bad news.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Something to look at.
+pub const WARN: Style = AnsiColor::Yellow.on_default();
+/// Less important.
+pub const FAINT: Style = Style::new().dimmed();
+
+/// Text in a style; without colour it is the text alone.
+pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// The two streams of a command.
+pub struct Ui {
+    out: BufWriter<AutoStream<io::Stdout>>,
+    err: AutoStream<io::Stderr>,
+    width: Option<usize>,
+}
+
+impl Ui {
+    /// Opens the streams.
+    pub fn new(when: ColorWhen) -> Self {
+        let choice = match when {
+            ColorWhen::Auto => anstream::ColorChoice::Auto,
+            ColorWhen::Always => anstream::ColorChoice::Always,
+            ColorWhen::Never => anstream::ColorChoice::Never,
+        };
+        let width = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
+        Self {
+            out: BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice)),
+            err: AutoStream::new(io::stderr(), choice),
+            width: width.map(|columns| columns.max(40)),
+        }
+    }
+
+    /// Data.
+    pub fn out(&mut self) -> &mut dyn Write {
+        &mut self.out
+    }
+
+    /// Talk.
+    pub fn err(&mut self) -> &mut dyn Write {
+        &mut self.err
+    }
+
+    /// Columns of the terminal; `None` where the output is no terminal and nothing needs cutting.
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Sends what is buffered.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Asks a question that only `y` or `yes` answers with yes. `None` where nobody can answer: standard input is no terminal.
+    ///
+    /// # Errors
+    /// Those of the streams.
+    pub fn ask(&mut self, question: &str) -> io::Result<Option<bool>> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        self.flush()?;
+        write!(self.err, "{question} [y/N] ")?;
+        self.err.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+}
