@@ -1,0 +1,4 @@
+//! Generated boot loader files, read to prove what the next boot will do.
+
+
+
