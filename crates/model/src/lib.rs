@@ -2,9 +2,11 @@
 //!
 //! Everything starts from a [`Capture`]: what was read, and nothing concluded. [`Host`] is the reading of it.
 
+pub mod boot;
 pub mod capture;
 pub mod capture_text;
 pub mod host;
+pub mod initramfs_image;
 pub mod iommu;
 pub mod kernel;
 pub mod observed;
