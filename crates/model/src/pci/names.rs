@@ -1,7 +1,8 @@
 //! Names from a `pci.ids` file. Names are for people; nothing is decided by them.
 
-use crate::pci::{PciClass, PciId};
-use std::collections::HashMap;
+use crate::capture::Capture;
+use crate::pci::{PciClass, PciDevice, PciId};
+use std::collections::{HashMap, HashSet};
 
 /// The copy that is used where the host has none: pci.ids as packaged by Debian, under the 3-clause BSD licence.
 pub static EMBEDDED: &[u8] = include_bytes!("../../data/pci.ids");
@@ -21,9 +22,9 @@ pub struct PciNames {
 impl PciNames {
     /// Looks all `ids` and `classes` up in one pass over the file.
     pub fn look_up(file: &[u8], ids: impl IntoIterator<Item = PciId>, classes: impl IntoIterator<Item = PciClass>) -> Self {
-        let mut wanted: HashMap<u16, Vec<u16>> = HashMap::new();
+        let mut wanted: HashMap<u16, HashSet<u16>> = HashMap::new();
         for id in ids {
-            wanted.entry(id.vendor).or_default().push(id.device);
+            wanted.entry(id.vendor).or_default().insert(id.device);
         }
         let mut names = Self::default();
         let mut section = Section::Other;
@@ -35,12 +36,12 @@ impl PciNames {
                 Some(_) => section = names.vendor_head(line, &wanted),
             }
         }
-        let wanted_classes: Vec<u16> = classes.into_iter().map(PciClass::base_and_sub).collect();
+        let wanted_classes: HashSet<u16> = classes.into_iter().map(PciClass::base_and_sub).collect();
         names.classes.retain(|class, _| wanted_classes.contains(class));
         names
     }
 
-    fn vendor_head(&mut self, line: &[u8], wanted: &HashMap<u16, Vec<u16>>) -> Section {
+    fn vendor_head(&mut self, line: &[u8], wanted: &HashMap<u16, HashSet<u16>>) -> Section {
         match split(line, 4) {
             Some((id, name)) if wanted.contains_key(&id) => {
                 self.vendors.insert(id, name);
@@ -60,7 +61,7 @@ impl PciNames {
         }
     }
 
-    fn below(&mut self, section: &Section, line: &[u8], wanted: &HashMap<u16, Vec<u16>>) {
+    fn below(&mut self, section: &Section, line: &[u8], wanted: &HashMap<u16, HashSet<u16>>) {
         let Some(rest) = line.get(1..).filter(|rest| rest.first() != Some(&b'\t')) else { return };
         match section {
             Section::Vendor(vendor) => {
@@ -72,6 +73,12 @@ impl PciNames {
             }
             Section::Other => {}
         }
+    }
+
+    /// The names of all functions of a capture, from its own table where it has one.
+    pub fn of_devices(capture: &Capture, devices: &[PciDevice]) -> Self {
+        let file = PCI_IDS_PATHS.iter().find_map(|path| capture.file(path)).unwrap_or(EMBEDDED);
+        Self::look_up(file, devices.iter().filter_map(|device| device.id), devices.iter().filter_map(|device| device.class))
     }
 
     /// The vendor's name.

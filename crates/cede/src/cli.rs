@@ -1,0 +1,134 @@
+//! The command line: types only. The doc comments are the help text.
+
+use crate::ui::ColorWhen;
+use cede_model::pci::PciAddress;
+use cede_plan::BindMethod;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Give PCI devices to virtual machines through VFIO, and take them back.
+///
+/// Reading needs no root; `apply` and `undo` do. An address is [domain:]bus:device.function, as lspci shows it.
+#[derive(Debug, Parser)]
+#[command(name = "cede", version, max_term_width = 100, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// What to do; without it, `status`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done, all fine · 1 problems found, or not verified · 2 wrong usage · 3 the host could not be read \
+well enough · 4 refused by a safety rule · 5 the host changed since the plan was made · 6 apply failed, everything rolled back · 7 apply \
+failed, roll-back incomplete · 8 applied: reboot, then `cede verify` · 70 a bug in cede";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Work on the system mounted at DIR instead of the running one
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "host")]
+    pub root: Option<PathBuf>,
+    /// Read a capture (made by `cede capture`) instead of this machine
+    #[arg(long, global = true, value_name = "FILE")]
+    pub host: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: ColorWhen,
+    /// Answer every question with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One screen: is the IOMMU on, what can be ceded, what is ceded, what to type next
+    Status,
+    /// List PCI functions with names, drivers and groups
+    Devices,
+    /// List IOMMU groups: the kernel's, or foretold ones where it has none
+    Groups {
+        /// Only the groups of these functions
+        #[arg(value_name = "ADDR")]
+        addresses: Vec<PciAddress>,
+    },
+    /// Look for what stands in the way, with evidence and remedy
+    Check {
+        /// Functions that are to be ceded
+        #[arg(value_name = "ADDR")]
+        addresses: Vec<PciAddress>,
+    },
+    /// Show the whole change that ceding these functions needs; changes nothing
+    Plan {
+        #[command(flatten)]
+        wish: WishArgs,
+        /// Save the plan for `cede apply --plan FILE`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Carry out the change: show it, ask, write, regenerate, prove
+    Apply {
+        #[command(flatten)]
+        wish: WishArgs,
+        /// Carry out a saved plan, unchanged
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "bind"])]
+        plan: Option<PathBuf>,
+    },
+    /// Compare each ceded function with what was planned, after the reboot
+    Verify,
+    /// Bring every file back to the byte, and regenerate
+    Undo {
+        /// Number of the operation, as `cede log` shows it; without it, the last one that is in force
+        operation: Option<u32>,
+    },
+    /// Show what cede did on this host
+    Log,
+    /// Finish the roll-back of an operation that was interrupted
+    Recover,
+    /// Write everything that cede reads of this host to one file, with serial numbers, MAC and host names scrubbed
+    Capture {
+        /// The file; without it, standard output
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// See the whole road on a simulated laptop: needs no privilege and touches nothing
+    Demo,
+}
+
+/// What to cede, and how.
+#[derive(Debug, Args)]
+pub struct WishArgs {
+    /// Functions to cede; their whole group goes along
+    #[arg(value_name = "ADDR")]
+    pub addresses: Vec<PciAddress>,
+    /// How the ids reach vfio-pci
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub bind: BindArg,
+}
+
+/// How the ids reach vfio-pci.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum BindArg {
+    /// `vfio-pci.ids=` on the kernel command line: taking it out in the boot menu disables everything
+    #[default]
+    Cmdline,
+    /// `options vfio-pci ids=` in modprobe.d
+    Modprobe,
+}
+
+impl From<BindArg> for BindMethod {
+    fn from(arg: BindArg) -> Self {
+        match arg {
+            BindArg::Cmdline => Self::Cmdline,
+            BindArg::Modprobe => Self::Modprobe,
+        }
+    }
+}

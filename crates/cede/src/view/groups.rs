@@ -1,0 +1,55 @@
+//! `cede.groups/1`.
+
+use cede_model::Host;
+use cede_model::iommu::IommuState;
+use serde::Serialize;
+
+/// The groups, and where they are from.
+#[derive(Debug, Serialize)]
+pub struct GroupsView {
+    format: &'static str,
+    /// Whether an IOMMU is at work.
+    pub iommu: IommuView,
+    /// `kernel`: read. `predicted`: computed from configuration space. `bounds`: only what is certain either way.
+    pub origin: &'static str,
+    /// The groups.
+    pub groups: Vec<GroupView>,
+}
+
+/// Whether an IOMMU is at work.
+#[derive(Debug, Serialize)]
+pub struct IommuView {
+    /// `on`, `off` or `unknown`.
+    pub state: &'static str,
+}
+
+/// One group.
+#[derive(Debug, Serialize)]
+pub struct GroupView {
+    /// The kernel's number, or the place in the foretold order.
+    pub id: u32,
+    /// Type of the default domain.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Its functions.
+    pub devices: Vec<String>,
+}
+
+impl GroupsView {
+    /// The view of a host; `only` keeps the groups that hold one of these functions.
+    pub fn new(host: &Host, groups: &cede_plan::groups::Groups, only: &[cede_model::pci::PciAddress]) -> Self {
+        let kept = groups.list.iter().filter(|group| only.is_empty() || group.devices.iter().any(|device| only.contains(device)));
+        let groups_view =
+            kept.map(|group| GroupView { id: group.id, kind: group.kind.clone(), devices: group.devices.iter().map(ToString::to_string).collect() });
+        Self { format: "cede.groups/1", iommu: IommuView { state: state_name(host.iommu) }, origin: groups.origin.name(), groups: groups_view.collect() }
+    }
+}
+
+/// The state's name in JSON.
+pub fn state_name(state: IommuState) -> &'static str {
+    match state {
+        IommuState::On => "on",
+        IommuState::Off => "off",
+        IommuState::Unknown => "unknown",
+    }
+}

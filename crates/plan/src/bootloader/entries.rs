@@ -1,0 +1,72 @@
+//! What the boot loader will read at the next start: its entries, from the generated files.
+
+use cede_model::Host;
+use cede_model::boot::{grub_cfg, loader_entry::LoaderEntry};
+
+/// One entry of a boot menu that starts Linux.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootEntry {
+    /// Title, or the file's name.
+    pub title: String,
+    /// File that holds it.
+    pub path: String,
+    /// Line of the kernel or its options there, from 1.
+    pub line: u32,
+    /// Words of the kernel command line.
+    pub words: Vec<String>,
+    /// Kernel and initramfs, as the loader names them.
+    pub files: Vec<String>,
+    /// True for rescue and fallback entries, which are left as they are on purpose.
+    pub rescue: bool,
+}
+
+/// Where GRUB reads its menu.
+pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
+
+/// Entries of GRUB's generated menu.
+pub fn grub(host: &Host) -> Vec<BootEntry> {
+    let menu = grub_cfg::parse(host.capture.file(GRUB_CFG).unwrap_or_default());
+    let mut entries = Vec::new();
+    for entry in &menu.entries {
+        for linux in &entry.linux {
+            let files = std::iter::once(&linux.kernel).chain(&entry.initrd);
+            entries.push(BootEntry {
+                title: text(&entry.name.title),
+                path: GRUB_CFG.to_owned(),
+                line: u32::try_from(linux.line).unwrap_or(0),
+                words: linux.words.iter().map(|word| text(word)).collect(),
+                files: files.map(|file| text(file)).collect(),
+                rescue: entry.is_recovery(),
+            });
+        }
+    }
+    entries
+}
+
+/// Type #1 entries of the boot loader specification below every boot partition.
+pub fn type1(host: &Host) -> Vec<BootEntry> {
+    type1_paths(host).into_iter().filter_map(|path| read_type1(host, path)).collect()
+}
+
+/// Paths of all Type #1 entry files.
+pub fn type1_paths(host: &Host) -> Vec<String> {
+    let partitions = ["/boot", "/efi", "/boot/efi"];
+    let dirs = partitions.iter().map(|partition| format!("{partition}/loader/entries"));
+    dirs.flat_map(|dir| host.capture.names_in(&dir).map(|name| format!("{dir}/{name}")).collect::<Vec<_>>()).filter(|path| path.ends_with(".conf")).collect()
+}
+
+fn read_type1(host: &Host, path: String) -> Option<BootEntry> {
+    let entry = LoaderEntry::parse(host.capture.file(&path)?);
+    let kernel = entry.value("linux").or_else(|| entry.value("efi").filter(|_| entry.value("options").is_some()))?;
+    let title = entry.value("title").map(|value| text(value.bytes)).unwrap_or_else(|| path.clone());
+    let files = std::iter::once(kernel).chain(entry.values("initrd")).map(|value| text(value.bytes)).collect::<Vec<_>>();
+    let line = entry.value("options").map_or(kernel.line, |value| value.line);
+    let words = text(&entry.options().unwrap_or_default()).split_whitespace().map(str::to_owned).collect();
+    let marks = [path.rsplit('/').next().unwrap_or_default().to_lowercase(), title.to_lowercase(), files.join(" ").to_lowercase()];
+    let rescue = ["fallback", "rescue", "recovery"].iter().any(|mark| marks.iter().any(|text| text.contains(mark)));
+    Some(BootEntry { title, path, line: u32::try_from(line).unwrap_or(0), words, files, rescue })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,101 @@
+//! Boot loaders: how each keeps the kernel command line. One file each and one line in the table.
+
+pub mod entries;
+pub mod grub;
+pub mod systemd_boot;
+
+use crate::parameter::Wish;
+use crate::plan::{Refusal, Step};
+use cede_model::{Evidence, Host};
+
+pub use entries::BootEntry;
+
+/// Whether a host uses something, by evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detection {
+    /// No trace of it.
+    No,
+    /// Its files are there.
+    Installed(Evidence),
+    /// It was at work in this boot.
+    InUse(Evidence),
+}
+
+/// One word of the command line that the next boot will get, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredWord {
+    /// The word.
+    pub text: String,
+    /// File and line where it is set, as far as that can be told.
+    pub source: Option<Evidence>,
+}
+
+/// What a boot loader needs to have changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoaderChange {
+    /// File edits; empty where all is as wished.
+    pub files: Vec<Step>,
+    /// Tools to run when anything changed, after the initramfs images are made.
+    pub tools: Vec<Step>,
+    /// Files that the change was computed from.
+    pub rests_on: Vec<String>,
+}
+
+/// One way a host keeps its kernel command line. Pure: facts in, steps out.
+pub trait Bootloader: Sync {
+    /// Name for people.
+    fn name(&self) -> &'static str;
+    /// Whether this host uses it.
+    fn detect(&self, host: &Host) -> Detection;
+    /// The words that the next boot gets, from its sources.
+    fn configured(&self, host: &Host) -> Vec<ConfiguredWord>;
+    /// The generated entries, as the loader will read them.
+    fn entries(&self, host: &Host) -> Vec<BootEntry>;
+    /// Steps that make the next boot's command line as wished.
+    ///
+    /// # Errors
+    /// Why it cannot be changed safely.
+    fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal>;
+}
+
+/// Every boot loader there is.
+pub const BOOTLOADERS: &[&dyn Bootloader] = &[&grub::Grub, &systemd_boot::SystemdBoot];
+
+/// Marks of systems whose own tools own the boot configuration, and of loaders not supported: editing beside them would be undone or ignored.
+const OWNERS: &[(&str, &str)] = &[
+    ("/etc/NIXOS", "this is NixOS: its boot configuration comes from /etc/nixos; set boot.kernelParams there"),
+    ("/run/ostree-booted", "this is an ostree system: its kernel parameters are set with `rpm-ostree kargs`"),
+    ("/etc/kernel/proxmox-boot-uuids", "proxmox-boot-tool owns this boot configuration"),
+    ("/etc/kernelstub/configuration", "kernelstub owns this boot configuration: use `kernelstub -a PARAMETER`"),
+    ("/boot/grub2/grub.cfg", "this GRUB keeps its entries below /boot/loader: use `grubby --update-kernel=ALL --args=PARAMETER`"),
+];
+
+/// The boot loader of a host.
+///
+/// # Errors
+/// None is known, two claim the host, or something else owns the boot configuration.
+pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
+    if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.exists(path)) {
+        return Err(Refusal::new("boot-loader-unsupported", format!("{why}; cede cannot change it yet")));
+    }
+    let found: Vec<(&dyn Bootloader, Detection)> = BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
+    let in_use: Vec<_> = found.iter().filter(|(_, detection)| matches!(detection, Detection::InUse(_))).collect();
+    match (in_use.as_slice(), found.as_slice()) {
+        ([(loader, _)], _) | ([], [(loader, _)]) => Ok(*loader),
+        (_, []) => Err(Refusal::new(
+            "boot-loader-unknown",
+            "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
+        )),
+        _ => {
+            let names: Vec<_> = found.iter().map(|(loader, detection)| format!("{} ({})", loader.name(), evidence(detection))).collect();
+            Err(Refusal::new("boot-loader-ambiguous", format!("more than one boot loader is set up: {}; remove what is left over", names.join(", "))))
+        }
+    }
+}
+
+fn evidence(detection: &Detection) -> String {
+    match detection {
+        Detection::No => String::new(),
+        Detection::Installed(evidence) | Detection::InUse(evidence) => evidence.source.clone(),
+    }
+}

@@ -1,0 +1,282 @@
+//! Expectations against a fresh look at the host.
+
+use crate::bootloader::{self, BootEntry};
+use crate::digest::sha256;
+use crate::intent::Identity;
+use crate::iommu_cause::{self, OffCause};
+use crate::parameter;
+use crate::plan::{Condition, Expectation, When};
+use cede_model::iommu::IommuState;
+use cede_model::kernel::installed::{ModuleForm, module_name, module_of_path};
+use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::{Entry, Host, Observed};
+
+/// How one condition came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Result3 {
+    /// It holds.
+    Met,
+    /// It does not.
+    NotMet,
+    /// The facts do not suffice.
+    CannotTell,
+}
+
+impl Result3 {
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::NotMet => "not_met",
+            Self::CannotTell => "cannot_tell",
+        }
+    }
+}
+
+/// One condition, how it came out, and why where it did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The condition in words.
+    pub what: String,
+    /// How it came out.
+    pub result: Result3,
+    /// Why it does not hold, or what to look at.
+    pub cause: Option<String>,
+}
+
+/// The answer of a verification.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Every condition that was looked at.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl VerifyReport {
+    /// True only if something was checked and all of it held.
+    pub fn passed(&self) -> bool {
+        !self.outcomes.is_empty() && self.outcomes.iter().all(|outcome| outcome.result == Result3::Met)
+    }
+}
+
+/// Judges the expectations of one time.
+pub fn verify(host: &Host, expects: &[Expectation], when: When) -> VerifyReport {
+    VerifyReport { outcomes: expects.iter().filter(|expectation| expectation.when == when).map(|expectation| judge(host, &expectation.what)).collect() }
+}
+
+/// The same outcomes for expectations that cannot be judged yet.
+pub fn not_yet(expects: &[Expectation], when: When, cause: &str) -> VerifyReport {
+    let outcome = |what: &Condition| Outcome { what: what.to_string(), result: Result3::CannotTell, cause: Some(cause.to_owned()) };
+    VerifyReport { outcomes: expects.iter().filter(|e| e.when == when).map(|e| outcome(&e.what)).collect() }
+}
+
+fn judge(host: &Host, condition: &Condition) -> Outcome {
+    let (result, cause) = match condition {
+        Condition::FileIs { path, sha256 } => file_is(host, path, sha256.as_deref()),
+        Condition::ImageHasModule { image, kernel, module } => image_has_module(host, image, kernel.as_deref(), module),
+        Condition::ImageHasFile { image, path, sha256 } => image_has_file(host, image, path, sha256),
+        Condition::ImageLoads { image, module } => image_loads(host, image, module),
+        Condition::EntriesCarry { parameter } => entries(host, |words| words.iter().any(|word| carries(word, parameter)), "lacks it"),
+        Condition::EntriesLack { parameter } => entries(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it"),
+        Condition::RunningWith { parameter } => running(host, |words| words.iter().any(|word| carries(word, parameter)), "does not have it"),
+        Condition::RunningWithout { parameter } => running(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it"),
+        Condition::IommuOn => iommu_on(host),
+        Condition::BoundTo { device, driver } => bound_to(host, device, driver),
+        Condition::GroupsWhole { devices } => groups_whole(host, devices),
+        Condition::NoTwinTaken { devices } => no_twin_taken(host, devices),
+    };
+    Outcome { what: condition.to_string(), result, cause }
+}
+
+type Judged = (Result3, Option<String>);
+
+const MET: Judged = (Result3::Met, None);
+
+fn not_met(cause: impl Into<String>) -> Judged {
+    (Result3::NotMet, Some(cause.into()))
+}
+
+fn cannot_tell(cause: impl Into<String>) -> Judged {
+    (Result3::CannotTell, Some(cause.into()))
+}
+
+fn file_is(host: &Host, path: &str, wanted: Option<&str>) -> Judged {
+    match (host.capture.observed(path), wanted) {
+        (Observed::Known(bytes), Some(wanted)) if sha256(bytes) == wanted => MET,
+        (Observed::Known(_), Some(_)) => not_met(format!("{path} has other content")),
+        (Observed::Known(_), None) => not_met(format!("{path} is there")),
+        (Observed::Absent, None) => MET,
+        (Observed::Absent, Some(_)) => not_met(format!("there is no {path}")),
+        (Observed::Unknown(why), _) => cannot_tell(why),
+    }
+}
+
+/// The paths inside an image; the reason where it was not or could not be opened.
+fn image<'a>(host: &'a Host, image: &str) -> Result<impl Iterator<Item = (&'a str, &'a Entry)>, Judged> {
+    let root = format!("{image}!");
+    match host.capture.get(&root) {
+        Some(Entry::Dir) => {
+            let prefix = format!("{root}/");
+            let skip = prefix.len();
+            Ok(host.capture.below(prefix).filter_map(move |(path, entry)| Some((path.get(skip..)?, entry))))
+        }
+        Some(Entry::Absent) => Err(not_met(format!("there is no {image}"))),
+        Some(Entry::Unreadable(why)) => Err(not_met(format!("{image}: {why}"))),
+        _ => Err(cannot_tell(format!("{image} was not opened"))),
+    }
+}
+
+fn image_has_module(host: &Host, path: &str, kernel: Option<&str>, module: &str) -> Judged {
+    if kernel.and_then(|release| host.kernels.iter().find(|k| k.release == release)).is_some_and(|k| k.form(module) == ModuleForm::BuiltIn) {
+        return MET;
+    }
+    let mut names = match image(host, path) {
+        Ok(names) => names,
+        Err(judged) => return judged,
+    };
+    let below = kernel.map(|release| format!("modules/{release}/"));
+    let right_kernel = |name: &str| below.as_ref().is_none_or(|below| name.contains(below.as_str()));
+    if names.any(|(name, _)| right_kernel(name) && module_of_path(name).as_deref() == Some(module)) {
+        MET
+    } else {
+        not_met(format!("{module} is not in {path}: the generator left it out, look at its output"))
+    }
+}
+
+fn image_has_file(host: &Host, path: &str, file: &str, wanted: &str) -> Judged {
+    if let Err(judged) = image(host, path).map(|_| ()) {
+        return judged;
+    }
+    match host.capture.get(&format!("{path}!{file}")) {
+        Some(Entry::File(bytes)) if sha256(bytes) == wanted => MET,
+        Some(Entry::File(_)) => not_met(format!("the copy of {file} in {path} has other content")),
+        _ => not_met(format!("{file} is not in {path}")),
+    }
+}
+
+/// Each generator keeps its list elsewhere: initramfs-tools in `conf/modules`, mkinitcpio in `config` (busybox) or modules-load.d (systemd).
+fn image_loads(host: &Host, path: &str, module: &str) -> Judged {
+    if let Err(judged) = image(host, path).map(|_| ()) {
+        return judged;
+    }
+    let text = |name: &str| host.capture.attribute(&format!("{path}!/{name}")).unwrap_or_default();
+    let lines = text("conf/modules").lines().chain(text("etc/modules-load.d/MODULES.conf").lines()).chain(text("usr/lib/modules-load.d/MODULES.conf").lines());
+    let listed = lines.filter_map(|line| line.split_whitespace().next());
+    let config = text("config").lines().filter_map(|line| line.strip_prefix("MODULES=")).flat_map(|value| value.trim_matches(['"', '\'', '(', ')']).split_whitespace());
+    if listed.chain(config).any(|name| module_name(name) == module) { MET } else { not_met(format!("{path} does not list {module} to be loaded early")) }
+}
+
+fn entries(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Judged {
+    let loader = match bootloader::find(host) {
+        Ok(loader) => loader,
+        Err(refusal) => return cannot_tell(refusal.message),
+    };
+    let entries: Vec<BootEntry> = loader.entries(host).into_iter().filter(|entry| !entry.rescue).collect();
+    match entries.iter().find(|entry| !holds(&entry.words)) {
+        _ if entries.is_empty() => cannot_tell(format!("{} has no boot entry that could be read", loader.name())),
+        Some(entry) => not_met(format!("{}:{}: entry `{}` {problem}", entry.path, entry.line, entry.title)),
+        None => MET,
+    }
+}
+
+/// A list of ids may hold more than was asked for.
+fn carries(word: &str, parameter: &str) -> bool {
+    let ((name, value), (wanted, ids)) = (parameter::split(word), parameter::split(parameter));
+    if wanted != parameter::VFIO_IDS || name != wanted {
+        return parameter::same(word, parameter) || (name == wanted && value.unwrap_or_default().split(',').any(|item| Some(item) == ids));
+    }
+    let items: Vec<&str> = value.unwrap_or_default().split(',').collect();
+    ids.unwrap_or_default().split(',').all(|id| items.iter().any(|item| parameter::covers(item, id)))
+}
+
+fn running(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Judged {
+    match host.running_cmdline() {
+        Observed::Known(bytes) if holds(&iommu_cause::running_words(host)) => {
+            let _ = bytes;
+            MET
+        }
+        Observed::Known(_) => not_met(format!("/proc/cmdline {problem}: another boot entry was started, or the entry was not made anew")),
+        Observed::Absent | Observed::Unknown(_) => cannot_tell("/proc/cmdline was not read"),
+    }
+}
+
+fn iommu_on(host: &Host) -> Judged {
+    match (host.iommu, iommu_cause::why_off(host)) {
+        (IommuState::On, _) => MET,
+        (IommuState::Unknown, _) => cannot_tell("/sys was not read"),
+        (IommuState::Off, Some(OffCause::Parameter(words))) => not_met(format!("the kernel was started with {}", words.join(" "))),
+        (IommuState::Off, Some(OffCause::Firmware)) => not_met("the firmware offers no IOMMU: switch VT-d or AMD-Vi on in its setup"),
+        (IommuState::Off, Some(OffCause::KernelDefault(_))) => not_met("the kernel leaves it off: intel_iommu=on is missing"),
+        (IommuState::Off, _) => not_met("the kernel could not start it: `dmesg | grep -e DMAR -e AMD-Vi` tells why"),
+    }
+}
+
+fn bound_to(host: &Host, wanted: &Identity, driver: &str) -> Judged {
+    let Some(device) = host.device(wanted.address) else {
+        return not_met(format!("there is no device at {}: was it moved or taken out?", wanted.address));
+    };
+    if !wanted.matches(device) {
+        let found = device.id.map_or_else(|| "a device that does not answer".to_owned(), |id| format!("[{id}]"));
+        return not_met(format!("{} now holds {found}, not [{}]", wanted.address, wanted.id));
+    }
+    match &device.driver {
+        Observed::Known(name) if name == driver => MET,
+        Observed::Known(name) => not_met(format!("{name} has it: {}", why_native(host, wanted, name))),
+        Observed::Absent => not_met(format!("no driver has it: {}", why_nobody(host, wanted))),
+        Observed::Unknown(why) => cannot_tell(why.clone()),
+    }
+}
+
+fn why_native(host: &Host, wanted: &Identity, native: &str) -> String {
+    if host.running_kernel().is_some_and(|kernel| kernel.form(native) == ModuleForm::BuiltIn) {
+        return format!("{native} is built into the kernel and comes before every module");
+    }
+    if !ids_given(host, wanted) {
+        return format!("the running kernel was not told [{}] in vfio-pci.ids", wanted.id);
+    }
+    format!("it was loaded before vfio-pci; look for {native} in the initramfs and in /etc/modules-load.d")
+}
+
+fn why_nobody(host: &Host, wanted: &Identity) -> String {
+    if host.iommu == IommuState::Off {
+        "vfio-pci refuses devices without an IOMMU group".to_owned()
+    } else if !host.capture.exists("/sys/bus/pci/drivers/vfio-pci") {
+        "vfio-pci was not loaded".to_owned()
+    } else if !ids_given(host, wanted) {
+        format!("the running kernel was not told [{}] in vfio-pci.ids", wanted.id)
+    } else {
+        "`dmesg | grep vfio` may tell why".to_owned()
+    }
+}
+
+fn ids_given(host: &Host, wanted: &Identity) -> bool {
+    let id = wanted.id.to_string();
+    let mut words = iommu_cause::running_words(host).into_iter().filter(|word| parameter::split(word).0 == parameter::VFIO_IDS);
+    let by_file = host.capture.below("/etc/modprobe.d/").any(|(_, entry)| matches!(entry, Entry::File(bytes) if String::from_utf8_lossy(bytes).contains(&id)));
+    by_file || words.any(|word| carries(&word, &format!("vfio-pci.ids={id}")))
+}
+
+fn groups_whole(host: &Host, devices: &[PciAddress]) -> Judged {
+    if host.iommu != IommuState::On {
+        return not_met("without an IOMMU there are no groups");
+    }
+    for address in devices {
+        let Some(group) = host.group_of(*address) else {
+            return not_met(format!("{address} is in no group"));
+        };
+        let blocks = |member: &&PciDevice| crate::group_choice::blocks(member) && !devices.contains(&member.address);
+        if let Some(foreign) = group.devices.iter().filter_map(|member| host.device(*member)).find(blocks) {
+            let driver = foreign.driver_name().unwrap_or("no driver");
+            return not_met(format!("group {} also holds {} ({driver}): `cede plan {address}` takes it along", group.id, foreign.address));
+        }
+    }
+    MET
+}
+
+fn no_twin_taken(host: &Host, devices: &[Identity]) -> Judged {
+    let planned = |device: &&PciDevice| devices.iter().any(|identity| identity.address == device.address);
+    let same_id = |device: &&PciDevice| devices.iter().any(|identity| device.id == Some(identity.id));
+    match host.devices.iter().filter(|d| d.is_on_vfio()).filter(same_id).find(|d| !planned(d)) {
+        Some(taken) => not_met(format!("{} has the same ids and is on vfio-pci too", taken.address)),
+        None => MET,
+    }
+}
