@@ -1,11 +1,20 @@
 //! What to say of a host and what to change on it. Pure: no files, no clock, no environment, no printing.
 
+pub mod binding;
+pub mod bootloader;
+pub mod diff;
 pub mod digest;
+/// Lossless readers and editors of configuration files: shell assignments, kernel command lines, `modprobe.d`.
+pub mod edit;
 pub mod finding;
+pub mod group_choice;
+pub mod initramfs;
 pub mod intent;
 pub mod iommu_cause;
 pub mod parameter;
 pub mod plan;
+pub mod planner;
+pub mod verify;
 
 pub use finding::{Finding, Verdict};
 pub use intent::{BindMethod, Identity};

@@ -1,0 +1,210 @@
+//! systemd-boot with Type #1 entries (boot loader specification): `options` lines, which reach the kernel as they are written.
+//! Fallback and rescue entries are left alone. `/etc/kernel/cmdline`, from which kernel-install makes future entries, is kept in step.
+
+use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, entries};
+use crate::edit::cmdline::CommandLine;
+use crate::parameter::{Wish, WordEdits};
+use crate::plan::{Refusal, Step};
+use cede_model::boot::loader_entry::LoaderEntry;
+use cede_model::{Evidence, Host};
+
+/// systemd-boot.
+pub struct SystemdBoot;
+
+const KERNEL_CMDLINE: &str = "/etc/kernel/cmdline";
+const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+impl Bootloader for SystemdBoot {
+    fn name(&self) -> &'static str {
+        "systemd-boot"
+    }
+
+    fn detect(&self, host: &Host) -> Detection {
+        let info = host.capture.file(LOADER_INFO).map(utf16).unwrap_or_default();
+        match entries::type1_paths(host).into_iter().next() {
+            Some(_) if info.starts_with("systemd-boot") => Detection::InUse(Evidence::new(LOADER_INFO, info)),
+            Some(path) => Detection::Installed(Evidence::new(path, "exists")),
+            None => Detection::No,
+        }
+    }
+
+    fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
+        let mut words: Vec<ConfiguredWord> = Vec::new();
+        for entry in entries::type1(host).into_iter().filter(|entry| !entry.rescue) {
+            for text in entry.words {
+                if !words.iter().any(|word| word.text == text) {
+                    let source = Evidence::at_line(entry.path.as_str(), entry.line, text.as_str());
+                    words.push(ConfiguredWord { text, source: Some(source) });
+                }
+            }
+        }
+        words
+    }
+
+    fn entries(&self, host: &Host) -> Vec<BootEntry> {
+        entries::type1(host)
+    }
+
+    fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
+        if host.capture.exists(STUB_INFO) {
+            return Err(Refusal::new("unified-kernel-image", "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet"));
+        }
+        let normal: Vec<BootEntry> = entries::type1(host).into_iter().filter(|entry| !entry.rescue).collect();
+        if normal.is_empty() {
+            return Err(Refusal::new("no-boot-entry", "no entry below loader/entries starts Linux: `bootctl list` shows what there is"));
+        }
+        let mut change = LoaderChange::default();
+        for entry in &normal {
+            let bytes = host.capture.file(&entry.path).unwrap_or_default();
+            let after = edit_entry(bytes, wish).map_err(|why| cannot(&entry.path, &why))?;
+            change.rests_on.push(entry.path.clone());
+            push(&mut change, &entry.path, bytes, after);
+        }
+        if let Some(bytes) = host.capture.file(KERNEL_CMDLINE) {
+            let after = edit_kernel_cmdline(bytes, wish).map_err(|why| cannot(KERNEL_CMDLINE, &why))?;
+            change.rests_on.push(KERNEL_CMDLINE.to_owned());
+            push(&mut change, KERNEL_CMDLINE, bytes, after);
+        }
+        Ok(change)
+    }
+}
+
+fn push(change: &mut LoaderChange, path: &str, before: &[u8], after: Vec<u8>) {
+    if before != after {
+        change.files.push(Step::ReplaceFile { path: path.to_owned(), before: Some(before.to_vec()), after: Some(after) });
+    }
+}
+
+fn cannot(path: &str, why: &str) -> Refusal {
+    Refusal::new("boot-entry-not-editable", format!("{path} cannot be changed safely: {why}; correct it with an editor"))
+}
+
+/// One attribute of an EFI variable: four bytes of flags, then UTF-16.
+fn utf16(bytes: &[u8]) -> String {
+    let units: Vec<u16> = bytes.get(4..).unwrap_or_default().chunks_exact(2).filter_map(|pair| Some(u16::from_le_bytes([*pair.first()?, *pair.get(1)?]))).collect();
+    String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
+}
+
+fn words_of(bytes: &[u8]) -> Vec<String> {
+    let line = CommandLine::parse(bytes);
+    line.params().iter().map(|param| String::from_utf8_lossy(line.text(&param.span)).into_owned()).collect()
+}
+
+/// Edits the `options` lines of an entry; words are added to the last of them.
+fn edit_entry(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
+    if bytes.contains(&0) {
+        return Err("it holds a NUL byte".to_owned());
+    }
+    let edits = wish.edits(&words_of(&LoaderEntry::parse(bytes).options().unwrap_or_default()));
+    let mut out = bytes.to_vec();
+    for change in single_edits(&edits) {
+        out = edit_options_line(&out, &change)?;
+    }
+    if !edits.add.is_empty() {
+        out = add_options(&out, &edits.add)?;
+    }
+    let left = wish.edits(&words_of(&LoaderEntry::parse(&out).options().unwrap_or_default()));
+    if left.is_empty() { Ok(out) } else { Err("a word stands there more than once".to_owned()) }
+}
+
+/// A word to take out (no successor) or to replace.
+fn single_edits(edits: &WordEdits) -> Vec<(String, Option<String>)> {
+    let removed = edits.remove.iter().map(|word| (word.clone(), None));
+    removed.chain(edits.replace.iter().map(|(old, new)| (old.clone(), Some(new.clone())))).collect()
+}
+
+fn edit_options_line(bytes: &[u8], (word, new): &(String, Option<String>)) -> Result<Vec<u8>, String> {
+    let entry = LoaderEntry::parse(bytes);
+    for value in entry.values("options").rev() {
+        if let Some(after) = edit_line(value.bytes, word, new.as_deref()) {
+            return Ok(splice(bytes, value.range(), &after));
+        }
+    }
+    Err(format!("`{word}` was not found in an options line"))
+}
+
+/// The line with the last occurrence of the word changed; `None` where it does not hold the word.
+fn edit_line(line: &[u8], word: &str, new: Option<&str>) -> Option<Vec<u8>> {
+    let parsed = CommandLine::parse(line);
+    let param = parsed.params().iter().rev().find(|param| parsed.text(&param.span) == word.as_bytes())?;
+    Some(match new {
+        Some(new) => parsed.with_replaced(param, new),
+        None => parsed.without(param),
+    })
+}
+
+fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
+    let added: Vec<&str> = added.iter().map(String::as_str).collect();
+    let entry = LoaderEntry::parse(bytes);
+    let Some(value) = entry.values("options").last() else {
+        let mut out = bytes.to_vec();
+        if out.last().is_some_and(|last| *last != b'\n') {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(format!("options {}\n", added.join(" ")).as_bytes());
+        return Ok(out);
+    };
+    let line = CommandLine::parse(value.bytes).with_words(&added).ok_or("a quote is not closed")?;
+    Ok(splice(bytes, value.range(), &line))
+}
+
+fn splice(bytes: &[u8], range: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
+    let head = bytes.get(..range.start).unwrap_or_default();
+    let tail = bytes.get(range.end..).unwrap_or_default();
+    [head, new, tail].concat()
+}
+
+/// `/etc/kernel/cmdline`: several lines are one command line, lines starting with `#` are none (systemd: 90-loaderentry.install).
+fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
+    let is_text = |line: &&[u8]| !line.trim_ascii().is_empty() && !line.trim_ascii_start().starts_with(b"#");
+    let words: Vec<String> = bytes.split(|b| *b == b'\n').filter(is_text).flat_map(words_of).collect();
+    let edits = wish.edits(&words);
+    let mut lines: Vec<Vec<u8>> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    for (word, new) in single_edits(&edits) {
+        let edited = lines.iter_mut().rev().filter(|line| is_text(&line.as_slice())).find_map(|line| Some((edit_line(line, &word, new.as_deref())?, line)));
+        let (after, line) = edited.ok_or_else(|| format!("`{word}` was not found"))?;
+        *line = after;
+    }
+    if !edits.add.is_empty() {
+        let added: Vec<&str> = edits.add.iter().map(String::as_str).collect();
+        match lines.iter_mut().rev().find(|line| is_text(&line.as_slice())) {
+            Some(line) => *line = CommandLine::parse(line).with_words(&added).ok_or("a quote is not closed")?,
+            None => return Err("it is empty".to_owned()),
+        }
+    }
+    Ok(lines.join(&b'\n'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish() -> Wish {
+        Wish { ids: vec!["10de:1f91".into()], add: Some("intel_iommu=on"), drop_off: vec!["intel_iommu", "iommu"] }
+    }
+
+    #[test]
+    fn entries_keep_every_other_byte() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw\n", b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\n"),
+            (b"options\troot=1  quiet\n# end", b"options\troot=1  quiet intel_iommu=on vfio-pci.ids=10de:1f91\n# end"),
+            (b"options root=1\noptions intel_iommu=off quiet", b"options root=1\noptions quiet intel_iommu=on vfio-pci.ids=10de:1f91"),
+            (b"options vfio-pci.ids=1b21:2142 rw\n", b"options vfio-pci.ids=1b21:2142,10de:1f91 rw intel_iommu=on\n"),
+            (b"linux /v", b"linux /v\noptions intel_iommu=on vfio-pci.ids=10de:1f91\n"),
+            (b"options a\r\nlinux /v\r\n", b"options a intel_iommu=on vfio-pci.ids=10de:1f91\r\nlinux /v\r\n"),
+        ];
+        for (before, after) in cases {
+            let got = edit_entry(before, &wish()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(after));
+            assert_eq!(edit_entry(&got, &wish()).unwrap(), got);
+        }
+    }
+
+    #[test]
+    fn the_template_of_future_entries_keeps_its_comments() {
+        let got = edit_kernel_cmdline(b"# mine\nroot=1 rw\nquiet intel_iommu=off\n", &wish()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), "# mine\nroot=1 rw\nquiet intel_iommu=on vfio-pci.ids=10de:1f91\n");
+        assert!(edit_kernel_cmdline(b"# nothing\n", &wish()).is_err());
+    }
+}

@@ -1,0 +1,376 @@
+//! mkinitcpio (Arch family): `mkinitcpio.conf` is sourced by bash; since v36 the drop-ins of `mkinitcpio.conf.d` are concatenated to it,
+//! unless a preset names a configuration by `-c`. The busybox init loads `MODULES` in order before udev's coldplug; with the systemd hook the
+//! order comes from softdep lines, so both are set.
+
+use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
+use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
+use crate::plan::{Refusal, Step};
+use cede_model::Host;
+use cede_model::kernel::{Kernel, installed::module_name};
+use std::cmp::Ordering;
+
+/// mkinitcpio.
+pub struct Mkinitcpio;
+
+const MAIN: &str = "/etc/mkinitcpio.conf";
+const DROP_INS: &str = "/etc/mkinitcpio.conf.d";
+const PRESETS: &str = "/etc/mkinitcpio.d";
+const TOOL: &str = "/usr/bin/mkinitcpio";
+const OWN_NAMES: [&str; 2] = ["95-cede.conf", "zz-cede.conf"];
+
+impl InitramfsGenerator for Mkinitcpio {
+    fn name(&self) -> &'static str {
+        "mkinitcpio"
+    }
+
+    fn detect(&self, host: &Host) -> bool {
+        host.capture.file(MAIN).is_some() || host.capture.file(TOOL).is_some()
+    }
+
+    fn early_modules(&self, host: &Host) -> Result<Vec<String>, String> {
+        let config = configs(host).into_iter().next().unwrap_or_else(|| Config::default_one(host));
+        Ok(config.array("MODULES")?.iter().map(|name| module_name(name.trim_end_matches('?'))).collect())
+    }
+
+    fn change(&self, host: &Host, early: &Early) -> Result<GeneratorChange, Refusal> {
+        let mut change = GeneratorChange { tools: vec![regenerate()], ..GeneratorChange::default() };
+        let mut images = images(host);
+        if let Some(image) = images.iter().find(|image| image.unified) {
+            return Err(Refusal::new("unified-kernel-image", format!("the preset {} makes a unified kernel image, which cede cannot prove yet", image.preset)));
+        }
+        for config in configs(host) {
+            config.change(host, early, &mut change)?;
+        }
+        if images.is_empty() {
+            images = images_in_boot(host);
+        }
+        for image in images {
+            let kernel = image.kernel.as_deref().and_then(|release| host.kernels.iter().find(|kernel| kernel.release == release));
+            change.proofs.extend(proofs(host, &image.path, kernel, early));
+        }
+        change.files.dedup();
+        Ok(change)
+    }
+}
+
+fn regenerate() -> Step {
+    Step::RunTool { argv: vec![TOOL.to_owned(), "-P".to_owned()], why: "makes the initramfs of every preset anew".to_owned() }
+}
+
+/// What one run of mkinitcpio sources: the main file with its drop-ins, or one named file alone.
+struct Config {
+    main: String,
+    files: Vec<(String, Vec<u8>)>,
+    drop_ins: bool,
+}
+
+/// The configurations that the presets use; those that name none share the main one.
+fn configs(host: &Host) -> Vec<Config> {
+    let presets = presets(host);
+    let mut named: Vec<String> = Vec::new();
+    let mut default = presets.is_empty();
+    for preset in &presets {
+        match &preset.config {
+            Some(path) if !named.contains(path) => named.push(path.clone()),
+            Some(_) => {}
+            None => default = true,
+        }
+    }
+    let mut list: Vec<Config> = named.into_iter().map(|path| Config::alone(host, path)).collect();
+    if default {
+        // Where a preset reads the main file alone, a drop-in would not reach it: then the main file itself is changed, which serves both.
+        let mut config = Config::default_one(host);
+        config.drop_ins &= !list.iter().any(|config| config.main == MAIN);
+        list.retain(|config| config.main != MAIN);
+        list.insert(0, config);
+    }
+    list
+}
+
+impl Config {
+    fn alone(host: &Host, path: String) -> Self {
+        let files = host.capture.file(&path).map(|bytes| (path.clone(), bytes.to_vec())).into_iter().collect();
+        Self { main: path, files, drop_ins: false }
+    }
+
+    fn default_one(host: &Host) -> Self {
+        let mut config = Self::alone(host, MAIN.to_owned());
+        config.drop_ins = reads_drop_ins(host);
+        if config.drop_ins {
+            let mut names: Vec<&str> = host.capture.names_in(DROP_INS).filter(|name| name.ends_with(".conf")).collect();
+            names.sort_by(|a, b| version_order(a, b));
+            for name in names {
+                let path = format!("{DROP_INS}/{name}");
+                config.files.extend(host.capture.file(&path).map(|bytes| (path.clone(), bytes.to_vec())));
+            }
+        }
+        config
+    }
+
+    fn environment(&self) -> Environment {
+        let bytes: Vec<&[u8]> = self.files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+        Environment::source(&bytes, Sourcing::Concatenated, Dialect::Bash)
+    }
+
+    /// The words of an array, or of a string that is used as one.
+    fn array(&self, name: &str) -> Result<Vec<String>, String> {
+        let words = |bytes: Option<Vec<u8>>| {
+            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        match self.environment().get(name) {
+            Evaluation::Unset => Ok(Vec::new()),
+            Evaluation::Scalar(text) => Ok(words(text.bytes())),
+            Evaluation::Array(list) => Ok(list.iter().flat_map(|text| words(text.bytes())).collect()),
+            Evaluation::Unknown(unknown) => {
+                let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
+                Err(format!("{path}, line {}: {name}: {}", unknown.line, unknown.why))
+            }
+        }
+    }
+
+    fn change(&self, host: &Host, early: &Early, change: &mut GeneratorChange) -> Result<(), Refusal> {
+        if self.files.is_empty() {
+            return Err(Refusal::new("mkinitcpio-config-missing", format!("{} could not be read: run as root, or restore it", self.main)));
+        }
+        change.rests_on.extend(self.files.iter().map(|(path, _)| path.clone()));
+        let wanted = Wanted::new(host, early);
+        let modules = self.array("MODULES").map_err(cannot)?;
+        let needs_files = self.files_to_add(early)?;
+        let after = if wanted.holds(&modules) && needs_files.is_empty() {
+            return Ok(());
+        } else if self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES") {
+            self.with_drop_in(&wanted, &needs_files)?
+        } else {
+            self.in_place(&wanted, &needs_files)?
+        };
+        self.check(&after, &wanted)?;
+        change.files.extend(self.steps(after));
+        Ok(())
+    }
+
+    /// Without the `modconf` hook nothing of modprobe.d reaches the image, so the files are listed one by one.
+    fn files_to_add(&self, early: &Early) -> Result<Vec<String>, Refusal> {
+        let hooks = self.array("HOOKS").map_err(cannot)?;
+        let present = self.array("FILES").map_err(cannot)?;
+        let missing = early.files.iter().map(|(path, _)| path.clone()).filter(|path| !present.contains(path));
+        Ok(if hooks.iter().any(|hook| hook == "modconf") { Vec::new() } else { missing.collect() })
+    }
+
+    fn is_string(&self, name: &str) -> bool {
+        matches!(self.environment().get(name), Evaluation::Scalar(_))
+    }
+
+    /// A file of our own behind the others. It starts with an empty line: the files are glued together, and the one before may lack its line end.
+    fn with_drop_in(&self, wanted: &Wanted, files: &[String]) -> Result<Self, Refusal> {
+        let mut text = "\n# Written by cede: gives PCI devices to virtual machines. `cede undo` removes this file.\n".to_owned();
+        text.push_str(&format!("MODULES=({} \"${{MODULES[@]}}\")\n", wanted.first.join(" ")));
+        if !files.is_empty() {
+            text.push_str(&format!("FILES+=({})\n", files.join(" ")));
+        }
+        let mut trouble = None;
+        for name in OWN_NAMES {
+            let path = format!("{DROP_INS}/{name}");
+            let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: true };
+            let at = next.files.iter().skip(1).position(|(other, _)| version_order(other.rsplit('/').next().unwrap_or(other), name) == Ordering::Greater);
+            next.files.insert(at.map_or(next.files.len(), |at| at + 1), (path, text.clone().into_bytes()));
+            match self.check(&next, wanted) {
+                Ok(()) => return Ok(next),
+                Err(refusal) => trouble = Some(refusal),
+            }
+        }
+        Err(trouble.unwrap_or_else(|| cannot("a drop-in that is read later sets MODULES anew".to_owned())))
+    }
+
+    /// Changes the file that holds our modules already, else the last one that assigns `MODULES`, else the main one.
+    fn in_place(&self, wanted: &Wanted, files: &[String]) -> Result<Self, Refusal> {
+        let first: Vec<&str> = wanted.first.iter().map(String::as_str).collect();
+        let mut trouble = format!("{}: no assignment of MODULES could be changed", self.main);
+        for at in (0..self.files.len()).rev() {
+            let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: self.drop_ins };
+            let Some((path, bytes)) = next.files.get_mut(at) else { continue };
+            let edited = array::put_modules_first(bytes, "MODULES", &first, wanted.obsolete).and_then(|bytes| {
+                let list: Vec<&str> = files.iter().map(String::as_str).collect();
+                if list.is_empty() { Ok(bytes) } else { array::append_elements(&bytes, "FILES", &list) }
+            });
+            match edited {
+                Ok(edited) => *bytes = edited,
+                Err(error) => {
+                    trouble = format!("{path}: {error}");
+                    continue;
+                }
+            }
+            if self.assigns_modules(at) || at == 0 {
+                if self.check(&next, wanted).is_ok() {
+                    return Ok(next);
+                }
+                trouble = format!("{path} is not the only file that sets MODULES");
+            }
+        }
+        Err(cannot(trouble))
+    }
+
+    fn assigns_modules(&self, at: usize) -> bool {
+        let bytes = self.files.get(at).map(|(_, bytes)| bytes.as_slice()).unwrap_or_default();
+        Environment::source(&[bytes], Sourcing::Concatenated, Dialect::Bash).names().any(|name| name == "MODULES")
+    }
+
+    /// The changed files, sourced again, must list our modules and still all others.
+    fn check(&self, after: &Self, wanted: &Wanted) -> Result<(), Refusal> {
+        let (old, new) = (self.array("MODULES").map_err(cannot)?, after.array("MODULES").map_err(cannot)?);
+        let others = |list: &[String]| list.iter().filter(|name| !wanted.is_ours(name)).cloned().collect::<Vec<_>>();
+        if wanted.holds(&new) && others(&old) == others(&new) {
+            return Ok(());
+        }
+        Err(cannot("a file that is read later sets MODULES anew".to_owned()))
+    }
+
+    fn steps(&self, after: Self) -> Vec<Step> {
+        let before = |path: &str| self.files.iter().find(|(p, _)| p == path).map(|(_, bytes)| bytes.clone());
+        let changed = after.files.into_iter().filter(|(path, bytes)| before(path).as_ref() != Some(bytes));
+        changed.map(|(path, bytes)| Step::ReplaceFile { before: before(&path), path, after: Some(bytes) }).collect()
+    }
+}
+
+fn cannot(why: String) -> Refusal {
+    Refusal::new("mkinitcpio-not-editable", format!("mkinitcpio's configuration cannot be changed safely: {why}"))
+}
+
+/// What `MODULES` must be like.
+struct Wanted {
+    first: Vec<String>,
+    obsolete: &'static [&'static str],
+    natives: Vec<String>,
+}
+
+impl Wanted {
+    fn new(host: &Host, early: &Early) -> Self {
+        let mut first: Vec<String> = VFIO_MODULES.map(str::to_owned).to_vec();
+        let (virqfd, obsolete): (Option<&str>, &[&str]) = match share(&host.kernels, VIRQFD) {
+            Share::All => (Some(VIRQFD), &[]),
+            // The question mark lets kernels go without it.
+            Share::Some => (Some("vfio_virqfd?"), &[]),
+            Share::None => (None, &[VIRQFD]),
+            Share::Unknown => (None, &[]),
+        };
+        first.extend(virqfd.map(str::to_owned));
+        Self { first, obsolete, natives: early.natives.clone() }
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        let name = module_name(name.trim_end_matches('?'));
+        VFIO_MODULES.contains(&name.as_str()) || name == VIRQFD
+    }
+
+    /// True where all of ours are listed, none is obsolete, and no native driver of a ceded function comes before vfio-pci.
+    fn holds(&self, modules: &[String]) -> bool {
+        let name = |text: &String| module_name(text.trim_end_matches('?'));
+        let names: Vec<String> = modules.iter().map(name).collect();
+        let vfio = names.iter().position(|name| name == "vfio_pci");
+        let late = names.iter().take(vfio.unwrap_or(0)).any(|name| self.natives.contains(name));
+        let missing = self.first.iter().any(|wanted| !names.contains(&name(wanted)));
+        !missing && !late && !names.iter().any(|name| self.obsolete.contains(&name.as_str()))
+    }
+}
+
+/// One image of one preset.
+struct Preset {
+    preset: String,
+    config: Option<String>,
+    path: Option<String>,
+    kernel: Option<String>,
+    unified: bool,
+}
+
+struct Image {
+    preset: String,
+    path: String,
+    kernel: Option<String>,
+    unified: bool,
+}
+
+fn presets(host: &Host) -> Vec<Preset> {
+    let names = host.capture.names_in(PRESETS).filter(|name| name.ends_with(".preset"));
+    names.flat_map(|name| read_preset(host, &format!("{PRESETS}/{name}"))).collect()
+}
+
+fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
+    let bytes = host.capture.file(path).unwrap_or_default();
+    let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
+    let text = |name: &str| match environment.get(name) {
+        Evaluation::Scalar(text) => text.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        _ => None,
+    };
+    let names = match environment.get("PRESETS") {
+        Evaluation::Array(list) => list.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect(),
+        _ => Vec::new(),
+    };
+    let read = |name: String| {
+        let own = |key: &str| text(&format!("{name}_{key}")).or_else(|| text(&format!("ALL_{key}")));
+        Preset { config: own("config"), path: own("image"), kernel: own("kver").and_then(|kver| release(host, &kver)), unified: own("uki").is_some(), preset: name }
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// The release behind `ALL_kver`: a release, a path below its module tree, or `/boot/vmlinuz-NAME` of which the module tree knows the package's name.
+fn release(host: &Host, kver: &str) -> Option<String> {
+    let named = |kernel: &&Kernel| kver == kernel.release || kver.contains(&format!("/modules/{}/", kernel.release));
+    let package = kver.rsplit('/').next()?.strip_prefix("vmlinuz-");
+    let packaged = |kernel: &&Kernel| package.is_some() && host.capture.attribute(&format!("{}/pkgbase", kernel.modules_dir)) == package;
+    host.kernels.iter().find(named).or_else(|| host.kernels.iter().find(packaged)).map(|kernel| kernel.release.clone())
+}
+
+fn images(host: &Host) -> Vec<Image> {
+    let with_path = presets(host).into_iter().filter_map(|preset| {
+        let path = preset.path.or_else(|| preset.unified.then(String::new))?;
+        Some(Image { preset: preset.preset, path, kernel: preset.kernel, unified: preset.unified })
+    });
+    with_path.collect()
+}
+
+fn images_in_boot(host: &Host) -> Vec<Image> {
+    let names = host.capture.names_in("/boot").filter(|name| name.starts_with("initramfs-") && name.ends_with(".img"));
+    names.map(|name| Image { preset: String::new(), path: format!("/boot/{name}"), kernel: None, unified: false }).collect()
+}
+
+/// mkinitcpio says itself whether it knows drop-ins; without its text, their directory does.
+fn reads_drop_ins(host: &Host) -> bool {
+    let names_them = |script: &[u8]| String::from_utf8_lossy(script).contains("mkinitcpio.conf.d");
+    host.capture.file(TOOL).map_or_else(|| host.capture.exists(DROP_INS), names_them)
+}
+
+/// `sort -V` as far as file names need it: runs of digits by value, the rest by byte.
+fn version_order(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    loop {
+        let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let order = match (digits(a), digits(b)) {
+            (0, _) | (_, 0) => match (a.first(), b.first()) {
+                (None, None) => return Ordering::Equal,
+                (x, y) => x.cmp(&y),
+            },
+            (x, y) => number(a, x).cmp(&number(b, y)),
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        let step = |text: &[u8]| digits(text).max(1).min(text.len());
+        (a, b) = (a.get(step(a)..).unwrap_or_default(), b.get(step(b)..).unwrap_or_default());
+    }
+}
+
+fn number(text: &[u8], digits: usize) -> u64 {
+    text.iter().take(digits).fold(0, |sum, byte| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_read_in_version_order() {
+        let mut names = ["moeOS.conf", "10-a.conf", "9-b.conf", "05-c.conf", "zz.conf", "95-cede.conf"];
+        names.sort_by(|a, b| version_order(a, b));
+        assert_eq!(names, ["05-c.conf", "9-b.conf", "10-a.conf", "95-cede.conf", "moeOS.conf", "zz.conf"]);
+    }
+}

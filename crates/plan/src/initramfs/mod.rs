@@ -1,0 +1,120 @@
+//! Initramfs generators: how each is told to load vfio-pci early. One file each and one line in the table.
+
+pub mod initramfs_tools;
+pub mod mkinitcpio;
+
+use crate::plan::{Condition, Refusal, Step};
+use cede_model::Host;
+use cede_model::kernel::{Kernel, installed::ModuleForm};
+
+/// What the image must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Early {
+    /// Files of the host that must be inside, with their planned bytes (`/etc/modprobe.d/…`).
+    pub files: Vec<(String, Vec<u8>)>,
+    /// Modules that vfio-pci must come before.
+    pub natives: Vec<String>,
+}
+
+/// What a generator needs to have changed, and how to see that it worked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GeneratorChange {
+    /// File edits; empty where all is as wished.
+    pub files: Vec<Step>,
+    /// Tools to run when anything that goes into the image changed.
+    pub tools: Vec<Step>,
+    /// What must be true of the images afterwards.
+    pub proofs: Vec<Condition>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+    /// Files that the change was computed from.
+    pub rests_on: Vec<String>,
+}
+
+/// One generator. Pure: facts in, steps out.
+pub trait InitramfsGenerator: Sync {
+    /// Name for people.
+    fn name(&self) -> &'static str;
+    /// True where this host's images come from it, by evidence.
+    fn detect(&self, host: &Host) -> bool;
+    /// The modules that are listed for early loading, with underscores; the reason where that cannot be told.
+    ///
+    /// # Errors
+    /// Why the list cannot be told.
+    fn early_modules(&self, host: &Host) -> Result<Vec<String>, String>;
+    /// Steps that make the images as wished.
+    ///
+    /// # Errors
+    /// Why that cannot be done safely.
+    fn change(&self, host: &Host, early: &Early) -> Result<GeneratorChange, Refusal>;
+}
+
+/// Every generator there is.
+pub const GENERATORS: &[&dyn InitramfsGenerator] = &[&mkinitcpio::Mkinitcpio, &initramfs_tools::InitramfsTools];
+
+/// Generators that are known and not supported.
+const OTHERS: &[(&str, &str)] = &[("/usr/bin/dracut", "dracut"), ("/etc/dracut.conf.d", "dracut"), ("/usr/bin/booster", "booster"), ("/etc/booster.yaml", "booster")];
+
+/// The generator of a host.
+///
+/// # Errors
+/// None is known, or two claim the host.
+pub fn find(host: &Host) -> Result<&'static dyn InitramfsGenerator, Refusal> {
+    let found: Vec<&dyn InitramfsGenerator> = GENERATORS.iter().copied().filter(|generator| generator.detect(host)).collect();
+    let other = OTHERS.iter().find(|(path, _)| host.capture.exists(path)).map(|(_, name)| *name);
+    match (found.as_slice(), other) {
+        ([one], _) => Ok(*one),
+        ([], Some(name)) => Err(Refusal::new("initramfs-unsupported", format!("this host's initramfs comes from {name}, which cede cannot set up yet"))),
+        ([], None) => Err(Refusal::new("initramfs-unknown", "no initramfs generator that cede knows was found (mkinitcpio, initramfs-tools)")),
+        (several, _) => {
+            let names: Vec<_> = several.iter().map(|generator| generator.name()).collect();
+            Err(Refusal::new("initramfs-ambiguous", format!("more than one initramfs generator is set up: {}; remove the one that is not used", names.join(", "))))
+        }
+    }
+}
+
+/// The modules to load early, in this order.
+pub const VFIO_MODULES: [&str; 3] = ["vfio_pci", "vfio", "vfio_iommu_type1"];
+
+/// A module of its own up to Linux 6.1, part of vfio since 6.2 (drivers/vfio/Kconfig).
+pub const VIRQFD: &str = "vfio_virqfd";
+
+/// Whether the kernels have the module: all, some, none, or nothing known of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// All of them.
+    All,
+    /// Some of them.
+    Some,
+    /// None of them.
+    None,
+    /// No kernel is known.
+    Unknown,
+}
+
+/// Counts the kernels that have a module as a file.
+pub fn share(kernels: &[Kernel], module: &str) -> Share {
+    match kernels.iter().filter(|kernel| kernel.form(module) == ModuleForm::Loadable).count() {
+        _ if kernels.is_empty() => Share::Unknown,
+        0 => Share::None,
+        count if count == kernels.len() => Share::All,
+        _ => Share::Some,
+    }
+}
+
+/// What must be inside one image: vfio-pci with its list entry, and the files.
+fn proofs(host: &Host, image: &str, kernel: Option<&Kernel>, early: &Early) -> Vec<Condition> {
+    let release = kernel.map(|kernel| kernel.release.clone());
+    let built_in = |module: &str| kernel.or(host.kernels.last()).is_some_and(|kernel| kernel.form(module) == ModuleForm::BuiltIn);
+    let mut list = Vec::new();
+    for module in VFIO_MODULES.into_iter().filter(|module| !built_in(module)) {
+        list.push(Condition::ImageHasModule { image: image.to_owned(), kernel: release.clone(), module: module.to_owned() });
+    }
+    if !built_in("vfio_pci") {
+        list.push(Condition::ImageLoads { image: image.to_owned(), module: "vfio_pci".to_owned() });
+    }
+    for (path, bytes) in &early.files {
+        list.push(Condition::ImageHasFile { image: image.to_owned(), path: path.clone(), sha256: crate::digest::sha256(bytes) });
+    }
+    list
+}
