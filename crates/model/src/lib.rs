@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod capture_text;
+pub mod iommu;
 pub mod observed;
 pub mod pci;
 
