@@ -1,5 +1,11 @@
 //! The groups of real machines, predicted from their configuration space, against those that the kernel formed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach the helpers of an integration test"
+)]
+
 use cede_model::iommu::predict::{Origin, PredictInput, PredictOptions, Prediction, predict};
 use cede_model::pci::{ConfigSpace, PciAddress, PciClass, PciId, Upstream};
 use cede_model::{Capture, capture_text};
@@ -59,23 +65,23 @@ fn config(capture: &Capture, address: PciAddress, look: Look) -> Vec<u8> {
 fn look_at(capture: &Capture, look: Look) -> Prediction {
     let addresses: Vec<PciAddress> = capture.names_in(DEVICES).map(|name| name.parse().unwrap()).collect();
     let configs: Vec<Vec<u8>> = addresses.iter().map(|address| config(capture, *address, look)).collect();
-    let input = |(address, bytes): (&PciAddress, &'_ Vec<u8>)| -> PredictInput<'static> {
-        let bytes: &'static [u8] = bytes.clone().leak();
-        let whole = capture.file(&format!("{DEVICES}/{address}/config")).unwrap();
-        let link = capture.link(&format!("{DEVICES}/{address}")).unwrap();
-        PredictInput {
-            address: *address,
-            id: id(capture, *address, "vendor", "device"),
-            subsystem: Some(id(capture, *address, "subsystem_vendor", "subsystem_device")),
-            class: PciClass(number(capture, *address, "class")),
-            config: ConfigSpace::from_sysfs(bytes),
-            upstream: if look == Look::Flat { Upstream::Unknown } else { Upstream::from_device_link(link) },
-            physical_function: None,
-            is_express: (look == Look::UserWithHint).then(|| ConfigSpace::from_sysfs(whole).express().known().is_some()),
-        }
-    };
-    let inputs: Vec<PredictInput<'_>> = addresses.iter().zip(&configs).map(input).collect();
+    let inputs: Vec<PredictInput<'_>> = addresses.iter().zip(&configs).map(|(at, bytes)| input(capture, *at, bytes, look)).collect();
     predict(&inputs, PredictOptions::default())
+}
+
+fn input<'a>(capture: &Capture, address: PciAddress, bytes: &'a [u8], look: Look) -> PredictInput<'a> {
+    let whole = capture.file(&format!("{DEVICES}/{address}/config")).unwrap();
+    let link = capture.link(&format!("{DEVICES}/{address}")).unwrap();
+    PredictInput {
+        address,
+        id: id(capture, address, "vendor", "device"),
+        subsystem: Some(id(capture, address, "subsystem_vendor", "subsystem_device")),
+        class: PciClass(number(capture, address, "class")),
+        config: ConfigSpace::from_sysfs(bytes),
+        upstream: if look == Look::Flat { Upstream::Unknown } else { Upstream::from_device_link(link) },
+        physical_function: None,
+        is_express: (look == Look::UserWithHint).then(|| ConfigSpace::from_sysfs(whole).express().known().is_some()),
+    }
 }
 
 fn kernels_groups(capture: &Capture) -> Partition {

@@ -45,6 +45,7 @@ struct Formation<'a> {
     path_isolates: Vec<bool>,
     aliases: Vec<Aliases>,
     buses: HashMap<(u32, u8), Bus>,
+    slots: HashMap<(u32, u8, u8), Vec<usize>>,
 }
 
 #[derive(Default)]
@@ -72,12 +73,14 @@ impl<'a> Formation<'a> {
         }
         let aliases: Vec<Aliases> = functions.iter().map(|f| dma_alias::aliases(f.address, f.id, f.subsystem, f.class)).collect();
         let mut buses: HashMap<(u32, u8), Bus> = HashMap::new();
+        let mut slots: HashMap<(u32, u8, u8), Vec<usize>> = HashMap::new();
         for (index, (function, alias)) in functions.iter().zip(&aliases).enumerate() {
-            let bus = buses.entry((function.address.domain, function.address.bus)).or_default();
+            let bus = buses.entry(bus_of(function)).or_default();
             bus.functions.push(index);
             bus.has_aliases |= *alias != Aliases::No;
+            slots.entry(slot_of(function)).or_default().push(index);
         }
-        Self { functions, assume, groups: vec![None; functions.len()], isolates, path_isolates, aliases, buses }
+        Self { functions, assume, groups: vec![None; functions.len()], isolates, path_isolates, aliases, buses, slots }
     }
 
     /// `pci_device_group`: a group that is there already, which this function has to join.
@@ -86,8 +89,8 @@ impl<'a> Formation<'a> {
             Ok(top) => top,
             Err(group) => return Some(group),
         };
-        let mut bus_of = top;
-        while let Some(bridge) = self.bridge_of(bus_of) {
+        let mut below = top;
+        while let Some(bridge) = self.bridge_of(below) {
             if self.path_isolates.get(bridge).copied().unwrap_or(true) {
                 break;
             }
@@ -95,7 +98,7 @@ impl<'a> Formation<'a> {
             if let Some(group) = self.group(top) {
                 return Some(group);
             }
-            bus_of = bridge;
+            below = bridge;
         }
         let mut visited = [0; 2];
         self.alias_group(top, &mut visited).or_else(|| self.function_alias_group(top, &mut visited))
@@ -141,7 +144,7 @@ impl<'a> Formation<'a> {
         if let Some(group) = self.group(index) {
             return Some(group);
         }
-        let bus = self.bus_of(function)?;
+        let bus = self.buses.get(&bus_of(function))?;
         let others = bus.functions.iter().filter(|_| bus.has_aliases);
         others
             .copied()
@@ -156,11 +159,8 @@ impl<'a> Formation<'a> {
         if !shares || self.isolates(index) {
             return None;
         }
-        let same_slot = |other: usize| self.functions.get(other).is_some_and(|o| o.address.same_slot(function.address));
-        let others = self.bus_of(function)?.functions.iter().copied();
-        others
-            .filter(|other| *other != index && same_slot(*other) && !self.isolates(*other))
-            .find_map(|other| self.alias_group(other, visited))
+        let others = self.slots.get(&slot_of(function))?.iter().copied();
+        others.filter(|other| *other != index && !self.isolates(*other)).find_map(|other| self.alias_group(other, visited))
     }
 
     /// `pci_devs_are_dma_aliases`, of two functions of one bus.
@@ -177,10 +177,6 @@ impl<'a> Formation<'a> {
         self.functions.get(index)?.bridge
     }
 
-    fn bus_of(&self, function: &Function) -> Option<&Bus> {
-        self.buses.get(&(function.address.domain, function.address.bus))
-    }
-
     fn isolates(&self, index: usize) -> bool {
         self.isolates.get(index).copied().unwrap_or(true)
     }
@@ -188,6 +184,14 @@ impl<'a> Formation<'a> {
     fn group(&self, index: usize) -> Option<usize> {
         self.groups.get(index).copied().flatten()
     }
+}
+
+fn bus_of(function: &Function) -> (u32, u8) {
+    (function.address.domain, function.address.bus)
+}
+
+fn slot_of(function: &Function) -> (u32, u8, u8) {
+    (function.address.domain, function.address.bus, function.address.device())
 }
 
 /// False where the bit was set before.
