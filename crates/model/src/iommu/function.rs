@@ -22,6 +22,8 @@ pub(super) struct Function {
     pub(super) vmd: Option<usize>,
     /// False where no IOMMU translates for it.
     pub(super) has_group: bool,
+    /// A virtual function of SR-IOV.
+    pub(super) is_virtual: bool,
 }
 
 /// A function alone on a root bus of which only the numbers are known.
@@ -39,5 +41,6 @@ pub(super) fn sample(vendor: u16, device: u16) -> Function {
         bridge: None,
         vmd: None,
         has_group: true,
+        is_virtual: false,
     }
 }

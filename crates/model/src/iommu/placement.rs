@@ -193,7 +193,8 @@ fn functions_in(order: &[usize], inputs: &[&PredictInput<'_>], places: &[Place])
 }
 
 /// Functions that no IOMMU serves get no group: AMD's and RISC-V's IOMMU itself (class 0806), and on AMD the host bridge before it in its
-/// slot, because the ranges of IVRS begin behind the IOMMU (so on every AMD host that was looked at, Zen to Zen 3).
+/// slot, because the ranges of IVRS begin behind the IOMMU. Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
+/// bridge a group, of itself alone.
 fn leave_out_untranslated(functions: &mut [Function]) {
     let units: Vec<(PciAddress, u16)> =
         functions.iter().filter(|f| f.class.base_and_sub() == 0x0806).map(|f| (f.address, f.id.vendor)).collect();
@@ -221,6 +222,7 @@ fn function(input: &PredictInput<'_>, port: Option<ExpressType>, (bridge, vmd): 
         bridge,
         vmd,
         has_group: true,
+        is_virtual: input.physical_function.is_some(),
     }
 }
 

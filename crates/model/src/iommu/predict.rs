@@ -4,7 +4,9 @@
 //! So a look at a host whose IOMMU is still off gives the groups it will have. Not considered: `pci=disable_acs_redir`, `pci=config_acs`,
 //! `pcie_acs_override` (not in Linux itself), and aliases of firmware's IVRS table for old conventional bridges.
 
+use super::acs;
 use super::formation::{self, Assume};
+use super::function::Function;
 use super::placement::{self, Placement};
 use crate::pci::{ConfigSpace, PciAddress, PciClass, PciId, Upstream};
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +64,7 @@ struct Standing {
     possible: Option<usize>,
     is_bridge: bool,
     is_virtual: bool,
+    isolates: Option<bool>,
 }
 
 /// Why a function goes where another one goes.
@@ -103,13 +106,15 @@ pub fn predict(inputs: &[PredictInput<'_>], options: PredictOptions) -> Predicti
     let most = merged(&most, &least, &lost);
     let origin = if count(&most) == count(&least) { Origin::Predicted } else { Origin::Bounds };
     let addresses: Vec<PciAddress> = functions.iter().map(|function| function.address).collect();
-    let virtuals: HashMap<PciAddress, bool> = inputs.iter().map(|i| (i.address, i.physical_function.is_some())).collect();
-    let standing = |(function, (certain, possible)): (&super::function::Function, (&Option<usize>, &Option<usize>))| {
-        let is_virtual = virtuals.get(&function.address).copied().unwrap_or_default();
-        let (certain, possible) = (*certain, *possible);
-        (function.address, Standing { certain, possible, is_bridge: function.class.is_pci_bridge(), is_virtual })
+    let standing = |(function, (certain, possible)): (&Function, (&Option<usize>, &Option<usize>))| Standing {
+        certain: *certain,
+        possible: *possible,
+        is_bridge: function.class.is_pci_bridge(),
+        is_virtual: function.is_virtual,
+        isolates: acs::isolates(function, options.ivrs),
     };
-    let members = functions.iter().zip(least.iter().zip(&most)).map(standing).collect();
+    let standings = functions.iter().zip(least.iter().zip(&most)).map(standing);
+    let members = addresses.iter().copied().zip(standings).collect();
     Prediction { origin, certain: sets(&addresses, &least), possible: sets(&addresses, &most), members }
 }
 
@@ -138,6 +143,12 @@ impl Prediction {
     /// The largest group `address` may end up in, itself included: everything whose isolation could not be seen taken as without.
     pub fn possible(&self, address: PciAddress) -> &[PciAddress] {
         pick(&self.possible, self.members.get(&address).and_then(|standing| standing.possible))
+    }
+
+    /// Whether the kernel takes the function to keep its traffic to itself (`pci_acs_enabled` with what groups require): by its ACS
+    /// capability, its place or a quirk. `None` where that was not seen, or there is no such function.
+    pub fn isolates(&self, address: PciAddress) -> Option<bool> {
+        self.members.get(&address)?.isolates
     }
 
     /// What surely has to go together with `address`: its group, and all functions of its slot. Virtual functions are handed out one by

@@ -158,6 +158,8 @@ fn a_switch_whose_downstream_ports_lack_acs_splits_all_the_same() {
         express("04:00.0", ENDPOINT),
     ];
     assert_groups(&switch, "00:01.0 | 01:00.0 | 02:00.0 03:00.0 | 02:01.0 04:00.0");
+    let isolation: Vec<_> = switch.iter().map(|port| of(&switch).isolates(port.address)).collect();
+    assert_eq!(isolation, [Some(true), Some(true), Some(false), Some(false), Some(true), Some(true)]);
     let mut open = switch.clone();
     open[0] = express("00:01.0", ROOT_PORT).bridge(1, 4);
     assert_groups(&open, "00:01.0 01:00.0 02:00.0 02:01.0 03:00.0 04:00.0");
@@ -280,6 +282,7 @@ fn with_64_bytes_the_bounds_are_said() {
     ];
     let bounds = of(&user);
     assert_eq!((bounds.origin(), bounds.groups()), (Origin::Bounds, None));
+    assert_eq!((bounds.isolates(at("00:01.0")), bounds.isolates(at("00:1f.0"))), (None, Some(false)));
     assert_eq!(shown(bounds.certain()), "00:01.0 | 00:1e.0 02:05.0 | 00:1f.0 00:1f.3 | 01:00.0 | 01:00.1");
     assert_eq!(bounds.possible(at("01:00.1")), [at("00:01.0"), at("01:00.0"), at("01:00.1")]);
     assert_eq!(bounds.possible(at("02:05.0")), bounds.certain_with(at("02:05.0")));
