@@ -3,7 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "clippy's exemption of tests does not reach the helpers of an integration test"
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
 use cede_model::iommu::predict::{Origin, PredictInput, PredictOptions, Prediction, predict};
