@@ -5,7 +5,7 @@ use crate::iommu::{AcpiTables, IommuGroup, IommuState, group, state};
 use crate::kernel::{Kernel, ModuleAliases, installed::ModuleForm};
 use crate::observed::Observed;
 use crate::os::{Firmware, OsRelease};
-use crate::pci::{PciAddress, PciDevice, device, device::Upstream};
+use crate::pci::{PciAddress, PciDevice, Upstream, device};
 
 /// Vendor of the processor, by which Linux chooses the IOMMU driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +81,9 @@ impl Host {
 
     /// The bridge above a function, where the capture tells.
     pub fn bridge_above(&self, address: PciAddress) -> Option<&PciDevice> {
-        match &self.device(address)?.upstream {
-            Upstream::Bridge(bridge) => self.device(*bridge),
-            Upstream::RootBus(_) | Upstream::Unknown => None,
+        match self.device(address)?.upstream {
+            Upstream::Bridge(bridge) => self.device(bridge),
+            Upstream::RootBus | Upstream::Vmd(_) | Upstream::Unknown => None,
         }
     }
 

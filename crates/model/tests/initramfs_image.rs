@@ -1,15 +1,8 @@
 //! Reading initramfs images written by this crate: structure, links, limits and hostile bytes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use cede_model::initramfs_image::newc::{NewcEntry, NewcError, NewcNode, with_parents, write_newc};
-use cede_model::initramfs_image::{
-    EntryKind, Fault, Format, ImageError, InitramfsImage, Limits, read_image,
-};
+use cede_model::initramfs_image::{EntryKind, Fault, Format, ImageError, InitramfsImage, Limits, read_image};
 
 fn archive(entries: Vec<NewcEntry>) -> Vec<u8> {
     write_newc(&with_parents(entries)).unwrap()
@@ -55,42 +48,24 @@ fn lists_files_links_and_modes() {
     let image = archive(vec![
         NewcEntry::directory("."),
         NewcEntry::symlink("lib", "usr/lib"),
-        NewcEntry::file(
-            "./usr/lib/modprobe.d/a.conf",
-            "options vfio-pci ids=10de:1b80\n",
-        ),
+        NewcEntry::file("./usr/lib/modprobe.d/a.conf", "options vfio-pci ids=10de:1b80\n"),
         NewcEntry::file("/etc/empty", ""),
         suid,
     ]);
     let listed = read(&image).unwrap();
     assert_eq!(listed.segments.len(), 1);
     assert_eq!(listed.segments[0].format, Format::Cpio);
-    assert_eq!(
-        listed.entries["lib"].kind,
-        EntryKind::Symlink("usr/lib".into())
-    );
+    assert_eq!(listed.entries["lib"].kind, EntryKind::Symlink("usr/lib".into()));
     assert_eq!(listed.entries["usr/bin/su"].mode, 0o4755);
     assert_eq!(listed.file("etc/empty"), Some(&b""[..]));
-    assert_eq!(
-        listed.file("lib/modprobe.d/a.conf"),
-        listed.file("/usr/lib/modprobe.d/a.conf")
-    );
-    assert!(
-        listed
-            .file("lib/modprobe.d/a.conf")
-            .unwrap()
-            .starts_with(b"options")
-    );
+    assert_eq!(listed.file("lib/modprobe.d/a.conf"), listed.file("/usr/lib/modprobe.d/a.conf"));
+    assert!(listed.file("lib/modprobe.d/a.conf").unwrap().starts_with(b"options"));
     assert_eq!(listed.orphans().count(), 0);
 }
 
 #[test]
 fn writer_gives_back_what_it_was_given() {
-    let entries = vec![
-        NewcEntry::directory("a"),
-        NewcEntry::file("a/b", vec![0, 255, 10, 0]),
-        NewcEntry::symlink("a/c", "../x"),
-    ];
+    let entries = vec![NewcEntry::directory("a"), NewcEntry::file("a/b", vec![0, 255, 10, 0]), NewcEntry::symlink("a/c", "../x")];
     let listed = read(&write_newc(&entries).unwrap()).unwrap();
     assert_eq!(listed.entries.len(), 3);
     for entry in &entries {
@@ -112,14 +87,8 @@ fn writer_gives_back_what_it_was_given() {
 #[test]
 fn modules_by_folded_name_under_either_root() {
     let early = archive(vec![
-        NewcEntry::file(
-            "usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/pci/vfio-pci.ko.xz",
-            "x",
-        ),
-        NewcEntry::file(
-            "usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/vfio.ko.zst",
-            "x",
-        ),
+        NewcEntry::file("usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/pci/vfio-pci.ko.xz", "x"),
+        NewcEntry::file("usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/vfio.ko.zst", "x"),
         NewcEntry::file("usr/lib/modules/6.12.1-amd64/kernel/empty.ko", ""),
         NewcEntry::file("usr/lib/modules/6.12.1-amd64/modules.dep", "x"),
         NewcEntry::file("usr/lib/modules/6.12.1-amd64+x/kernel/kvm.ko", "x"),
@@ -127,20 +96,14 @@ fn modules_by_folded_name_under_either_root() {
     let main = archive(vec![
         NewcEntry::symlink("lib", "usr/lib"),
         NewcEntry::file("lib/modules/6.12.1-amd64/kernel/snd_hda_intel.ko", "x"),
-        NewcEntry::symlink(
-            "lib/modules/6.12.1-amd64/weak.ko",
-            "kernel/snd_hda_intel.ko",
-        ),
+        NewcEntry::symlink("lib/modules/6.12.1-amd64/weak.ko", "kernel/snd_hda_intel.ko"),
         NewcEntry::symlink("lib/modules/6.12.1-amd64/dangling.ko", "nowhere"),
     ]);
     // `with_parents` makes `lib` a directory no second time: the link came first.
     let listed = read(&[early, main].concat()).unwrap();
     let release = "6.12.1-amd64";
     let pci = listed.module(release, "vfio_pci").unwrap();
-    assert_eq!(
-        pci,
-        "usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/pci/vfio-pci.ko.xz"
-    );
+    assert_eq!(pci, "usr/lib/modules/6.12.1-amd64/kernel/drivers/vfio/pci/vfio-pci.ko.xz");
     assert_eq!(listed.module(release, "vfio-pci"), Some(pci));
     assert!(listed.module(release, "snd-hda-intel").is_some());
     assert!(listed.module(release, "weak").is_some());
@@ -169,24 +132,15 @@ fn hard_links_share_what_the_last_brings() {
         assert_eq!(listed.entries[path].size, 5, "{path}");
         assert_eq!(listed.file(path), Some(&b"hello"[..]), "{path}");
     }
-    assert_eq!(
-        listed.entries["d"].size, 0,
-        "inode numbers mean nothing across archives"
-    );
+    assert_eq!(listed.entries["d"].size, 0, "inode numbers mean nothing across archives");
     assert_eq!(listed.entries["other"].data, None);
 }
 
 #[test]
 fn a_later_member_replaces_but_no_directory_with_children() {
     let image = [
-        archive(vec![
-            NewcEntry::file("etc/x", "old"),
-            NewcEntry::file("lib/m", "m"),
-        ]),
-        archive(vec![
-            NewcEntry::file("etc/x", "new"),
-            NewcEntry::symlink("lib", "usr/lib"),
-        ]),
+        archive(vec![NewcEntry::file("etc/x", "old"), NewcEntry::file("lib/m", "m")]),
+        archive(vec![NewcEntry::file("etc/x", "new"), NewcEntry::symlink("lib", "usr/lib")]),
     ]
     .concat();
     let listed = read(&image).unwrap();
@@ -204,10 +158,7 @@ fn members_without_a_directory_are_orphans() {
         NewcEntry::file("top", "x"),
     ]);
     let listed = read(&image.unwrap()).unwrap();
-    assert_eq!(
-        listed.orphans().collect::<Vec<_>>(),
-        ["lib/modules/6.1/vfio-pci.ko"]
-    );
+    assert_eq!(listed.orphans().collect::<Vec<_>>(), ["lib/modules/6.1/vfio-pci.ko"]);
     assert_eq!(listed.module("6.1", "vfio_pci"), None);
     assert!(listed.file("top").is_some() && listed.file("dev/console").is_some());
 }
@@ -255,20 +206,9 @@ fn refuses_by_kind() {
     assert_eq!(read(b""), Err(ImageError::Empty));
     assert_eq!(read(&[0; 4096]), Err(ImageError::OnlyZeros(4096)));
     let unknown = read(b"hello world").unwrap_err();
-    assert!(matches!(
-        unknown,
-        ImageError::UnknownFormat {
-            segment: 0,
-            offset: 0,
-            ..
-        }
-    ));
+    assert!(matches!(unknown, ImageError::UnknownFormat { segment: 0, offset: 0, .. }));
     let lzop = read(&[&good[..], b"\x89LZO\0\r\n\x1a\n"].concat()).unwrap_err();
-    let expected = ImageError::Unsupported {
-        segment: 1,
-        offset: good.len(),
-        format: "lzop",
-    };
+    let expected = ImageError::Unsupported { segment: 1, offset: good.len(), format: "lzop" };
     assert_eq!(lzop, expected);
     assert!(lzop.to_string().contains("lzop"));
     let shifted = [&[0, 0], &good[..]].concat();
@@ -298,27 +238,11 @@ fn refuses_hostile_headers() {
     bad(&patch(14, b"00000000"), "file type");
     bad(&patch(112, b"\0"), "name, which does not end");
     bad(&raw(&"a/".repeat(200), [FILE, 1, 0, 1], b""), "too deep");
-    bad(
-        &raw("l", [0o120_777, 1, 5000, 1], &[b'x'; 5000]),
-        "link target",
-    );
+    bad(&raw("l", [0o120_777, 1, 5000, 1], &[b'x'; 5000]), "link target");
     let huge = fault(&patch(54, b"FFFFFFFF"));
-    assert!(
-        matches!(
-            huge,
-            Fault::Limit {
-                what: "bytes in a file that is to be kept",
-                ..
-            }
-        ),
-        "{huge:?}"
-    );
+    assert!(matches!(huge, Fault::Limit { what: "bytes in a file that is to be kept", .. }), "{huge:?}");
     let skipped = read_image(&patch(54, b"FFFFFFFF"), &Limits::default(), |_| false).unwrap_err();
-    let ImageError::Segment {
-        fault: Fault::Truncated { inside, .. },
-        ..
-    } = skipped
-    else {
+    let ImageError::Segment { fault: Fault::Truncated { inside, .. }, .. } = skipped else {
         panic!("{skipped:?}");
     };
     assert_eq!(inside, "a file");
@@ -331,79 +255,29 @@ fn checks_the_sum_of_070702_members() {
     image[102..110].copy_from_slice(b"00000126");
     assert_eq!(read(&image).unwrap().file("name"), Some(&b"abc"[..]));
     image[102..110].copy_from_slice(b"00000127");
-    assert_eq!(
-        fault(&image),
-        Fault::Checksum {
-            path: "name".into()
-        }
-    );
+    assert_eq!(fault(&image), Fault::Checksum { path: "name".into() });
 }
 
 #[test]
 fn keeps_within_limits() {
-    let image = archive(vec![
-        NewcEntry::file("a", vec![1; 1000]),
-        NewcEntry::file("b", vec![2; 1000]),
-    ]);
+    let image = archive(vec![NewcEntry::file("a", vec![1; 1000]), NewcEntry::file("b", vec![2; 1000])]);
     let limits = Limits::default();
     let refused = |limits: Limits, what: &str| {
         let error = read_image(&image, &limits, |_| true).unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
     };
-    refused(
-        Limits {
-            max_total_unpacked: 2000,
-            ..limits
-        },
-        "more than 2000 unpacked bytes",
-    );
-    refused(
-        Limits {
-            max_entries: 1,
-            ..limits
-        },
-        "more than 1 entries",
-    );
-    refused(
-        Limits {
-            max_kept_file: 999,
-            ..limits
-        },
-        "more than 999 bytes in a file",
-    );
-    refused(
-        Limits {
-            max_kept_total: 1500,
-            ..limits
-        },
-        "more than 1500 bytes of names",
-    );
-    let exact = Limits {
-        max_entries: 2,
-        max_kept_file: 1000,
-        max_kept_total: 2004,
-        ..limits
-    };
+    refused(Limits { max_total_unpacked: 2000, ..limits }, "more than 2000 unpacked bytes");
+    refused(Limits { max_entries: 1, ..limits }, "more than 1 entries");
+    refused(Limits { max_kept_file: 999, ..limits }, "more than 999 bytes in a file");
+    refused(Limits { max_kept_total: 1500, ..limits }, "more than 1500 bytes of names");
+    let exact = Limits { max_entries: 2, max_kept_file: 1000, max_kept_total: 2004, ..limits };
     assert!(read_image(&image, &exact, |_| true).is_ok());
-    assert!(
-        read_image(
-            &image,
-            &Limits {
-                max_kept_file: 0,
-                ..limits
-            },
-            |_| false
-        )
-        .is_ok()
-    );
+    assert!(read_image(&image, &Limits { max_kept_file: 0, ..limits }, |_| false).is_ok());
 }
 
 #[test]
 fn every_truncation_of_a_plain_archive_is_refused() {
-    let image = archive(vec![
-        NewcEntry::file("etc/a", vec![1; 50]),
-        NewcEntry::symlink("l", "etc"),
-    ]);
+    let image = archive(vec![NewcEntry::file("etc/a", vec![1; 50]), NewcEntry::symlink("l", "etc")]);
     let end = image.iter().rposition(|byte| *byte != 0).unwrap() + 2;
     for length in 0..end {
         assert!(read(&image[..length]).is_err(), "{length}");

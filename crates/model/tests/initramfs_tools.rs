@@ -1,16 +1,7 @@
 //! Images made by the tools that distributions use. A missing tool fails the test: CI installs
 //! cpio, gzip, xz-utils, zstd, lz4, bzip2 and lzop.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "tests run the real packers on real files"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests run the real packers on real files")]
 
 use std::fs;
 use std::io::Write;
@@ -18,27 +9,19 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cede_model::initramfs_image::{
-    EntryKind, Format, ImageError, InitramfsImage, Limits, read_image,
-};
+use cede_model::initramfs_image::{EntryKind, Format, ImageError, InitramfsImage, Limits, read_image};
 
 const PACKERS: &[(Format, &[&str])] = &[
     (Format::Gzip, &["gzip", "-n", "-9"]),
     (Format::Xz, &["xz", "--check=crc32", "-T1"]),
-    (
-        Format::Xz,
-        &["xz", "--check=crc32", "--x86", "--lzma2=dict=1MiB"],
-    ),
+    (Format::Xz, &["xz", "--check=crc32", "--x86", "--lzma2=dict=1MiB"]),
     (Format::Lzma, &["xz", "--format=lzma", "-9"]),
     (Format::Bzip2, &["bzip2", "-9"]),
     (Format::Zstd, &["zstd", "-q", "-19", "-T0"]),
     (Format::Zstd, &["zstd", "-q", "-1"]),
     (Format::Lz4Legacy, &["lz4", "-q", "-l", "-9"]),
     (Format::Lz4Frame, &["lz4", "-q", "-9"]),
-    (
-        Format::Lz4Frame,
-        &["lz4", "-q", "-BD", "-B4", "--no-frame-crc"],
-    ),
+    (Format::Lz4Frame, &["lz4", "-q", "-BD", "-B4", "--no-frame-crc"]),
 ];
 
 fn pipe(argv: &[&str], directory: &Path, input: &[u8]) -> Vec<u8> {
@@ -81,23 +64,11 @@ impl Scratch {
     }
 
     fn cpio(&self, format: &str) -> Vec<u8> {
-        let find = Command::new("find")
-            .arg(".")
-            .current_dir(&self.0)
-            .output()
-            .unwrap();
+        let find = Command::new("find").arg(".").current_dir(&self.0).output().unwrap();
         let mut names: Vec<&[u8]> = find.stdout.split(|byte| *byte == b'\n').collect();
         names.sort();
-        let list: Vec<u8> = names
-            .into_iter()
-            .filter(|name| !name.is_empty())
-            .collect::<Vec<_>>()
-            .join(&b'\n');
-        pipe(
-            &["cpio", "--quiet", "-o", "-H", format, "--reproducible"],
-            &self.0,
-            &[&list[..], b"\n"].concat(),
-        )
+        let list: Vec<u8> = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(&b'\n');
+        pipe(&["cpio", "--quiet", "-o", "-H", format, "--reproducible"], &self.0, &[&list[..], b"\n"].concat())
     }
 }
 
@@ -129,25 +100,11 @@ fn main_archive(name: &str) -> Vec<u8> {
     let mut rng = Rng(42);
     let noise: Vec<u8> = (0..40_000).map(|_| rng.next() as u8).collect();
     scratch.write("usr/lib/modules/6.12.1/kernel/vfio-pci.ko.zst", &noise);
-    scratch.write(
-        "usr/lib/modules/6.12.1/modules.dep",
-        &b"kernel/vfio-pci.ko.zst:\n".repeat(2000),
-    );
-    scratch.write(
-        "etc/modprobe.d/vfio.conf",
-        b"options vfio-pci ids=10de:1b80\n",
-    );
+    scratch.write("usr/lib/modules/6.12.1/modules.dep", &b"kernel/vfio-pci.ko.zst:\n".repeat(2000));
+    scratch.write("etc/modprobe.d/vfio.conf", b"options vfio-pci ids=10de:1b80\n");
     symlink("usr/lib", scratch.0.join("lib")).unwrap();
-    fs::hard_link(
-        scratch.0.join("etc/modprobe.d/vfio.conf"),
-        scratch.0.join("etc/linked"),
-    )
-    .unwrap();
-    fs::set_permissions(
-        scratch.0.join("etc/linked"),
-        fs::Permissions::from_mode(0o600),
-    )
-    .unwrap();
+    fs::hard_link(scratch.0.join("etc/modprobe.d/vfio.conf"), scratch.0.join("etc/linked")).unwrap();
+    fs::set_permissions(scratch.0.join("etc/linked"), fs::Permissions::from_mode(0o600)).unwrap();
     scratch.cpio("newc")
 }
 
@@ -170,10 +127,7 @@ fn check(listed: &InitramfsImage) {
     assert_eq!(listed.file("etc/modprobe.d/vfio.conf"), conf);
     assert_eq!(listed.file("etc/linked"), conf);
     assert_eq!(listed.entries["etc/linked"].mode, 0o600);
-    assert_eq!(
-        listed.entries["lib"].kind,
-        EntryKind::Symlink("usr/lib".into())
-    );
+    assert_eq!(listed.entries["lib"].kind, EntryKind::Symlink("usr/lib".into()));
     assert_eq!(listed.orphans().count(), 0);
 }
 
@@ -191,15 +145,8 @@ fn every_packer_alone_and_behind_an_early_archive() {
         let image = [&early[..], &[0; 512], &packed].concat();
         let listed = read(&image).unwrap_or_else(|error| panic!("{argv:?}: {error}"));
         check(&listed);
-        assert_eq!(
-            listed.entries["kernel/x86/microcode/AuthenticAMD.bin"].size,
-            3000
-        );
-        let formats: Vec<Format> = listed
-            .segments
-            .iter()
-            .map(|segment| segment.format)
-            .collect();
+        assert_eq!(listed.entries["kernel/x86/microcode/AuthenticAMD.bin"].size, 3000);
+        let formats: Vec<Format> = listed.segments.iter().map(|segment| segment.format).collect();
         assert_eq!(formats, [Format::Cpio, *format]);
         assert_eq!(listed.segments[1].offset, early.len() + 512);
     }
@@ -219,11 +166,7 @@ fn what_follows_a_compressed_segment_is_read() {
         image.extend(pack(&["gzip", "-n"], &early));
         let listed = read(&image).unwrap_or_else(|error| panic!("{argv:?}: {error}"));
         check(&listed);
-        let found: Vec<Format> = listed
-            .segments
-            .iter()
-            .map(|segment| segment.format)
-            .collect();
+        let found: Vec<Format> = listed.segments.iter().map(|segment| segment.format).collect();
         assert_eq!(found, [*first, Format::Cpio, Format::Gzip], "{argv:?}");
         assert_eq!(listed.segments[1].offset, second, "{argv:?}");
     }
@@ -255,14 +198,7 @@ fn the_crc_format_of_cpio() {
 #[test]
 fn lzop_is_named() {
     let error = read(&pack(&["lzop", "-q"], &main_archive("lzop"))).unwrap_err();
-    assert_eq!(
-        error,
-        ImageError::Unsupported {
-            segment: 0,
-            offset: 0,
-            format: "lzop"
-        }
-    );
+    assert_eq!(error, ImageError::Unsupported { segment: 0, offset: 0, format: "lzop" });
 }
 
 #[test]
@@ -275,11 +211,7 @@ fn cut_off_streams_are_refused() {
         lengths.extend((0..60).map(|_| 1 + rng.below(packed.len() - 1)));
         for length in lengths {
             let result = read(&packed[..length]);
-            assert!(
-                result.is_err(),
-                "{argv:?} cut to {length} of {}",
-                packed.len()
-            );
+            assert!(result.is_err(), "{argv:?} cut to {length} of {}", packed.len());
         }
     }
 }
@@ -305,11 +237,7 @@ fn flipped_bits_are_refused() {
             }
         }
         let no_checksum = *format == Format::Lz4Legacy || argv.contains(&"--no-frame-crc");
-        assert!(
-            no_checksum || unseen.is_empty(),
-            "{argv:?}: {unseen:?} of {}",
-            packed.len()
-        );
+        assert!(no_checksum || unseen.is_empty(), "{argv:?}: {unseen:?} of {}", packed.len());
     }
 }
 
@@ -318,15 +246,9 @@ fn flipped_bits_are_refused() {
 fn a_bomb_stops_at_the_limit() {
     let mut inner = early_archive("bomb");
     inner.resize(inner.len() + (64 << 20), 0);
-    let limits = Limits {
-        max_total_unpacked: 8 << 20,
-        ..Limits::default()
-    };
+    let limits = Limits { max_total_unpacked: 8 << 20, ..Limits::default() };
     for (_, argv) in PACKERS {
         let error = read_image(&pack(argv, &inner), &limits, |_| true).unwrap_err();
-        assert!(
-            error.to_string().contains("unpacked bytes"),
-            "{argv:?}: {error}"
-        );
+        assert!(error.to_string().contains("unpacked bytes"), "{argv:?}: {error}");
     }
 }

@@ -18,7 +18,10 @@ mod tests {
     #[test]
     fn a_missing_line_end_is_shown() {
         let text = unified("/etc/x", Some(b"a\nb"), Some(b"a\nb\nc\n"));
-        assert!(text.starts_with("--- a/etc/x\n+++ b/etc/x\n") && text.contains("\\ No newline at end of file") && text.contains("+c\n"), "{text}");
+        assert!(
+            text.starts_with("--- a/etc/x\n+++ b/etc/x\n") && text.contains("\\ No newline at end of file") && text.contains("+c\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod edit;
 pub mod finding;
 pub mod group_choice;
+pub mod guard;
 pub mod initramfs;
 pub mod intent;
 pub mod iommu_cause;

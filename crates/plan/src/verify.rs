@@ -60,7 +60,9 @@ impl VerifyReport {
 
 /// Judges the expectations of one time.
 pub fn verify(host: &Host, expects: &[Expectation], when: When) -> VerifyReport {
-    VerifyReport { outcomes: expects.iter().filter(|expectation| expectation.when == when).map(|expectation| judge(host, &expectation.what)).collect() }
+    VerifyReport {
+        outcomes: expects.iter().filter(|expectation| expectation.when == when).map(|expectation| judge(host, &expectation.what)).collect(),
+    }
 }
 
 /// The same outcomes for expectations that cannot be judged yet.
@@ -76,9 +78,15 @@ fn judge(host: &Host, condition: &Condition) -> Outcome {
         Condition::ImageHasFile { image, path, sha256 } => image_has_file(host, image, path, sha256),
         Condition::ImageLoads { image, module } => image_loads(host, image, module),
         Condition::EntriesCarry { parameter } => entries(host, |words| words.iter().any(|word| carries(word, parameter)), "lacks it"),
-        Condition::EntriesLack { parameter } => entries(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it"),
-        Condition::RunningWith { parameter } => running(host, |words| words.iter().any(|word| carries(word, parameter)), "does not have it"),
-        Condition::RunningWithout { parameter } => running(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it"),
+        Condition::EntriesLack { parameter } => {
+            entries(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it")
+        }
+        Condition::RunningWith { parameter } => {
+            running(host, |words| words.iter().any(|word| carries(word, parameter)), "does not have it")
+        }
+        Condition::RunningWithout { parameter } => {
+            running(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it")
+        }
         Condition::IommuOn => iommu_on(host),
         Condition::BoundTo { device, driver } => bound_to(host, device, driver),
         Condition::GroupsWhole { devices } => groups_whole(host, devices),
@@ -126,7 +134,8 @@ fn image<'a>(host: &'a Host, image: &str) -> Result<impl Iterator<Item = (&'a st
 }
 
 fn image_has_module(host: &Host, path: &str, kernel: Option<&str>, module: &str) -> Judged {
-    if kernel.and_then(|release| host.kernels.iter().find(|k| k.release == release)).is_some_and(|k| k.form(module) == ModuleForm::BuiltIn) {
+    if kernel.and_then(|release| host.kernels.iter().find(|k| k.release == release)).is_some_and(|k| k.form(module) == ModuleForm::BuiltIn)
+    {
         return MET;
     }
     let mut names = match image(host, path) {
@@ -159,10 +168,20 @@ fn image_loads(host: &Host, path: &str, module: &str) -> Judged {
         return judged;
     }
     let text = |name: &str| host.capture.attribute(&format!("{path}!/{name}")).unwrap_or_default();
-    let lines = text("conf/modules").lines().chain(text("etc/modules-load.d/MODULES.conf").lines()).chain(text("usr/lib/modules-load.d/MODULES.conf").lines());
+    let lines = text("conf/modules")
+        .lines()
+        .chain(text("etc/modules-load.d/MODULES.conf").lines())
+        .chain(text("usr/lib/modules-load.d/MODULES.conf").lines());
     let listed = lines.filter_map(|line| line.split_whitespace().next());
-    let config = text("config").lines().filter_map(|line| line.strip_prefix("MODULES=")).flat_map(|value| value.trim_matches(['"', '\'', '(', ')']).split_whitespace());
-    if listed.chain(config).any(|name| module_name(name) == module) { MET } else { not_met(format!("{path} does not list {module} to be loaded early")) }
+    let config = text("config")
+        .lines()
+        .filter_map(|line| line.strip_prefix("MODULES="))
+        .flat_map(|value| value.trim_matches(['"', '\'', '(', ')']).split_whitespace());
+    if listed.chain(config).any(|name| module_name(name) == module) {
+        MET
+    } else {
+        not_met(format!("{path} does not list {module} to be loaded early"))
+    }
 }
 
 fn entries(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Judged {
@@ -251,7 +270,10 @@ fn why_nobody(host: &Host, wanted: &Identity) -> String {
 fn ids_given(host: &Host, wanted: &Identity) -> bool {
     let id = wanted.id.to_string();
     let mut words = iommu_cause::running_words(host).into_iter().filter(|word| parameter::split(word).0 == parameter::VFIO_IDS);
-    let by_file = host.capture.below("/etc/modprobe.d/").any(|(_, entry)| matches!(entry, Entry::File(bytes) if String::from_utf8_lossy(bytes).contains(&id)));
+    let by_file = host
+        .capture
+        .below("/etc/modprobe.d/")
+        .any(|(_, entry)| matches!(entry, Entry::File(bytes) if String::from_utf8_lossy(bytes).contains(&id)));
     by_file || words.any(|word| carries(&word, &format!("vfio-pci.ids={id}")))
 }
 

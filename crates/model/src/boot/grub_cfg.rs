@@ -69,14 +69,8 @@ impl MenuEntry {
     /// A rescue entry, which takes `GRUB_CMDLINE_LINUX` only: by its id (`-recovery-`), by its English title, or because the
     /// kernel is told to stop early.
     pub fn is_recovery(&self) -> bool {
-        const WORDS: [&[u8]; 6] = [
-            b"single",
-            b"recovery",
-            b"rescue",
-            b"emergency",
-            b"systemd.unit=rescue.target",
-            b"systemd.unit=emergency.target",
-        ];
+        const WORDS: [&[u8]; 6] =
+            [b"single", b"recovery", b"rescue", b"emergency", b"systemd.unit=rescue.target", b"systemd.unit=emergency.target"];
         let has = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window == part);
         let mut words = self.linux.iter().flat_map(|linux| &linux.words);
         has(self.name.id.as_deref().unwrap_or_default(), b"-recovery-")
@@ -191,12 +185,7 @@ impl Reader {
         };
         if is_command(command, b"linux") {
             if let Some((kernel, words)) = arguments.split_first() {
-                entry.linux.push(LinuxCommand {
-                    command: command.clone(),
-                    kernel: kernel.clone(),
-                    words: words.to_vec(),
-                    line: self.line,
-                });
+                entry.linux.push(LinuxCommand { command: command.clone(), kernel: kernel.clone(), words: words.to_vec(), line: self.line });
             }
         } else if is_command(command, b"initrd") {
             entry.initrd.extend_from_slice(arguments);
@@ -213,10 +202,7 @@ fn is_command(word: &[u8], name: &[u8]) -> bool {
 fn menu_name(words: &[Vec<u8>]) -> MenuName {
     const WITH_VALUE: [&[u8]; 4] = [b"--class", b"--users", b"--hotkey", b"--source"];
     const ID: [&[u8]; 3] = [b"--id", b"$menuentry_id_option", b"${menuentry_id_option}"];
-    let mut name = MenuName {
-        title: Vec::new(),
-        id: None,
-    };
+    let mut name = MenuName { title: Vec::new(), id: None };
     let mut titled = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
@@ -248,49 +234,25 @@ mod tests {
     fn a_generated_file() {
         let cfg = parse(DEBIAN);
         assert!(cfg.generated && !cfg.blscfg);
-        let recovery: Vec<bool> = cfg
-            .entries
-            .iter()
-            .map(|entry| entry.is_recovery())
-            .collect();
+        let recovery: Vec<bool> = cfg.entries.iter().map(|entry| entry.is_recovery()).collect();
         assert_eq!(recovery, [false, false, true, false, true]);
         let simple = &cfg.entries[0];
         assert_eq!(text(&simple.name.title), "Debian GNU/Linux");
         let id = simple.name.id.as_deref().unwrap();
-        assert_eq!(
-            text(id),
-            "gnulinux-simple-1111aaaa-22bb-33cc-44dd-555566667777"
-        );
+        assert_eq!(text(id), "gnulinux-simple-1111aaaa-22bb-33cc-44dd-555566667777");
         assert!(simple.submenus.is_empty());
         assert_eq!(text(&simple.linux[0].kernel), "/vmlinuz-6.12.9-amd64");
-        assert!(
-            simple.linux[0]
-                .words
-                .contains(&b"vfio-pci.ids=10de:1b80,10de:10f0".to_vec())
-        );
-        assert!(
-            simple.linux[0]
-                .words
-                .contains(&b"dyndbg=file drivers/vfio/* +p".to_vec())
-        );
+        assert!(simple.linux[0].words.contains(&b"vfio-pci.ids=10de:1b80,10de:10f0".to_vec()));
+        assert!(simple.linux[0].words.contains(&b"dyndbg=file drivers/vfio/* +p".to_vec()));
         let line = simple.linux[0].line;
-        assert!(
-            text(DEBIAN)
-                .lines()
-                .nth(line - 1)
-                .unwrap()
-                .starts_with("\tlinux\t/vmlinuz-6.12.9-amd64")
-        );
+        assert!(text(DEBIAN).lines().nth(line - 1).unwrap().starts_with("\tlinux\t/vmlinuz-6.12.9-amd64"));
         assert_eq!(
             text(&simple.linux[0].command_line()),
             "root=/dev/sda2 ro console=ttyS0 quiet intel_iommu=on \"dyndbg=file drivers/vfio/* +p\" \
              vfio-pci.ids=10de:1b80,10de:10f0"
         );
         let nested = &cfg.entries[4];
-        assert_eq!(
-            text(&nested.submenus[0].title),
-            "Advanced options for Debian GNU/Linux"
-        );
+        assert_eq!(text(&nested.submenus[0].title), "Advanced options for Debian GNU/Linux");
         assert!(text(nested.submenus[0].id.as_deref().unwrap()).starts_with("gnulinux-advanced-"));
         assert_eq!(nested.initrd, [b"/initrd.img-6.1.0-28-amd64".to_vec()]);
     }
@@ -303,26 +265,17 @@ mod tests {
 
     #[test]
     fn conditions_blocks_and_variants() {
-        let cfg = one(
-            "function f { menu x; }\nmenuentry --unrestricted --class a \"T \\\"q\\\"\" --id=x{\n\
+        let cfg = one("function f { menu x; }\nmenuentry --unrestricted --class a \"T \\\"q\\\"\" --id=x{\n\
             if [ $a ]; then linuxefi ($root)/v1 a=${b}c; else linux16 /v2; fi\n\
-            { linux$x /v3 'b c' # d\n initrdefi /u /i; }\n initrd16 /j }\nlinux /outside\n",
-        );
+            { linux$x /v3 'b c' # d\n initrdefi /u /i; }\n initrd16 /j }\nlinux /outside\n");
         let entry = &cfg.entries[0];
         assert_eq!(text(&entry.name.title), "T \"q\"");
         assert_eq!(entry.name.id.as_deref(), Some(&b"x"[..]));
-        let kernels: Vec<&str> = entry
-            .linux
-            .iter()
-            .map(|linux| text(&linux.kernel))
-            .collect();
+        let kernels: Vec<&str> = entry.linux.iter().map(|linux| text(&linux.kernel)).collect();
         assert_eq!(kernels, ["($root)/v1", "/v2", "/v3"]);
         assert_eq!(entry.linux[0].words, [b"a=${b}c".to_vec()]);
         assert_eq!(entry.linux[2].words, [b"b c".to_vec()]);
-        assert_eq!(
-            entry.initrd,
-            [b"/u".to_vec(), b"/i".to_vec(), b"/j".to_vec()]
-        );
+        assert_eq!(entry.initrd, [b"/u".to_vec(), b"/i".to_vec(), b"/j".to_vec()]);
     }
 
     #[test]
@@ -333,38 +286,19 @@ mod tests {
             assert!(one(&format!("menuentry a {{ linux /v {word}; }}")).entries[0].is_recovery());
         }
         assert!(!one("menuentry a { linux /v singles; }").entries[0].is_recovery());
-        assert!(
-            one("menuentry UEFI { fwsetup; }").entries[0]
-                .linux
-                .is_empty()
-        );
+        assert!(one("menuentry UEFI { fwsetup; }").entries[0].linux.is_empty());
     }
 
     #[test]
     fn quoting_towards_the_kernel() {
         let words = [&b"plain"[..], b"a b", b"q\"q", b"b\\c", b"h\\x20i", b""];
-        let linux = LinuxCommand {
-            command: b"linux".to_vec(),
-            kernel: b"/v".to_vec(),
-            words: words.map(<[u8]>::to_vec).to_vec(),
-            line: 1,
-        };
-        assert_eq!(
-            text(&linux.command_line()),
-            "plain \"a b\" q\\\"q b\\\\c h\\x20i "
-        );
+        let linux = LinuxCommand { command: b"linux".to_vec(), kernel: b"/v".to_vec(), words: words.map(<[u8]>::to_vec).to_vec(), line: 1 };
+        assert_eq!(text(&linux.command_line()), "plain \"a b\" q\\\"q b\\\\c h\\x20i ");
     }
 
     #[test]
     fn tolerates_anything() {
-        for broken in [
-            "}}}}",
-            "menuentry",
-            "menuentry {",
-            "menuentry 'x",
-            "{{{{",
-            "submenu a { menuentry b { linux",
-        ] {
+        for broken in ["}}}}", "menuentry", "menuentry {", "menuentry 'x", "{{{{", "submenu a { menuentry b { linux"] {
             parse(broken.as_bytes());
         }
         for length in 0..DEBIAN.len() {

@@ -21,10 +21,7 @@ pub(super) enum TokenKind {
 
 /// Splits a script. Anything is accepted; an open quote reaches to the end.
 pub(super) fn tokens(text: &[u8]) -> Lexer<'_> {
-    Lexer {
-        rest: text,
-        line: 1,
-    }
+    Lexer { rest: text, line: 1 }
 }
 
 pub(super) struct Lexer<'a> {
@@ -68,10 +65,7 @@ impl Lexer<'_> {
     fn word(&mut self) -> Vec<u8> {
         let mut word = Vec::new();
         while let Some(byte) = self.peek() {
-            if matches!(
-                byte,
-                b' ' | b'\t' | b'\r' | b'\n' | b';' | b'|' | b'&' | b'{' | b'}'
-            ) {
+            if matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b';' | b'|' | b'&' | b'{' | b'}') {
                 break;
             }
             self.next_byte();
@@ -132,10 +126,7 @@ impl Iterator for Lexer<'_> {
             b'{' => TokenKind::Open,
             b'}' => TokenKind::Close,
             _ => {
-                return Some(Token {
-                    line,
-                    kind: TokenKind::Word(self.word()),
-                });
+                return Some(Token { line, kind: TokenKind::Word(self.word()) });
             }
         };
         self.next_byte();
@@ -169,10 +160,7 @@ mod tests {
             ("a\\\nb c \\\n d", &["ab", "c", "d"]),
             ("\"a\\\nb\"", &["ab"]),
             ("a # b ; c\nd#e", &["a", ";", "d#e"]),
-            (
-                "if [ x = y ]; then\n",
-                &["if", "[", "x", "=", "y", "]", ";", "then", ";"],
-            ),
+            ("if [ x = y ]; then\n", &["if", "[", "x", "=", "y", "]", ";", "then", ";"]),
             ("m{a}b", &["m", "{", "a", "}", "b"]),
             ("a\r\nb", &["a", ";", "b"]),
             ("'open", &["open"]),

@@ -65,10 +65,7 @@ impl<'a> Value<'a> {
     /// The bytes without one pair of enclosing double quotes. systemd-boot takes such a pair away
     /// (`line_get_key_value`), GRUB's `blscfg` does not.
     pub fn unquoted(&self) -> &'a [u8] {
-        let inner = self
-            .bytes
-            .strip_prefix(b"\"")
-            .and_then(|rest| rest.strip_suffix(b"\""));
+        let inner = self.bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         inner.unwrap_or(self.bytes)
     }
 }
@@ -102,18 +99,12 @@ impl<'a> LoaderEntry<'a> {
 
     /// The values of a key in the order of the file. Keys are compared byte for byte.
     pub fn values<'s>(&'s self, key: &'s str) -> impl DoubleEndedIterator<Item = Value<'a>> + 's {
-        self.lines
-            .iter()
-            .filter_map(move |line| match &line.content {
-                Content::Field { key: found, value } if self.bytes(found) == key.as_bytes() => {
-                    Some(Value {
-                        line: line.number,
-                        start: value.start,
-                        bytes: self.bytes(value),
-                    })
-                }
-                _ => None,
-            })
+        self.lines.iter().filter_map(move |line| match &line.content {
+            Content::Field { key: found, value } if self.bytes(found) == key.as_bytes() => {
+                Some(Value { line: line.number, start: value.start, bytes: self.bytes(value) })
+            }
+            _ => None,
+        })
     }
 
     /// The value that counts for a key that may stand once: the last, as systemd-boot does.
@@ -134,23 +125,11 @@ fn is_blank(byte: u8) -> bool {
 
 fn read_line(text: &[u8], start: usize, number: usize) -> Line {
     let rest = text.get(start..).unwrap_or_default();
-    let length = rest
-        .iter()
-        .position(|byte| matches!(byte, b'\n' | b'\r'))
-        .unwrap_or(rest.len());
+    let length = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
     let tail = rest.get(length..).unwrap_or_default();
-    let ending = if tail.starts_with(b"\r\n") {
-        2
-    } else {
-        tail.len().min(1)
-    };
+    let ending = if tail.starts_with(b"\r\n") { 2 } else { tail.len().min(1) };
     let end = start + length;
-    Line {
-        number,
-        range: start..end + ending,
-        ending: end..end + ending,
-        content: read_content(text, start..end),
-    }
+    Line { number, range: start..end + ending, ending: end..end + ending, content: read_content(text, start..end) }
 }
 
 fn read_content(text: &[u8], line: Range<usize>) -> Content {
@@ -164,10 +143,7 @@ fn read_content(text: &[u8], line: Range<usize>) -> Content {
                 return Content::KeyOnly { key: trimmed };
             };
             let key = trimmed.start..trimmed.start + length;
-            Content::Field {
-                value: trim(text, key.end..trimmed.end),
-                key,
-            }
+            Content::Field { value: trim(text, key.end..trimmed.end), key }
         }
     }
 }
@@ -177,10 +153,7 @@ fn trim(text: &[u8], range: Range<usize>) -> Range<usize> {
     let Some(first) = bytes.iter().position(|byte| !is_blank(*byte)) else {
         return range.end..range.end;
     };
-    let last = bytes
-        .iter()
-        .rposition(|byte| !is_blank(*byte))
-        .unwrap_or(first);
+    let last = bytes.iter().rposition(|byte| !is_blank(*byte)).unwrap_or(first);
     range.start + first..range.start + last + 1
 }
 
@@ -196,18 +169,10 @@ mod tests {
         let entry = LoaderEntry::parse(text);
         let mut at = 0;
         for (index, line) in entry.lines().iter().enumerate() {
-            assert_eq!(
-                (line.number, line.range.start, line.ending.end),
-                (index + 1, at, line.range.end)
-            );
+            assert_eq!((line.number, line.range.start, line.ending.end), (index + 1, at, line.range.end));
             at = line.range.end;
             if let Content::Field { key, value } = &line.content {
-                assert!(
-                    at >= value.end
-                        && value.start > key.end
-                        && !value.is_empty()
-                        && !key.is_empty()
-                );
+                assert!(at >= value.end && value.start > key.end && !value.is_empty() && !key.is_empty());
             }
         }
         assert_eq!(at, text.len());
@@ -219,10 +184,7 @@ mod tests {
         let title = entry.value("title").unwrap();
         assert_eq!((title.line, title.bytes), (2, &b"Arch Linux"[..]));
         assert_eq!(&ENTRY[title.range()], b"Arch Linux");
-        let initrds: Vec<_> = entry
-            .values("initrd")
-            .map(|value| (value.line, value.bytes))
-            .collect();
+        let initrds: Vec<_> = entry.values("initrd").map(|value| (value.line, value.bytes)).collect();
         assert_eq!(initrds, [(5, &b"/ucode.img"[..]), (6, b"/initramfs.img")]);
         assert_eq!(entry.value("linux").unwrap().bytes, b"/second");
         assert_eq!(entry.value("version").unwrap().bytes, b"caf\xe9");
@@ -241,30 +203,13 @@ mod tests {
             (b"options \"a\" b=\"c\"", b"a\" b=\"c"),
             (b"options x=\"c d\"", b"x=\"c d\""),
         ] {
-            assert_eq!(
-                LoaderEntry::parse(text)
-                    .value("options")
-                    .unwrap()
-                    .unquoted(),
-                inner
-            );
+            assert_eq!(LoaderEntry::parse(text).value("options").unwrap().unquoted(), inner);
         }
     }
 
     #[test]
     fn tolerates_anything_without_losing_a_byte() {
-        for text in [
-            &b""[..],
-            b"\n",
-            b"\r",
-            b"\r\n\r\n",
-            b" \t ",
-            b"#",
-            b"key",
-            b"key ",
-            b"\0 \xff",
-            b"a\rb c\n\rd e",
-        ] {
+        for text in [&b""[..], b"\n", b"\r", b"\r\n\r\n", b" \t ", b"#", b"key", b"key ", b"\0 \xff", b"a\rb c\n\rd e"] {
             lossless(text);
         }
         let mut seed = 1u32;

@@ -51,13 +51,7 @@ impl Header {
             let at = 6 + 8 * index;
             hex(bytes.get(at..at + 8).unwrap_or_default()).ok_or(Self::bad(position, name))
         };
-        for (index, name) in [
-            (2, "user id"),
-            (3, "group id"),
-            (5, "time"),
-            (9, "device"),
-            (10, "device"),
-        ] {
+        for (index, name) in [(2, "user id"), (3, "group id"), (5, "time"), (9, "device"), (10, "device")] {
             field(index, name)?;
         }
         let header = Self {
@@ -80,16 +74,9 @@ impl Header {
     fn name(&self, stream: &mut Unpacked) -> Result<Vec<u8>, Fault> {
         let mut name = stream.take(self.name_size, "a member's name")?;
         if name.pop() != Some(0) || name.contains(&0) {
-            return Err(Self::bad(
-                self.position,
-                "name, which does not end in one zero byte",
-            ));
+            return Err(Self::bad(self.position, "name, which does not end in one zero byte"));
         }
-        stream.pass(
-            padding(HEADER + self.name_size),
-            "the padding of a name",
-            |_| (),
-        )?;
+        stream.pass(padding(HEADER + self.name_size), "the padding of a name", |_| ())?;
         Ok(name)
     }
 
@@ -103,9 +90,7 @@ impl Header {
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0u32, |value, digit| {
-        Some(value << 4 | char::from(*digit).to_digit(16)?)
-    })
+    digits.iter().try_fold(0u32, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
 }
 
 fn padding(length: u64) -> u64 {
@@ -130,12 +115,7 @@ pub(super) fn read_archive(stream: &mut Unpacked, sink: &mut Sink) -> Result<u64
     }
 }
 
-fn read_member(
-    stream: &mut Unpacked,
-    sink: &mut Sink,
-    header: &Header,
-    name: &[u8],
-) -> Result<(), Fault> {
+fn read_member(stream: &mut Unpacked, sink: &mut Sink, header: &Header, name: &[u8]) -> Result<(), Fault> {
     let name = escape(name);
     if components(&name).count() > MAX_DEPTH {
         return Err(Header::bad(header.position, "name, which is too deep"));
@@ -170,15 +150,8 @@ fn read_other(stream: &mut Unpacked, header: &Header) -> Result<EntryKind, Fault
     }
 }
 
-fn read_file(
-    stream: &mut Unpacked,
-    sink: &mut Sink,
-    header: &Header,
-    (name, place): (&str, Option<String>),
-) -> Result<(), Fault> {
-    let mut wanted = place
-        .as_deref()
-        .is_some_and(|path| (sink.keep)(path) || (sink.keep)(name));
+fn read_file(stream: &mut Unpacked, sink: &mut Sink, header: &Header, (name, place): (&str, Option<String>)) -> Result<(), Fault> {
+    let mut wanted = place.as_deref().is_some_and(|path| (sink.keep)(path) || (sink.keep)(name));
     if let Some(path) = &place {
         let entry = sink.entry(header, EntryKind::File, header.size, None);
         sink.tree.insert(path.clone(), entry);
@@ -200,19 +173,11 @@ fn read_file(
     Ok(())
 }
 
-fn read_data(
-    stream: &mut Unpacked,
-    header: &Header,
-    name: &str,
-    wanted: bool,
-) -> Result<Option<Arc<[u8]>>, Fault> {
+fn read_data(stream: &mut Unpacked, header: &Header, name: &str, wanted: bool) -> Result<Option<Arc<[u8]>>, Fault> {
     if wanted {
         let limit = stream.budget.limits.max_kept_file;
         if header.size > limit {
-            return Err(Fault::Limit {
-                what: "bytes in a file that is to be kept",
-                limit,
-            });
+            return Err(Fault::Limit { what: "bytes in a file that is to be kept", limit });
         }
         stream.budget.spend_kept(header.size)?;
     }
@@ -220,38 +185,21 @@ fn read_data(
     let mut sum = 0u32;
     stream.pass(header.size, "a file", |piece| {
         if header.with_checksum {
-            sum = piece
-                .iter()
-                .fold(sum, |sum, byte| sum.wrapping_add((*byte).into()));
+            sum = piece.iter().fold(sum, |sum, byte| sum.wrapping_add((*byte).into()));
         }
         if wanted {
             kept.extend_from_slice(piece);
         }
     })?;
     if header.with_checksum && header.size > 0 && sum != header.checksum {
-        return Err(Fault::Checksum {
-            path: name.to_owned(),
-        });
+        return Err(Fault::Checksum { path: name.to_owned() });
     }
     Ok(wanted.then(|| kept.into()))
 }
 
 impl Sink<'_> {
-    fn entry(
-        &self,
-        header: &Header,
-        kind: EntryKind,
-        size: u64,
-        data: Option<Arc<[u8]>>,
-    ) -> ImageEntry {
+    fn entry(&self, header: &Header, kind: EntryKind, size: u64, data: Option<Arc<[u8]>>) -> ImageEntry {
         let mode = header.mode & 0o7777;
-        ImageEntry {
-            kind,
-            mode,
-            size,
-            segment: self.segment,
-            orphan: false,
-            data,
-        }
+        ImageEntry { kind, mode, size, segment: self.segment, orphan: false, data }
     }
 }

@@ -15,14 +15,8 @@ pub(super) fn open<'a>(format: Format, rest: &'a mut &[u8]) -> io::Result<Box<dy
     Ok(match format {
         Format::Cpio => Box::new(rest),
         Format::Gzip => Box::new(flate2::bufread::GzDecoder::new(rest)),
-        Format::Xz => Box::new(PushReader::new(
-            rest,
-            XzStream::new_mem_limit(false, MEMORY_KIB),
-        )),
-        Format::Lzma => Box::new(PushReader::new(
-            rest,
-            LzmaStream::new_mem_limit(MEMORY_KIB, None),
-        )),
+        Format::Xz => Box::new(PushReader::new(rest, XzStream::new_mem_limit(false, MEMORY_KIB))),
+        Format::Lzma => Box::new(PushReader::new(rest, LzmaStream::new_mem_limit(MEMORY_KIB, None))),
         Format::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(rest)),
         Format::Zstd => Box::new(CheckedZstd::new(rest)?),
         Format::Lz4Legacy => Box::new(LegacyLz4::new(rest)),

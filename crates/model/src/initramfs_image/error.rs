@@ -12,9 +12,7 @@ pub enum ImageError {
     #[error("the image holds {0} zero bytes and nothing else")]
     OnlyZeros(usize),
     /// Neither a newc archive nor a known compression begins here.
-    #[error(
-        "segment {segment} at byte {offset}: {magic:02x?} begins no known archive or compression"
-    )]
+    #[error("segment {segment} at byte {offset}: {magic:02x?} begins no known archive or compression")]
     UnknownFormat {
         /// Which segment.
         segment: usize,

@@ -74,10 +74,7 @@ pub(super) fn detect(bytes: &[u8]) -> Magic {
     if let Some((_, format)) = TABLE.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Magic::Known(*format);
     }
-    match UNSUPPORTED
-        .iter()
-        .find(|(magic, _)| bytes.starts_with(magic))
-    {
+    match UNSUPPORTED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         Some((_, name)) => Magic::Unsupported(name),
         None => Magic::Unknown,
     }

@@ -79,9 +79,6 @@ impl InitramfsImage {
 
     /// Paths the kernel would not make for want of a directory.
     pub fn orphans(&self) -> impl Iterator<Item = &str> {
-        self.entries
-            .iter()
-            .filter(|(_, entry)| entry.orphan)
-            .map(|(path, _)| path.as_str())
+        self.entries.iter().filter(|(_, entry)| entry.orphan).map(|(path, _)| path.as_str())
     }
 }

@@ -16,12 +16,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 2 GiB unpacked, 200 000 entries, 4 MiB a kept file, 128 MiB held: ten times the largest images of distributions.
     fn default() -> Self {
-        Self {
-            max_total_unpacked: 2 << 30,
-            max_entries: 200_000,
-            max_kept_file: 4 << 20,
-            max_kept_total: 128 << 20,
-        }
+        Self { max_total_unpacked: 2 << 30, max_entries: 200_000, max_kept_file: 4 << 20, max_kept_total: 128 << 20 }
     }
 }
 
@@ -35,31 +30,18 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            unpacked_left: limits.max_total_unpacked,
-            entries_left: limits.max_entries,
-            kept_left: limits.max_kept_total,
-        }
+        Self { limits, unpacked_left: limits.max_total_unpacked, entries_left: limits.max_entries, kept_left: limits.max_kept_total }
     }
 
     pub(super) fn spend_entry(&mut self) -> Result<(), super::Fault> {
-        self.entries_left = self
-            .entries_left
-            .checked_sub(1)
-            .ok_or(super::Fault::Limit {
-                what: "entries",
-                limit: self.limits.max_entries,
-            })?;
+        self.entries_left =
+            self.entries_left.checked_sub(1).ok_or(super::Fault::Limit { what: "entries", limit: self.limits.max_entries })?;
         Ok(())
     }
 
     pub(super) fn spend_kept(&mut self, bytes: u64) -> Result<(), super::Fault> {
         let left = self.kept_left.checked_sub(bytes);
-        self.kept_left = left.ok_or(super::Fault::Limit {
-            what: "bytes of names and kept files",
-            limit: self.limits.max_kept_total,
-        })?;
+        self.kept_left = left.ok_or(super::Fault::Limit { what: "bytes of names and kept files", limit: self.limits.max_kept_total })?;
         Ok(())
     }
 }

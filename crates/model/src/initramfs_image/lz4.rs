@@ -24,13 +24,7 @@ pub(super) struct LegacyLz4<'a, 'b> {
 impl<'a, 'b> LegacyLz4<'a, 'b> {
     pub(super) fn new(rest: &'a mut &'b [u8]) -> Self {
         *rest = rest.get(4..).unwrap_or_default();
-        Self {
-            rest,
-            block: vec![0; BLOCK],
-            start: 0,
-            end: 0,
-            finished: false,
-        }
+        Self { rest, block: vec![0; BLOCK], start: 0, end: 0, finished: false }
     }
 
     fn next_size(&mut self) -> io::Result<Option<usize>> {
@@ -65,8 +59,7 @@ impl<'a, 'b> LegacyLz4<'a, 'b> {
         };
         *self.rest = tail;
         self.start = 0;
-        self.end = lz4_flex::block::decompress_into(packed, &mut self.block)
-            .map_err(|error| damaged(error.to_string()))?;
+        self.end = lz4_flex::block::decompress_into(packed, &mut self.block).map_err(|error| damaged(error.to_string()))?;
         Ok(())
     }
 }
@@ -106,13 +99,7 @@ pub(super) struct FrameLz4<'a, 'b> {
 
 impl<'a, 'b> FrameLz4<'a, 'b> {
     pub(super) fn new(rest: &'a mut &'b [u8]) -> Self {
-        Self {
-            inner: FrameDecoder::new(Watched {
-                rest,
-                starved: false,
-            }),
-            finished: false,
-        }
+        Self { inner: FrameDecoder::new(Watched { rest, starved: false }), finished: false }
     }
 }
 

@@ -12,9 +12,7 @@ const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
 /// The module name of a file name: no suffix, `-` read as `_` as the kernel does. `None` if it is no module file.
 fn module_name(file: &str) -> Option<String> {
     let base = file.rsplit('/').next()?;
-    let stem = SUFFIXES
-        .iter()
-        .find_map(|suffix| base.strip_suffix(suffix))?;
+    let stem = SUFFIXES.iter().find_map(|suffix| base.strip_suffix(suffix))?;
     (!stem.is_empty()).then(|| fold(stem))
 }
 
@@ -24,18 +22,14 @@ fn fold(name: &str) -> String {
 
 impl InitramfsImage {
     fn module_roots(&self) -> BTreeSet<String> {
-        ROOTS
-            .iter()
-            .filter_map(|root| path::resolve(&self.entries, root, true))
-            .collect()
+        ROOTS.iter().filter_map(|root| path::resolve(&self.entries, root, true)).collect()
     }
 
     /// Everything below a directory, by its real path.
     fn below(&self, directory: String) -> impl Iterator<Item = &str> {
         let prefix = directory + "/";
         let from = self.entries.range(prefix.clone()..);
-        from.map(|(path, _)| path.as_str())
-            .take_while(move |path| path.starts_with(&prefix))
+        from.map(|(path, _)| path.as_str()).take_while(move |path| path.starts_with(&prefix))
     }
 
     /// Kernel releases that have a directory of modules, sorted.
@@ -43,9 +37,7 @@ impl InitramfsImage {
         let mut releases = BTreeSet::new();
         for root in self.module_roots() {
             let skip = root.len() + 1;
-            let names = self
-                .below(root)
-                .filter_map(|path| path.get(skip..)?.split('/').next());
+            let names = self.below(root).filter_map(|path| path.get(skip..)?.split('/').next());
             releases.extend(names);
         }
         releases.into_iter().collect()
@@ -61,15 +53,13 @@ impl InitramfsImage {
     }
 
     fn is_file(&self, path: &str) -> bool {
-        self.entry(path)
-            .is_some_and(|entry| entry.kind == EntryKind::File && entry.size > 0)
+        self.entry(path).is_some_and(|entry| entry.kind == EntryKind::File && entry.size > 0)
     }
 
     /// Path of the file of one module, `-` and `_` alike: `module("6.12.1", "vfio_pci")` finds `.../vfio-pci.ko.zst`.
     pub fn module(&self, kernel_release: &str, name: &str) -> Option<&str> {
         let wanted = fold(name);
-        self.modules_of(kernel_release)
-            .find(|path| module_name(path).as_ref() == Some(&wanted))
+        self.modules_of(kernel_release).find(|path| module_name(path).as_ref() == Some(&wanted))
     }
 }
 

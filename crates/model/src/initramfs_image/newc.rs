@@ -38,29 +38,17 @@ pub enum NewcError {
 impl NewcEntry {
     /// A directory, mode 0755.
     pub fn directory(path: &str) -> Self {
-        Self {
-            path: path.into(),
-            mode: 0o755,
-            node: NewcNode::Directory,
-        }
+        Self { path: path.into(), mode: 0o755, node: NewcNode::Directory }
     }
 
     /// A regular file, mode 0644.
     pub fn file(path: &str, data: impl Into<Vec<u8>>) -> Self {
-        Self {
-            path: path.into(),
-            mode: 0o644,
-            node: NewcNode::File(data.into()),
-        }
+        Self { path: path.into(), mode: 0o644, node: NewcNode::File(data.into()) }
     }
 
     /// A symbolic link.
     pub fn symlink(path: &str, target: &str) -> Self {
-        Self {
-            path: path.into(),
-            mode: 0o777,
-            node: NewcNode::Symlink(target.into()),
-        }
+        Self { path: path.into(), mode: 0o777, node: NewcNode::Symlink(target.into()) }
     }
 }
 
@@ -69,19 +57,10 @@ pub fn with_parents(entries: Vec<NewcEntry>) -> Vec<NewcEntry> {
     let mut known = BTreeSet::new();
     let mut all = Vec::with_capacity(entries.len());
     for entry in entries {
-        for (at, _) in entry
-            .path
-            .iter()
-            .enumerate()
-            .filter(|(at, byte)| *at > 0 && **byte == b'/')
-        {
+        for (at, _) in entry.path.iter().enumerate().filter(|(at, byte)| *at > 0 && **byte == b'/') {
             let parent = entry.path.get(..at).unwrap_or_default().to_vec();
             if known.insert(parent.clone()) {
-                all.push(NewcEntry {
-                    path: parent,
-                    mode: 0o755,
-                    node: NewcNode::Directory,
-                });
+                all.push(NewcEntry { path: parent, mode: 0o755, node: NewcNode::Directory });
             }
         }
         known.insert(entry.path.clone());
@@ -105,12 +84,7 @@ pub fn write_newc(entries: &[NewcEntry]) -> Result<Vec<u8>, NewcError> {
             NewcNode::Symlink(target) => (0o120_000, target),
         };
         check_name(&entry.path)?;
-        member(
-            &mut out,
-            (inode, kind | entry.mode & 0o7777),
-            &entry.path,
-            data,
-        )?;
+        member(&mut out, (inode, kind | entry.mode & 0o7777), &entry.path, data)?;
     }
     member(&mut out, (0, 0), b"TRAILER!!!", &[])?;
     out.resize(out.len().next_multiple_of(512), 0);
@@ -123,19 +97,10 @@ fn text(path: &[u8]) -> String {
 
 fn check_name(path: &[u8]) -> Result<(), NewcError> {
     let bad = path.is_empty() || path.len() > 4095 || path.contains(&0) || path == b"TRAILER!!!";
-    if bad {
-        Err(NewcError::Name(text(path)))
-    } else {
-        Ok(())
-    }
+    if bad { Err(NewcError::Name(text(path))) } else { Ok(()) }
 }
 
-fn member(
-    out: &mut Vec<u8>,
-    (inode, mode): (u32, u32),
-    path: &[u8],
-    data: &[u8],
-) -> Result<(), NewcError> {
+fn member(out: &mut Vec<u8>, (inode, mode): (u32, u32), path: &[u8], data: &[u8]) -> Result<(), NewcError> {
     let size = u32::try_from(data.len()).map_err(|_| NewcError::TooLarge(text(path)))?;
     let name_size = u32::try_from(path.len() + 1).map_err(|_| NewcError::Name(text(path)))?;
     let fields = [inode, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];

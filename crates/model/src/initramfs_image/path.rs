@@ -21,8 +21,7 @@ pub(super) fn escape(name: &[u8]) -> String {
 
 /// The parts of a path without empty ones and `.`.
 pub(super) fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
-    path.split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
+    path.split('/').filter(|part| !part.is_empty() && *part != ".")
 }
 
 /// The path with no leading `/` or `./`, no doubled `/`, no `.`; `..` is left for [`resolve`].
@@ -32,11 +31,7 @@ pub(super) fn normalise(path: &str) -> String {
 
 /// Follows the symbolic links of the image in all parts of `path`, the last one only if `follow_last`.
 /// The result need not exist. `None` for a loop.
-pub(super) fn resolve(
-    entries: &BTreeMap<String, ImageEntry>,
-    path: &str,
-    follow_last: bool,
-) -> Option<String> {
+pub(super) fn resolve(entries: &BTreeMap<String, ImageEntry>, path: &str, follow_last: bool) -> Option<String> {
     let mut todo: Vec<String> = components(path).rev().map(String::from).collect();
     let mut done = String::new();
     let mut links = 0;
@@ -53,11 +48,7 @@ pub(super) fn resolve(
         if todo.is_empty() && !follow_last {
             break;
         }
-        if let Some(ImageEntry {
-            kind: EntryKind::Symlink(target),
-            ..
-        }) = entries.get(&done)
-        {
+        if let Some(ImageEntry { kind: EntryKind::Symlink(target), .. }) = entries.get(&done) {
             links += 1;
             if links > MAX_LINKS {
                 return None;

@@ -47,13 +47,7 @@ pub(super) struct PushReader<'a, 'b, P> {
 
 impl<'a, 'b, P: Push> PushReader<'a, 'b, P> {
     pub(super) fn new(rest: &'a mut &'b [u8], push: P) -> Self {
-        Self {
-            whole: rest,
-            used: 0,
-            rest,
-            push,
-            finished: false,
-        }
+        Self { whole: rest, used: 0, rest, push, finished: false }
     }
 
     fn from(&self, at: usize) -> &'b [u8] {

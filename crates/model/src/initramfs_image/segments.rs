@@ -22,32 +22,19 @@ const BOOTCONFIG: &[u8] = b"#BOOTCONFIG\n";
 /// Refuses everything that the kernel would refuse or leave half unpacked, damage that a checksum shows, and images beyond
 /// `limits`. Neither plain cpio nor the legacy lz4 frame has a checksum: there, compare kept files with their sources. An
 /// image cut off exactly between two segments lists as a shorter image.
-pub fn read_image(
-    image: &[u8],
-    limits: &Limits,
-    keep: impl Fn(&str) -> bool,
-) -> Result<InitramfsImage, ImageError> {
+pub fn read_image(image: &[u8], limits: &Limits, keep: impl Fn(&str) -> bool) -> Result<InitramfsImage, ImageError> {
     if image.is_empty() {
         return Err(ImageError::Empty);
     }
     let bootconfig = find_bootconfig(image);
     let end = bootconfig.as_ref().map_or(image.len(), |range| range.start);
     let body = image.get(..end).unwrap_or_default();
-    let mut reader = Reader {
-        tree: Tree::default(),
-        budget: Budget::new(*limits),
-        keep: &keep,
-        segments: Vec::new(),
-    };
+    let mut reader = Reader { tree: Tree::default(), budget: Budget::new(*limits), keep: &keep, segments: Vec::new() };
     reader.all_segments(body)?;
     if reader.segments.is_empty() {
         return Err(ImageError::OnlyZeros(image.len()));
     }
-    Ok(InitramfsImage {
-        entries: reader.tree.finish(),
-        segments: reader.segments,
-        bootconfig,
-    })
+    Ok(InitramfsImage { entries: reader.tree.finish(), segments: reader.segments, bootconfig })
 }
 
 struct Reader<'a> {
@@ -76,59 +63,29 @@ impl Reader<'_> {
         let format = match detect(bytes) {
             Magic::Known(format) => format,
             Magic::Unsupported(format) => {
-                return Err(ImageError::Unsupported {
-                    segment,
-                    offset,
-                    format,
-                });
+                return Err(ImageError::Unsupported { segment, offset, format });
             }
             Magic::Unknown => {
                 let magic = bytes.iter().take(6).copied().collect();
-                return Err(ImageError::UnknownFormat {
-                    segment,
-                    offset,
-                    magic,
-                });
+                return Err(ImageError::UnknownFormat { segment, offset, magic });
             }
         };
-        let wrap = |fault| ImageError::Segment {
-            segment,
-            offset,
-            format,
-            fault,
-        };
+        let wrap = |fault| ImageError::Segment { segment, offset, format, fault };
         if format == Format::Cpio && !offset.is_multiple_of(4) {
             return Err(wrap(Fault::Misaligned));
         }
         let mut rest = bytes;
         let (archives, entries, used) = self.archives(format, &mut rest, segment).map_err(wrap)?;
-        self.segments.push(Segment {
-            format,
-            offset,
-            archives,
-            entries,
-        });
+        self.segments.push(Segment { format, offset, archives, entries });
         let packed = bytes.len() - rest.len();
         Ok(if format == Format::Cpio { used } else { packed })
     }
 
     /// Archives, members and unpacked bytes of one segment.
-    fn archives(
-        &mut self,
-        format: Format,
-        rest: &mut &[u8],
-        segment: usize,
-    ) -> Result<(usize, u64, usize), Fault> {
-        let source = decoder::open(format, rest).map_err(|error| Fault::Damaged {
-            position: 0,
-            reason: error.to_string(),
-        })?;
+    fn archives(&mut self, format: Format, rest: &mut &[u8], segment: usize) -> Result<(usize, u64, usize), Fault> {
+        let source = decoder::open(format, rest).map_err(|error| Fault::Damaged { position: 0, reason: error.to_string() })?;
         let mut stream = Unpacked::new(source, &mut self.budget);
-        let mut sink = Sink {
-            tree: &mut self.tree,
-            keep: self.keep,
-            segment,
-        };
+        let mut sink = Sink { tree: &mut self.tree, keep: self.keep, segment };
         let (mut archives, mut entries) = (0, 0);
         loop {
             entries += read_archive_at(&mut stream, &mut sink)?;
@@ -152,10 +109,7 @@ fn read_archive_at(stream: &mut Unpacked, sink: &mut Sink) -> Result<u64, Fault>
     match stream.peek()? {
         None => Err(Fault::NoArchive),
         Some(b'0') => read_archive(stream, sink),
-        Some(byte) => Err(Fault::Junk {
-            position: stream.position,
-            byte,
-        }),
+        Some(byte) => Err(Fault::Junk { position: stream.position, byte }),
     }
 }
 

@@ -20,14 +20,7 @@ pub(super) struct Unpacked<'a> {
 
 impl<'a> Unpacked<'a> {
     pub(super) fn new(inner: Box<dyn Read + 'a>, budget: &'a mut Budget) -> Self {
-        Self {
-            inner,
-            buffer: vec![0; BUFFER],
-            start: 0,
-            end: 0,
-            position: 0,
-            budget,
-        }
+        Self { inner, buffer: vec![0; BUFFER], start: 0, end: 0, position: 0, budget }
     }
 
     /// Bytes at hand; empty only at the end of the data.
@@ -45,10 +38,7 @@ impl<'a> Unpacked<'a> {
             match self.inner.read(&mut self.buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(Fault::Damaged {
-                        position: self.position,
-                        reason: error.to_string(),
-                    });
+                    return Err(Fault::Damaged { position: self.position, reason: error.to_string() });
                 }
                 Ok(count) => return Ok(count),
             }
@@ -57,10 +47,7 @@ impl<'a> Unpacked<'a> {
 
     fn charge(&mut self) -> Result<(), Fault> {
         let left = self.budget.unpacked_left.checked_sub(self.end as u64);
-        self.budget.unpacked_left = left.ok_or(Fault::Limit {
-            what: "unpacked bytes",
-            limit: self.budget.limits.max_total_unpacked,
-        })?;
+        self.budget.unpacked_left = left.ok_or(Fault::Limit { what: "unpacked bytes", limit: self.budget.limits.max_total_unpacked })?;
         Ok(())
     }
 
@@ -75,23 +62,13 @@ impl<'a> Unpacked<'a> {
     }
 
     /// Passes `count` bytes in pieces to `each`. `inside` names what is read, for the error.
-    pub(super) fn pass(
-        &mut self,
-        mut count: u64,
-        inside: &'static str,
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<(), Fault> {
+    pub(super) fn pass(&mut self, mut count: u64, inside: &'static str, mut each: impl FnMut(&[u8])) -> Result<(), Fault> {
         while count > 0 {
             let piece = self.fill()?;
-            let want = usize::try_from(count)
-                .unwrap_or(usize::MAX)
-                .min(piece.len());
+            let want = usize::try_from(count).unwrap_or(usize::MAX).min(piece.len());
             each(piece.get(..want).unwrap_or_default());
             if want == 0 {
-                return Err(Fault::Truncated {
-                    position: self.position,
-                    inside,
-                });
+                return Err(Fault::Truncated { position: self.position, inside });
             }
             self.advance(want);
             count -= want as u64;

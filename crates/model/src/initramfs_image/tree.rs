@@ -42,11 +42,7 @@ impl Tree {
             return None;
         }
         let parent = self.real_parent(parent)?;
-        Some(if parent.is_empty() {
-            base.to_owned()
-        } else {
-            format!("{parent}/{base}")
-        })
+        Some(if parent.is_empty() { base.to_owned() } else { format!("{parent}/{base}") })
     }
 
     fn real_parent(&mut self, parent: &str) -> Option<String> {
@@ -67,8 +63,7 @@ impl Tree {
         if old == Some(EntryKind::Directory) && !is_directory && self.has_children(&path) {
             return;
         }
-        if matches!(entry.kind, EntryKind::Symlink(_)) || matches!(old, Some(EntryKind::Symlink(_)))
-        {
+        if matches!(entry.kind, EntryKind::Symlink(_)) || matches!(old, Some(EntryKind::Symlink(_))) {
             self.last_parent = None;
         }
         entry.orphan = !self.has_parent(&path);
@@ -95,12 +90,7 @@ impl Tree {
         let next = self.groups.len();
         let index = *self.open_groups.entry(key).or_insert(next);
         if index == next {
-            self.groups.push(LinkGroup {
-                paths: Vec::new(),
-                size: 0,
-                data: None,
-                wanted: false,
-            });
+            self.groups.push(LinkGroup { paths: Vec::new(), size: 0, data: None, wanted: false });
         }
         self.grouped.insert(path.to_owned(), index);
         let Some(group) = self.groups.get_mut(index) else {
@@ -113,10 +103,7 @@ impl Tree {
 
     /// The content of a hard link; a member without any leaves what another brought.
     pub(super) fn content(&mut self, key: LinkKey, size: u64, data: Option<Arc<[u8]>>) {
-        let group = self
-            .open_groups
-            .get(&key)
-            .and_then(|index| self.groups.get_mut(*index));
+        let group = self.open_groups.get(&key).and_then(|index| self.groups.get_mut(*index));
         if let Some(group) = group
             && size > 0
         {

@@ -24,10 +24,7 @@ impl<R: Read> Read for CheckedZstd<R> {
             let decoder = &self.inner.decoder;
             let stored = decoder.get_checksum_from_data();
             if stored.is_some() && stored != decoder.get_calculated_checksum() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "zstd checksum does not match",
-                ));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "zstd checksum does not match"));
             }
         }
         Ok(count)

@@ -3,5 +3,5 @@
 pub mod installed;
 pub mod module_alias;
 
-pub use installed::Kernel;
+pub use installed::{Kernel, module_name};
 pub use module_alias::ModuleAliases;

@@ -2,21 +2,10 @@
 
 use crate::capture::{Capture, Entry};
 use crate::observed::Observed;
-use crate::pci::{PciAddress, PciClass, PciId};
+use crate::pci::{PciAddress, PciClass, PciId, Upstream};
 
 /// Where the functions stand in a capture.
 pub const PCI_DEVICES: &str = "/sys/bus/pci/devices/";
-
-/// What a function hangs from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Upstream {
-    /// Directly on a root bus, named as in sysfs (`pci0000:00`).
-    RootBus(String),
-    /// Below this bridge or port.
-    Bridge(PciAddress),
-    /// The capture does not tell.
-    Unknown,
-}
 
 /// One PCI function: what it is, who drives it, where it hangs. `None` is a fact that this function does not have or that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,13 +191,10 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// The directory above the function in `/sys/devices`: `pci0000:00` for a root bus, else the bridge.
     fn upstream(&self) -> Upstream {
-        let Some(Entry::Link(target)) = self.entry("") else { return Upstream::Unknown };
-        match target.trim_end_matches('/').rsplit('/').nth(1) {
-            Some(above) if above.starts_with("pci") => Upstream::RootBus(above.to_owned()),
-            Some(above) => above.parse().map_or(Upstream::Unknown, Upstream::Bridge),
-            None => Upstream::Unknown,
+        match self.entry("") {
+            Some(Entry::Link(target)) => Upstream::from_device_link(target),
+            _ => Upstream::Unknown,
         }
     }
 }
@@ -289,7 +275,7 @@ mod tests {
         ]);
         let upstream: Vec<_> = read_devices(&capture).into_iter().map(|d| d.upstream).collect();
         let bridge = Upstream::Bridge("00:01.0".parse().unwrap());
-        assert_eq!(upstream, [Upstream::RootBus("pci0000:00".into()), bridge, Upstream::Unknown, Upstream::RootBus("pci10000:e0".into())]);
+        assert_eq!(upstream, [Upstream::RootBus, bridge, Upstream::Unknown, Upstream::Vmd("00:0e.0".parse().unwrap())]);
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub fn type1(host: &Host) -> Vec<BootEntry> {
 pub fn type1_paths(host: &Host) -> Vec<String> {
     let partitions = ["/boot", "/efi", "/boot/efi"];
     let dirs = partitions.iter().map(|partition| format!("{partition}/loader/entries"));
-    dirs.flat_map(|dir| host.capture.names_in(&dir).map(|name| format!("{dir}/{name}")).collect::<Vec<_>>()).filter(|path| path.ends_with(".conf")).collect()
+    dirs.flat_map(|dir| host.capture.names_in(&dir).map(|name| format!("{dir}/{name}")).collect::<Vec<_>>())
+        .filter(|path| path.ends_with(".conf"))
+        .collect()
 }
 
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {

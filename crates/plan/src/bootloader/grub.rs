@@ -39,7 +39,13 @@ impl Bootloader for Grub {
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
         let files = Files::read(host);
         let placed = files.words().unwrap_or_default();
-        placed.into_iter().map(|word| ConfiguredWord { source: word.line.zip(files.path(word.file)).map(|(line, path)| Evidence::at_line(path, line, word.text.as_str())), text: word.text }).collect()
+        placed
+            .into_iter()
+            .map(|word| ConfiguredWord {
+                source: word.line.zip(files.path(word.file)).map(|(line, path)| Evidence::at_line(path, line, word.text.as_str())),
+                text: word.text,
+            })
+            .collect()
     }
 
     fn entries(&self, host: &Host) -> Vec<BootEntry> {
@@ -50,12 +56,19 @@ impl Bootloader for Grub {
         let mut files = Files::read(host);
         let before = files.list.clone();
         files.apply(wish)?;
-        let changed = files.list.iter().filter(|file| before.iter().find(|old| old.path == file.path).and_then(|old| old.bytes.as_ref()) != file.bytes.as_ref());
+        let changed = files
+            .list
+            .iter()
+            .filter(|file| before.iter().find(|old| old.path == file.path).and_then(|old| old.bytes.as_ref()) != file.bytes.as_ref());
         let steps = changed.map(|file| {
             let old = before.iter().find(|old| old.path == file.path).and_then(|old| old.bytes.clone());
             Step::ReplaceFile { path: file.path.clone(), before: old, after: file.bytes.clone() }
         });
-        Ok(LoaderChange { files: steps.collect(), tools: vec![regenerate(host)], rests_on: before.into_iter().map(|file| file.path).collect() })
+        Ok(LoaderChange {
+            files: steps.collect(),
+            tools: vec![regenerate(host)],
+            rests_on: before.into_iter().map(|file| file.path).collect(),
+        })
     }
 }
 
@@ -206,7 +219,8 @@ impl Files {
         let Some((placed, file)) = placed.and_then(|placed| Some((placed, self.list.get_mut(placed.file)?))) else {
             return Err(cannot(format!("`{word}` is put together from several places; write it out in {MAIN}")));
         };
-        let bytes = change(file.bytes.as_deref().unwrap_or_default(), placed.variable, shells).map_err(|error| cannot(format!("{}: {error}", file.path)))?;
+        let bytes = change(file.bytes.as_deref().unwrap_or_default(), placed.variable, shells)
+            .map_err(|error| cannot(format!("{}: {error}", file.path)))?;
         file.bytes = Some(bytes);
         Ok(())
     }
@@ -222,7 +236,8 @@ impl Files {
         let Some(file) = self.list.get_mut(at) else { return Ok(()) };
         let bytes = match (&file.bytes, path == MAIN) {
             (None, false) => format!("{OWN_HEAD}{DEFAULT}=\"${DEFAULT} {}\"\n", added.join(" ")).into_bytes(),
-            (bytes, _) => words::append_words(bytes.as_deref().unwrap_or_default(), DEFAULT, &added, shells).map_err(|error| cannot(format!("{path}: {error}")))?,
+            (bytes, _) => words::append_words(bytes.as_deref().unwrap_or_default(), DEFAULT, &added, shells)
+                .map_err(|error| cannot(format!("{path}: {error}")))?,
         };
         file.bytes = Some(bytes);
         Ok(())
@@ -230,7 +245,11 @@ impl Files {
 
     /// Files are sourced in the order of their names; ours must come after any that sets the variable anew.
     fn own_path(&self) -> String {
-        let later = self.list.iter().filter(|file| file.path.as_str() > OWN).any(|file| String::from_utf8_lossy(file.bytes.as_deref().unwrap_or_default()).contains(DEFAULT));
+        let later = self
+            .list
+            .iter()
+            .filter(|file| file.path.as_str() > OWN)
+            .any(|file| String::from_utf8_lossy(file.bytes.as_deref().unwrap_or_default()).contains(DEFAULT));
         if later { format!("{DROP_INS}/zz-cede.cfg") } else { OWN.to_owned() }
     }
 
@@ -244,7 +263,10 @@ impl Files {
     fn check(&self, wish: &Wish, was_known: bool) -> Result<(), Refusal> {
         match self.words() {
             Ok(words) if wish.edits(&words.iter().map(|word| word.text.clone()).collect::<Vec<_>>()).is_empty() => Ok(()),
-            Ok(_) => Err(cannot(format!("what is written after {} would take the parameters away again", self.list.last().map_or(MAIN, |file| file.path.as_str())))),
+            Ok(_) => Err(cannot(format!(
+                "what is written after {} would take the parameters away again",
+                self.list.last().map_or(MAIN, |file| file.path.as_str())
+            ))),
             Err(_) if !was_known => Ok(()),
             Err(why) => Err(cannot(why)),
         }

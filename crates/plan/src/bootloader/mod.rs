@@ -78,7 +78,8 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
     if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.exists(path)) {
         return Err(Refusal::new("boot-loader-unsupported", format!("{why}; cede cannot change it yet")));
     }
-    let found: Vec<(&dyn Bootloader, Detection)> = BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
+    let found: Vec<(&dyn Bootloader, Detection)> =
+        BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
     let in_use: Vec<_> = found.iter().filter(|(_, detection)| matches!(detection, Detection::InUse(_))).collect();
     match (in_use.as_slice(), found.as_slice()) {
         ([(loader, _)], _) | ([], [(loader, _)]) => Ok(*loader),
@@ -88,7 +89,10 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
         )),
         _ => {
             let names: Vec<_> = found.iter().map(|(loader, detection)| format!("{} ({})", loader.name(), evidence(detection))).collect();
-            Err(Refusal::new("boot-loader-ambiguous", format!("more than one boot loader is set up: {}; remove what is left over", names.join(", "))))
+            Err(Refusal::new(
+                "boot-loader-ambiguous",
+                format!("more than one boot loader is set up: {}; remove what is left over", names.join(", ")),
+            ))
         }
     }
 }

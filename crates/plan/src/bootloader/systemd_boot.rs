@@ -48,7 +48,10 @@ impl Bootloader for SystemdBoot {
 
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
         if host.capture.exists(STUB_INFO) {
-            return Err(Refusal::new("unified-kernel-image", "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet"));
+            return Err(Refusal::new(
+                "unified-kernel-image",
+                "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet",
+            ));
         }
         let normal: Vec<BootEntry> = entries::type1(host).into_iter().filter(|entry| !entry.rescue).collect();
         if normal.is_empty() {
@@ -82,7 +85,12 @@ fn cannot(path: &str, why: &str) -> Refusal {
 
 /// One attribute of an EFI variable: four bytes of flags, then UTF-16.
 fn utf16(bytes: &[u8]) -> String {
-    let units: Vec<u16> = bytes.get(4..).unwrap_or_default().chunks_exact(2).filter_map(|pair| Some(u16::from_le_bytes([*pair.first()?, *pair.get(1)?]))).collect();
+    let units: Vec<u16> = bytes
+        .get(4..)
+        .unwrap_or_default()
+        .chunks_exact(2)
+        .filter_map(|pair| Some(u16::from_le_bytes([*pair.first()?, *pair.get(1)?])))
+        .collect();
     String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
 }
 
@@ -162,7 +170,11 @@ fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
     let edits = wish.edits(&words);
     let mut lines: Vec<Vec<u8>> = bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
     for (word, new) in single_edits(&edits) {
-        let edited = lines.iter_mut().rev().filter(|line| is_text(&line.as_slice())).find_map(|line| Some((edit_line(line, &word, new.as_deref())?, line)));
+        let edited = lines
+            .iter_mut()
+            .rev()
+            .filter(|line| is_text(&line.as_slice()))
+            .find_map(|line| Some((edit_line(line, &word, new.as_deref())?, line)));
         let (after, line) = edited.ok_or_else(|| format!("`{word}` was not found"))?;
         *line = after;
     }
@@ -187,7 +199,10 @@ mod tests {
     #[test]
     fn entries_keep_every_other_byte() {
         let cases: [(&[u8], &[u8]); 6] = [
-            (b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw\n", b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\n"),
+            (
+                b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw\n",
+                b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\n",
+            ),
             (b"options\troot=1  quiet\n# end", b"options\troot=1  quiet intel_iommu=on vfio-pci.ids=10de:1f91\n# end"),
             (b"options root=1\noptions intel_iommu=off quiet", b"options root=1\noptions quiet intel_iommu=on vfio-pci.ids=10de:1f91"),
             (b"options vfio-pci.ids=1b21:2142 rw\n", b"options vfio-pci.ids=1b21:2142,10de:1f91 rw intel_iommu=on\n"),

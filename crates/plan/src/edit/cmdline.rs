@@ -68,11 +68,7 @@ fn param(line: &[u8], span: Span) -> Param {
         if quoted && closed {
             end -= 1;
         }
-        return Param {
-            name: start..end,
-            value: None,
-            span,
-        };
+        return Param { name: start..end, value: None, span };
     };
     let mut from = equals + 1;
     let inner = byte(from) == Some(b'"') && from < span.end;
@@ -82,11 +78,7 @@ fn param(line: &[u8], span: Span) -> Param {
     if (inner || quoted) && closed && end > from {
         end -= 1;
     }
-    Param {
-        name: start..equals,
-        value: Some(from..end.max(from)),
-        span,
-    }
+    Param { name: start..equals, value: Some(from..end.max(from)), span }
 }
 
 impl<'a> CommandLine<'a> {
@@ -102,11 +94,7 @@ impl<'a> CommandLine<'a> {
             }
             params.push(parsed);
         }
-        Self {
-            bytes,
-            params,
-            init,
-        }
+        Self { bytes, params, init }
     }
 
     /// The kernel's parameters in order, up to `--`.
@@ -126,9 +114,7 @@ impl<'a> CommandLine<'a> {
 
     /// Every occurrence of the parameter, in order.
     pub fn find(&self, name: &'a str) -> impl Iterator<Item = &Param> {
-        self.params
-            .iter()
-            .filter(move |param| same_name(self.text(&param.name), name.as_bytes()))
+        self.params.iter().filter(move |param| same_name(self.text(&param.name), name.as_bytes()))
     }
 
     /// The occurrence that wins for a parameter that holds one value: the last.
@@ -138,15 +124,12 @@ impl<'a> CommandLine<'a> {
 
     /// The value that wins; `Some(None)` if the parameter stands there without a value.
     pub fn value(&self, name: &'a str) -> Option<Option<&'a [u8]>> {
-        self.last(name)
-            .map(|param| param.value.as_ref().map(|span| self.text(span)))
+        self.last(name).map(|param| param.value.as_ref().map(|span| self.text(span)))
     }
 
     /// Is exactly this token among the kernel's parameters?
     pub fn has_token(&self, token: &str) -> bool {
-        self.params
-            .iter()
-            .any(|param| self.text(&param.span) == token.as_bytes())
+        self.params.iter().any(|param| self.text(&param.span) == token.as_bytes())
     }
 
     /// A double quote that is not closed makes all that is appended part of the last value.
@@ -164,16 +147,8 @@ impl<'a> CommandLine<'a> {
             return Some(self.bytes.to_vec());
         }
         Some(match (self.params.last(), &self.init) {
-            (Some(last), _) => splice(
-                self.bytes,
-                &(last.span.end..last.span.end),
-                format!(" {joined}").as_bytes(),
-            ),
-            (None, Some(init)) => splice(
-                self.bytes,
-                &(init.start..init.start),
-                format!("{joined} ").as_bytes(),
-            ),
+            (Some(last), _) => splice(self.bytes, &(last.span.end..last.span.end), format!(" {joined}").as_bytes()),
+            (None, Some(init)) => splice(self.bytes, &(init.start..init.start), format!("{joined} ").as_bytes()),
             (None, None) => [joined.as_bytes(), self.bytes].concat(),
         })
     }
@@ -181,12 +156,8 @@ impl<'a> CommandLine<'a> {
     /// Without one of its parameters and the blanks beside it.
     pub fn without(&self, param: &Param) -> Vec<u8> {
         let index = self.params.iter().position(|other| other == param);
-        let previous = index
-            .and_then(|index| index.checked_sub(1))
-            .and_then(|index| self.params.get(index));
-        let next = index
-            .and_then(|index| self.params.get(index + 1))
-            .map(|next| next.span.start);
+        let previous = index.and_then(|index| index.checked_sub(1)).and_then(|index| self.params.get(index));
+        let next = index.and_then(|index| self.params.get(index + 1)).map(|next| next.span.start);
         let next = next.or_else(|| self.init.as_ref().map(|init| init.start));
         let span = match (previous, next) {
             (Some(previous), _) => previous.span.end..param.span.end,
@@ -212,21 +183,13 @@ impl<'a> CommandLine<'a> {
         }
         let mut merged = String::new();
         for param in self.find("vfio-pci.ids") {
-            let value = param
-                .value
-                .as_ref()
-                .map(|span| self.text(span))
-                .unwrap_or_default();
+            let value = param.value.as_ref().map(|span| self.text(span)).unwrap_or_default();
             merged = merge_ids(&merged, &[std::str::from_utf8(value).ok()?]);
         }
         merged = merge_ids(&merged, ids);
         let name = std::str::from_utf8(self.text(&last.name)).ok()?;
         let mut new = self.with_replaced(last, &format!("{name}={merged}"));
-        let mut earlier: Vec<Param> = self
-            .find("vfio-pci.ids")
-            .filter(|param| *param != last)
-            .cloned()
-            .collect();
+        let mut earlier: Vec<Param> = self.find("vfio-pci.ids").filter(|param| *param != last).cloned().collect();
         while let Some(param) = earlier.pop() {
             new = CommandLine::parse(&new).without(&param);
         }
@@ -238,20 +201,14 @@ impl<'a> CommandLine<'a> {
 pub fn merge_ids(old: &str, new: &[&str]) -> String {
     let fold = |id: &str| {
         let fields = id.split(':').map(|field| {
-            let hex = field
-                .strip_prefix("0x")
-                .or_else(|| field.strip_prefix("0X"))
-                .unwrap_or(field);
+            let hex = field.strip_prefix("0x").or_else(|| field.strip_prefix("0X")).unwrap_or(field);
             hex.trim_start_matches('0').to_ascii_lowercase()
         });
         fields.collect::<Vec<_>>().join(":")
     };
     let mut seen = Vec::new();
     let mut kept = Vec::new();
-    for id in std::iter::once(old)
-        .chain(new.iter().copied())
-        .flat_map(|list| list.split(','))
-    {
+    for id in std::iter::once(old).chain(new.iter().copied()).flat_map(|list| list.split(',')) {
         if !id.is_empty() && !seen.contains(&fold(id)) {
             seen.push(fold(id));
             kept.push(id);
@@ -273,11 +230,7 @@ mod tests {
     fn texts(line: &[u8]) -> Vec<(String, Option<String>)> {
         let parsed = CommandLine::parse(line);
         let show = |span: &Span| String::from_utf8_lossy(parsed.text(span)).into_owned();
-        parsed
-            .params()
-            .iter()
-            .map(|p| (show(&p.name), p.value.as_ref().map(show)))
-            .collect()
+        parsed.params().iter().map(|p| (show(&p.name), p.value.as_ref().map(show))).collect()
     }
 
     /// Expected values follow next_arg() by hand.
@@ -287,10 +240,7 @@ mod tests {
             (b"", &[]),
             (b"  ", &[]),
             (b"quiet splash", &[("quiet", None), ("splash", None)]),
-            (
-                b"dyndbg=\"file a +p\" x",
-                &[("dyndbg", Some("file a +p")), ("x", None)],
-            ),
+            (b"dyndbg=\"file a +p\" x", &[("dyndbg", Some("file a +p")), ("x", None)]),
             (b"\"e=f g\" h", &[("e", Some("f g")), ("h", None)]),
             (b"c=\"x\"y", &[("c", Some("x\"y"))]),
             (b"a=\"unclosed b", &[("a", Some("unclosed b"))]),
@@ -301,10 +251,7 @@ mod tests {
             (b"q=\"\"", &[("q", Some(""))]),
         ];
         for (line, expected) in table {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned)))
-                .collect();
+            let expected: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();
             assert_eq!(texts(line), expected, "{}", String::from_utf8_lossy(line));
         }
     }
@@ -314,21 +261,14 @@ mod tests {
         let line = CommandLine::parse(b"quiet a=1 -- a=2 single");
         assert_eq!(line.value("a"), Some(Some(&b"1"[..])));
         assert_eq!(line.init(), Some(10..23));
-        assert_eq!(
-            line.with_words(&["b"]).unwrap(),
-            b"quiet a=1 b -- a=2 single"
-        );
-        assert_eq!(
-            CommandLine::parse(b"-- x").with_words(&["b"]).unwrap(),
-            b"b -- x"
-        );
+        assert_eq!(line.with_words(&["b"]).unwrap(), b"quiet a=1 b -- a=2 single");
+        assert_eq!(CommandLine::parse(b"-- x").with_words(&["b"]).unwrap(), b"b -- x");
         assert_eq!(CommandLine::parse(b"a --x=1").params().len(), 2);
     }
 
     #[test]
     fn names_fold_and_the_last_wins() {
-        let line =
-            CommandLine::parse(b"vfio_pci.ids=1:2 console=tty0 vfio-pci.ids=3:4 console=ttyS0");
+        let line = CommandLine::parse(b"vfio_pci.ids=1:2 console=tty0 vfio-pci.ids=3:4 console=ttyS0");
         assert_eq!(line.value("vfio-pci.ids"), Some(Some(&b"3:4"[..])));
         assert_eq!(line.find("console").count(), 2);
         assert_eq!(line.value("quiet"), None);
@@ -338,53 +278,29 @@ mod tests {
     fn ids_are_united_in_the_last_occurrence() {
         let table = [
             ("quiet", "quiet vfio-pci.ids=10de:1b80,10de:10f0"),
-            (
-                "vfio-pci.ids=10DE:1B80 quiet",
-                "vfio-pci.ids=10DE:1B80,10de:10f0 quiet",
-            ),
-            (
-                "vfio-pci.ids=1:2  a vfio_pci.ids=3:4 b",
-                "a vfio_pci.ids=1:2,3:4,10de:1b80,10de:10f0 b",
-            ),
+            ("vfio-pci.ids=10DE:1B80 quiet", "vfio-pci.ids=10DE:1B80,10de:10f0 quiet"),
+            ("vfio-pci.ids=1:2  a vfio_pci.ids=3:4 b", "a vfio_pci.ids=1:2,3:4,10de:1b80,10de:10f0 b"),
             ("vfio-pci.ids= x", "vfio-pci.ids=10de:1b80,10de:10f0 x"),
         ];
         for (line, expected) in table {
-            let new = CommandLine::parse(line.as_bytes())
-                .with_vfio_ids(&["10de:1b80", "10de:10f0"])
-                .unwrap();
+            let new = CommandLine::parse(line.as_bytes()).with_vfio_ids(&["10de:1b80", "10de:10f0"]).unwrap();
             assert_eq!(String::from_utf8(new).unwrap(), expected);
         }
-        assert_eq!(
-            merge_ids("0x10de:1,8086:0a", &["10DE:0001", "8086:A", "1:2"]),
-            "0x10de:1,8086:0a,1:2"
-        );
+        assert_eq!(merge_ids("0x10de:1,8086:0a", &["10DE:0001", "8086:A", "1:2"]), "0x10de:1,8086:0a,1:2");
     }
 
     #[test]
     fn removal_takes_the_blank_beside_it() {
-        for (line, expected) in [
-            ("a b  c", "a  c"),
-            ("b a", "a"),
-            ("b", ""),
-            ("a b", "a"),
-            ("b -- x", "-- x"),
-        ] {
+        for (line, expected) in [("a b  c", "a  c"), ("b a", "a"), ("b", ""), ("a b", "a"), ("b -- x", "-- x")] {
             let parsed = CommandLine::parse(line.as_bytes());
             let param = parsed.last("b").unwrap();
-            assert_eq!(
-                String::from_utf8(parsed.without(param)).unwrap(),
-                expected,
-                "{line}"
-            );
+            assert_eq!(String::from_utf8(parsed.without(param)).unwrap(), expected, "{line}");
         }
     }
 
     #[test]
     fn nothing_is_appended_into_an_open_quote() {
         assert_eq!(CommandLine::parse(b"a=\"b").with_words(&["c"]), None);
-        assert_eq!(
-            CommandLine::parse(b"a=\"b vfio-pci.ids=1:2").with_vfio_ids(&["3:4"]),
-            None
-        );
+        assert_eq!(CommandLine::parse(b"a=\"b vfio-pci.ids=1:2").with_vfio_ids(&["3:4"]), None);
     }
 }

@@ -3,13 +3,8 @@
 use std::collections::BTreeMap;
 
 /// Directories in order of precedence: of files with the same base name, the first directory's is read.
-pub const DIRECTORIES: [&str; 5] = [
-    "/etc/modprobe.d",
-    "/run/modprobe.d",
-    "/usr/local/lib/modprobe.d",
-    "/usr/lib/modprobe.d",
-    "/lib/modprobe.d",
-];
+pub const DIRECTORIES: [&str; 5] =
+    ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
 
 /// Where a statement stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,31 +90,20 @@ impl ModprobeConfig {
                 command: command.to_owned(),
                 subject: normal(subject),
                 rest: rest.trim_start_matches(blank).to_owned(),
-                source: Source {
-                    path: path.to_owned(),
-                    line,
-                },
+                source: Source { path: path.to_owned(), line },
             });
         }
     }
 
-    fn of<'a>(
-        &'a self,
-        command: &'static str,
-        module: &str,
-    ) -> impl Iterator<Item = &'a Statement> {
+    fn of<'a>(&'a self, command: &'static str, module: &str) -> impl Iterator<Item = &'a Statement> {
         let module = normal(module);
-        self.statements
-            .iter()
-            .filter(move |s| s.command == command && s.subject == module)
+        self.statements.iter().filter(move |s| s.command == command && s.subject == module)
     }
 
     /// The options of a module in the order in which they are joined; of a parameter given twice the last value wins,
     /// and the kernel command line comes after all.
     pub fn options(&self, module: &str) -> Vec<(String, Source)> {
-        self.of("options", module)
-            .map(|s| (s.rest.clone(), s.source.clone()))
-            .collect()
+        self.of("options", module).map(|s| (s.rest.clone(), s.source.clone())).collect()
     }
 
     /// The value of one scalar option: the last one given.
@@ -140,11 +124,7 @@ impl ModprobeConfig {
     /// The soft dependency that counts: the first line for the module. It replaces that of `modules.softdep`.
     pub fn softdep(&self, module: &str) -> Option<Softdep> {
         let statement = self.of("softdep", module).next()?;
-        let mut softdep = Softdep {
-            pre: Vec::new(),
-            post: Vec::new(),
-            source: statement.source.clone(),
-        };
+        let mut softdep = Softdep { pre: Vec::new(), post: Vec::new(), source: statement.source.clone() };
         let mut post = None;
         for word in statement.rest.split_ascii_whitespace() {
             match (word, post) {
@@ -160,30 +140,22 @@ impl ModprobeConfig {
 
     /// Every soft dependency line of the module, in order; only the first counts.
     pub fn softdep_sources(&self, module: &str) -> Vec<Source> {
-        self.of("softdep", module)
-            .map(|s| s.source.clone())
-            .collect()
+        self.of("softdep", module).map(|s| s.source.clone()).collect()
     }
 
     /// Where the module's internal aliases are disabled. Loading it by name still works.
     pub fn blacklisted(&self, module: &str) -> Option<Source> {
-        self.of("blacklist", module)
-            .next()
-            .map(|s| s.source.clone())
+        self.of("blacklist", module).next().map(|s| s.source.clone())
     }
 
     /// The command that runs instead of loading the module: the first line counts.
     pub fn install(&self, module: &str) -> Option<(String, Source)> {
-        self.of("install", module)
-            .next()
-            .map(|s| (s.rest.clone(), s.source.clone()))
+        self.of("install", module).next().map(|s| (s.rest.clone(), s.source.clone()))
     }
 
     /// Aliases of this name (which may be a pattern), with the module that each stands for.
     pub fn aliases(&self, alias: &str) -> Vec<(String, Source)> {
-        self.of("alias", alias)
-            .map(|s| (normal(&s.rest), s.source.clone()))
-            .collect()
+        self.of("alias", alias).map(|s| (normal(&s.rest), s.source.clone())).collect()
     }
 }
 
@@ -230,42 +202,23 @@ mod tests {
     #[test]
     fn files_are_chosen_by_directory_and_sorted_by_name() {
         let config = config(&[
-            (
-                "/usr/lib/modprobe.d/vfio.conf",
-                "options vfio-pci ids=1:1\n",
-            ),
+            ("/usr/lib/modprobe.d/vfio.conf", "options vfio-pci ids=1:1\n"),
             ("/etc/modprobe.d/vfio.conf", "options vfio_pci ids=2:2\n"),
-            (
-                "/lib/modprobe.d/aaa.conf",
-                "options vfio-pci ids=3:3 disable_vga=1",
-            ),
+            ("/lib/modprobe.d/aaa.conf", "options vfio-pci ids=3:3 disable_vga=1"),
             ("/etc/modprobe.d/zzz.CONF", "options vfio-pci ids=4:4\n"),
             ("/etc/modprobe.d/old.conf.bak", "options vfio-pci ids=5:5\n"),
             ("/etc/modprobe.d/sub/x.conf", "options vfio-pci ids=6:6\n"),
         ]);
-        assert_eq!(
-            config.files(),
-            ["/lib/modprobe.d/aaa.conf", "/etc/modprobe.d/vfio.conf"]
-        );
-        let texts: Vec<String> = config
-            .options("vfio_pci")
-            .into_iter()
-            .map(|(text, _)| text)
-            .collect();
+        assert_eq!(config.files(), ["/lib/modprobe.d/aaa.conf", "/etc/modprobe.d/vfio.conf"]);
+        let texts: Vec<String> = config.options("vfio_pci").into_iter().map(|(text, _)| text).collect();
         assert_eq!(texts, ["ids=3:3 disable_vga=1", "ids=2:2"]);
         let (value, source) = config.option("vfio-pci", "ids").unwrap();
-        assert_eq!(
-            (value.as_str(), source.path.as_str(), source.line),
-            ("2:2", "/etc/modprobe.d/vfio.conf", 1)
-        );
+        assert_eq!((value.as_str(), source.path.as_str(), source.line), ("2:2", "/etc/modprobe.d/vfio.conf", 1));
     }
 
     #[test]
     fn only_a_hash_in_the_first_column_is_a_comment() {
-        let config = config(&[(
-            "/etc/modprobe.d/a.conf",
-            "#options a x=1\n  #options a x=2\n\n  options a x=3 # note\nblacklist b c\n",
-        )]);
+        let config = config(&[("/etc/modprobe.d/a.conf", "#options a x=1\n  #options a x=2\n\n  options a x=3 # note\nblacklist b c\n")]);
         assert_eq!(config.options("a")[0].0, "x=3 # note");
         assert_eq!(config.options("a")[0].1.line, 4);
         assert!(config.blacklisted("b").is_some());
@@ -274,29 +227,17 @@ mod tests {
 
     #[test]
     fn continuation_lines_join_and_keep_the_first_line_number() {
-        let config = config(&[(
-            "/etc/modprobe.d/a.conf",
-            "# c\nsoftdep snd-hda-intel \\\n  pre: vfio-pci \\\n post: a-b\noptions x y=\\",
-        )]);
+        let config = config(&[("/etc/modprobe.d/a.conf", "# c\nsoftdep snd-hda-intel \\\n  pre: vfio-pci \\\n post: a-b\noptions x y=\\")]);
         let softdep = config.softdep("snd_hda_intel").unwrap();
-        assert_eq!(
-            (softdep.pre, softdep.post, softdep.source.line),
-            (vec!["vfio_pci".into()], vec!["a_b".into()], 2)
-        );
+        assert_eq!((softdep.pre, softdep.post, softdep.source.line), (vec!["vfio_pci".into()], vec!["a_b".into()], 2));
         assert_eq!(config.options("x")[0].0, "y=");
     }
 
     #[test]
     fn the_first_softdep_and_the_first_install_win() {
         let config = config(&[
-            (
-                "/etc/modprobe.d/b.conf",
-                "softdep nouveau pre: vfio-pci\ninstall nouveau /bin/false\n",
-            ),
-            (
-                "/etc/modprobe.d/a.conf",
-                "softdep nouveau post: x\ninstall nouveau /bin/true arg\nalias pci:v* nouveau\n",
-            ),
+            ("/etc/modprobe.d/b.conf", "softdep nouveau pre: vfio-pci\ninstall nouveau /bin/false\n"),
+            ("/etc/modprobe.d/a.conf", "softdep nouveau post: x\ninstall nouveau /bin/true arg\nalias pci:v* nouveau\n"),
         ]);
         let softdep = config.softdep("nouveau").unwrap();
         assert_eq!((softdep.pre.len(), softdep.post.len()), (0, 1));

@@ -36,7 +36,10 @@ impl InitramfsGenerator for Mkinitcpio {
         let mut change = GeneratorChange { tools: vec![regenerate()], ..GeneratorChange::default() };
         let mut images = images(host);
         if let Some(image) = images.iter().find(|image| image.unified) {
-            return Err(Refusal::new("unified-kernel-image", format!("the preset {} makes a unified kernel image, which cede cannot prove yet", image.preset)));
+            return Err(Refusal::new(
+                "unified-kernel-image",
+                format!("the preset {} makes a unified kernel image, which cede cannot prove yet", image.preset),
+            ));
         }
         for config in configs(host) {
             config.change(host, early, &mut change)?;
@@ -172,7 +175,11 @@ impl Config {
         for name in OWN_NAMES {
             let path = format!("{DROP_INS}/{name}");
             let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: true };
-            let at = next.files.iter().skip(1).position(|(other, _)| version_order(other.rsplit('/').next().unwrap_or(other), name) == Ordering::Greater);
+            let at = next
+                .files
+                .iter()
+                .skip(1)
+                .position(|(other, _)| version_order(other.rsplit('/').next().unwrap_or(other), name) == Ordering::Greater);
             next.files.insert(at.map_or(next.files.len(), |at| at + 1), (path, text.clone().into_bytes()));
             match self.check(&next, wanted) {
                 Ok(()) => return Ok(next),
@@ -200,6 +207,7 @@ impl Config {
                     continue;
                 }
             }
+            let path = path.clone();
             if self.assigns_modules(at) || at == 0 {
                 if self.check(&next, wanted).is_ok() {
                     return Ok(next);
@@ -302,12 +310,20 @@ fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
         _ => None,
     };
     let names = match environment.get("PRESETS") {
-        Evaluation::Array(list) => list.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect(),
+        Evaluation::Array(list) => {
+            list.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
+        }
         _ => Vec::new(),
     };
     let read = |name: String| {
         let own = |key: &str| text(&format!("{name}_{key}")).or_else(|| text(&format!("ALL_{key}")));
-        Preset { config: own("config"), path: own("image"), kernel: own("kver").and_then(|kver| release(host, &kver)), unified: own("uki").is_some(), preset: name }
+        Preset {
+            config: own("config"),
+            path: own("image"),
+            kernel: own("kver").and_then(|kver| release(host, &kver)),
+            unified: own("uki").is_some(),
+            preset: name,
+        }
     };
     names.into_iter().map(read).collect()
 }

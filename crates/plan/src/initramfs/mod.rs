@@ -53,7 +53,8 @@ pub trait InitramfsGenerator: Sync {
 pub const GENERATORS: &[&dyn InitramfsGenerator] = &[&mkinitcpio::Mkinitcpio, &initramfs_tools::InitramfsTools];
 
 /// Generators that are known and not supported.
-const OTHERS: &[(&str, &str)] = &[("/usr/bin/dracut", "dracut"), ("/etc/dracut.conf.d", "dracut"), ("/usr/bin/booster", "booster"), ("/etc/booster.yaml", "booster")];
+const OTHERS: &[(&str, &str)] =
+    &[("/usr/bin/dracut", "dracut"), ("/etc/dracut.conf.d", "dracut"), ("/usr/bin/booster", "booster"), ("/etc/booster.yaml", "booster")];
 
 /// The generator of a host.
 ///
@@ -64,11 +65,18 @@ pub fn find(host: &Host) -> Result<&'static dyn InitramfsGenerator, Refusal> {
     let other = OTHERS.iter().find(|(path, _)| host.capture.exists(path)).map(|(_, name)| *name);
     match (found.as_slice(), other) {
         ([one], _) => Ok(*one),
-        ([], Some(name)) => Err(Refusal::new("initramfs-unsupported", format!("this host's initramfs comes from {name}, which cede cannot set up yet"))),
-        ([], None) => Err(Refusal::new("initramfs-unknown", "no initramfs generator that cede knows was found (mkinitcpio, initramfs-tools)")),
+        ([], Some(name)) => {
+            Err(Refusal::new("initramfs-unsupported", format!("this host's initramfs comes from {name}, which cede cannot set up yet")))
+        }
+        ([], None) => {
+            Err(Refusal::new("initramfs-unknown", "no initramfs generator that cede knows was found (mkinitcpio, initramfs-tools)"))
+        }
         (several, _) => {
             let names: Vec<_> = several.iter().map(|generator| generator.name()).collect();
-            Err(Refusal::new("initramfs-ambiguous", format!("more than one initramfs generator is set up: {}; remove the one that is not used", names.join(", "))))
+            Err(Refusal::new(
+                "initramfs-ambiguous",
+                format!("more than one initramfs generator is set up: {}; remove the one that is not used", names.join(", ")),
+            ))
         }
     }
 }

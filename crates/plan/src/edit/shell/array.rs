@@ -28,9 +28,7 @@ pub fn append_elements(bytes: &[u8], var: &str, elements: &[&str]) -> Result<Vec
 /// # Errors
 /// See [`CannotEdit`].
 pub fn remove_elements(bytes: &[u8], var: &str, elements: &[&str]) -> Result<Vec<u8>, CannotEdit> {
-    remove_where(bytes, var, |element| {
-        elements.iter().any(|e| e.as_bytes() == element)
-    })
+    remove_where(bytes, var, |element| elements.iter().any(|e| e.as_bytes() == element))
 }
 
 /// Makes `first` the first elements, in that order, each once, and drops `obsolete`; the rest keeps its order.
@@ -40,27 +38,12 @@ pub fn remove_elements(bytes: &[u8], var: &str, elements: &[&str]) -> Result<Vec
 ///
 /// # Errors
 /// See [`CannotEdit`].
-pub fn put_modules_first(
-    bytes: &[u8],
-    var: &str,
-    first: &[&str],
-    obsolete: &[&str],
-) -> Result<Vec<u8>, CannotEdit> {
+pub fn put_modules_first(bytes: &[u8], var: &str, first: &[&str], obsolete: &[&str]) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, Shells::Bash)?;
-    let ours: Vec<Vec<u8>> = first
-        .iter()
-        .chain(obsolete)
-        .map(|name| module(name.as_bytes()))
-        .collect();
+    let ours: Vec<Vec<u8>> = first.iter().chain(obsolete).map(|name| module(name.as_bytes())).collect();
     let current = elements_of(&before)?.unwrap_or_default();
-    let others = current
-        .iter()
-        .filter(|element| !ours.contains(&module(element)));
-    let wanted: Vec<&[u8]> = first
-        .iter()
-        .map(|name| name.as_bytes())
-        .chain(others.map(Vec::as_slice))
-        .collect();
+    let others = current.iter().filter(|element| !ours.contains(&module(element)));
+    let wanted: Vec<&[u8]> = first.iter().map(|name| name.as_bytes()).chain(others.map(Vec::as_slice)).collect();
     if wanted == current {
         return Ok(bytes.to_vec());
     }
@@ -71,14 +54,8 @@ pub fn put_modules_first(
 /// A module's name in the form of the kernel.
 fn module(element: &[u8]) -> Vec<u8> {
     let name = element.strip_suffix(b"?").unwrap_or(element);
-    let end = name
-        .windows(3)
-        .position(|part| part == b".ko")
-        .unwrap_or(name.len());
-    name.iter()
-        .take(end)
-        .map(|b| if *b == b'-' { b'_' } else { *b })
-        .collect()
+    let end = name.windows(3).position(|part| part == b".ko").unwrap_or(name.len());
+    name.iter().take(end).map(|b| if *b == b'-' { b'_' } else { *b }).collect()
 }
 
 /// The elements, or the words of a string; `None` if unset.
@@ -91,9 +68,7 @@ fn elements_of(before: &Before<'_>) -> Result<Option<Vec<Vec<u8>>>, CannotEdit> 
         Value::Array(_) => Ok(elements(before.value())),
         Value::Scalar(text) => {
             let raw = text.raw();
-            let words = raw
-                .split(|b| matches!(b, b' ' | b'\t' | b'\n'))
-                .filter(|word| !word.is_empty());
+            let words = raw.split(|b| matches!(b, b' ' | b'\t' | b'\n')).filter(|word| !word.is_empty());
             Ok(Some(words.map(<[u8]>::to_vec).collect()))
         }
         Value::Unknown(unknown) => Err(before.unknown(unknown.line, unknown.why.clone())),
@@ -113,11 +88,7 @@ fn check_elements(before: &Before<'_>, elements: &[&str]) -> Result<(), CannotEd
         let name = element.strip_suffix('?').unwrap_or(element);
         if name.is_empty() || !name.bytes().all(safe) {
             let (var, line) = (before.var.to_owned(), before.line());
-            return Err(CannotEdit::NotAWord {
-                var,
-                word: (*element).to_owned(),
-                line,
-            });
+            return Err(CannotEdit::NotAWord { var, word: (*element).to_owned(), line });
         }
     }
     Ok(())
@@ -155,17 +126,14 @@ fn insert(bytes: &[u8], var: &str, new: &[&str], end: End) -> Result<Vec<u8>, Ca
         End::Back => format!("{var}+=({joined})"),
     };
     let at_end = with_line(bytes, line.as_bytes());
-    before.choose(in_place.into_iter().chain([at_end]), |value| {
-        elements(value).as_ref() == Some(&wanted)
-    })
+    before.choose(in_place.into_iter().chain([at_end]), |value| elements(value).as_ref() == Some(&wanted))
 }
 
 /// `+=` so that in a drop-in it does not discard what the files before it set.
 fn add_line(before: &Before<'_>, joined: &str, new: &[&str]) -> Result<Vec<u8>, CannotEdit> {
     let line = format!("{}+=({joined})", before.var);
     before.choose([with_line(before.bytes, line.as_bytes())], |value| {
-        elements(value)
-            .is_some_and(|found| found == new.iter().map(|e| e.as_bytes()).collect::<Vec<_>>())
+        elements(value).is_some_and(|found| found == new.iter().map(|e| e.as_bytes()).collect::<Vec<_>>())
     })
 }
 
@@ -174,9 +142,7 @@ fn indentation(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let before = bytes.get(..at)?;
     let start = before.iter().rposition(|b| *b == b'\n')? + 1;
     let text = bytes.get(start..at)?;
-    text.iter()
-        .all(|b| matches!(b, b' ' | b'\t'))
-        .then_some(text)
+    text.iter().all(|b| matches!(b, b' ' | b'\t')).then_some(text)
 }
 
 fn at_front(bytes: &[u8], literal: &ArrayLiteral, joined: &str) -> Vec<u8> {
@@ -204,8 +170,7 @@ fn at_back(bytes: &[u8], literal: &ArrayLiteral, joined: &str) -> Vec<u8> {
     if let Some(indentation) = indentation(bytes, last.span.start) {
         let rest = slice(bytes, &(at..literal.span.end));
         let line_end = rest.iter().position(|b| *b == b'\n');
-        let continued =
-            line_end.is_some_and(|end| rest.get(..end).is_some_and(|line| line.ends_with(b"\\")));
+        let continued = line_end.is_some_and(|end| rest.get(..end).is_some_and(|line| line.ends_with(b"\\")));
         if let Some(end) = line_end.filter(|_| !continued) {
             let text = [b"\n", indentation, joined.as_bytes()].concat();
             return replaced(bytes, &(at + end..at + end), &text);
@@ -214,11 +179,7 @@ fn at_back(bytes: &[u8], literal: &ArrayLiteral, joined: &str) -> Vec<u8> {
     replaced(bytes, &(at..at), format!(" {joined}").as_bytes())
 }
 
-fn remove_where(
-    bytes: &[u8],
-    var: &str,
-    unwanted: impl Fn(&[u8]) -> bool,
-) -> Result<Vec<u8>, CannotEdit> {
+fn remove_where(bytes: &[u8], var: &str, unwanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, Shells::Bash)?;
     let Some(old) = elements_of(&before)? else {
         return Ok(bytes.to_vec());
@@ -235,25 +196,15 @@ fn remove_where(
         new = shorter;
         removed = true;
     }
-    let wanted: Vec<Vec<u8>> = old
-        .into_iter()
-        .filter(|element| !unwanted(element))
-        .collect();
-    let candidates = without_empty_line(&new, var)
-        .into_iter()
-        .chain(removed.then_some(new));
+    let wanted: Vec<Vec<u8>> = old.into_iter().filter(|element| !unwanted(element)).collect();
+    let candidates = without_empty_line(&new, var).into_iter().chain(removed.then_some(new));
     before.choose(candidates, |value| match value {
         Value::Unset => wanted.is_empty(),
         other => elements(other).as_ref() == Some(&wanted),
     })
 }
 
-fn remove_from_string(
-    bytes: &[u8],
-    var: &str,
-    old: &[Vec<u8>],
-    unwanted: impl Fn(&[u8]) -> bool,
-) -> Result<Vec<u8>, CannotEdit> {
+fn remove_from_string(bytes: &[u8], var: &str, old: &[Vec<u8>], unwanted: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, CannotEdit> {
     let mut new = bytes.to_vec();
     for element in old.iter().rev().filter(|element| unwanted(element)) {
         let before = Before::read(&new, var, Shells::Bash)?;
@@ -267,11 +218,7 @@ fn remove_from_string(
 }
 
 /// Removes one unwanted element that is written out in an array, with the blank beside it.
-fn remove_one(
-    bytes: &[u8],
-    var: &str,
-    unwanted: &impl Fn(&[u8]) -> bool,
-) -> Result<Option<Vec<u8>>, CannotEdit> {
+fn remove_one(bytes: &[u8], var: &str, unwanted: &impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>, CannotEdit> {
     let before = Before::read(bytes, var, Shells::Bash)?;
     for site in before.sites() {
         let AssignValue::Array(literal) = &site.assign.value else {
@@ -290,24 +237,16 @@ fn remove_one(
 fn removal(bytes: &[u8], literal: &ArrayLiteral, index: usize) -> Span {
     let at = |index: usize| literal.elements.get(index).map(|word| word.span.clone());
     let Some(own) = at(index) else { return 0..0 };
-    let blank = |span: &Span| {
-        !span.is_empty() && slice(bytes, span).iter().all(|b| matches!(b, b' ' | b'\t'))
-    };
+    let blank = |span: &Span| !span.is_empty() && slice(bytes, span).iter().all(|b| matches!(b, b' ' | b'\t'));
     if let Some(next) = at(index + 1).filter(|next| blank(&(own.end..next.start))) {
         return own.start..next.start;
     }
-    if let Some(previous) = index
-        .checked_sub(1)
-        .and_then(at)
-        .filter(|previous| blank(&(previous.end..own.start)))
-    {
+    if let Some(previous) = index.checked_sub(1).and_then(at).filter(|previous| blank(&(previous.end..own.start))) {
         return previous.end..own.end;
     }
     let rest = slice(bytes, &(own.end..literal.span.end));
     let end = rest.iter().position(|b| *b == b'\n');
-    let tail = end
-        .and_then(|end| rest.get(..end))
-        .map(|line| line.strip_suffix(b"\\").unwrap_or(line));
+    let tail = end.and_then(|end| rest.get(..end)).map(|line| line.strip_suffix(b"\\").unwrap_or(line));
     let alone = tail.is_some_and(|tail| tail.iter().all(|b| matches!(b, b' ' | b'\t')));
     match (indentation(bytes, own.start), end) {
         (Some(indentation), Some(end)) if alone => own.start - indentation.len()..own.end + end + 1,
@@ -318,11 +257,7 @@ fn removal(bytes: &[u8], literal: &ArrayLiteral, index: usize) -> Span {
 fn without_empty_line(bytes: &[u8], var: &str) -> Option<Vec<u8>> {
     let before = Before::read(bytes, var, Shells::Bash).ok()?;
     let empty = format!("{var}+=()");
-    let site = before
-        .sites()
-        .iter()
-        .rev()
-        .find(|site| slice(bytes, &site.assign.span) == empty.as_bytes())?;
+    let site = before.sites().iter().rev().find(|site| slice(bytes, &site.assign.span) == empty.as_bytes())?;
     let line = own_line(bytes, site.alone.as_ref()?)?;
     Some(replaced(bytes, &line, b""))
 }

@@ -5,13 +5,8 @@ use std::rc::Rc;
 
 use super::error::{Unknown, Why};
 use super::parser::parse;
-use super::state::{
-    Body, Site, Sourcing, State, Unit, Value, mentions, perilous, special, starts_unset,
-};
-use super::syntax::{
-    Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word,
-    name_byte, slice,
-};
+use super::state::{Body, Site, Sourcing, State, Unit, Value, mentions, perilous, special, starts_unset};
+use super::syntax::{Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word, name_byte, slice};
 use super::text::{Chunk, Text};
 
 /// The variables after the files were sourced in order.
@@ -71,9 +66,7 @@ impl Environment {
             return Evaluation::Unknown(unknown.clone());
         }
         match (self.state.value(name), &self.state.anything) {
-            (None, Some(unknown)) | (Some(Value::Unknown(unknown)), _) => {
-                Evaluation::Unknown(unknown.clone())
-            }
+            (None, Some(unknown)) | (Some(Value::Unknown(unknown)), _) => Evaluation::Unknown(unknown.clone()),
             (None | Some(Value::Unset), _) => Evaluation::Unset,
             (Some(Value::Scalar(text)), _) => match text.hole() {
                 Some(unknown) => Evaluation::Unknown(unknown.clone()),
@@ -97,9 +90,7 @@ impl State {
         for command in &script.commands {
             match &command.kind {
                 CommandKind::Simple(simple) => self.simple(unit, simple),
-                CommandKind::Function { inner, functions } => {
-                    self.define(unit, &command.span, inner, functions)
-                }
+                CommandKind::Function { inner, functions } => self.define(unit, &command.span, inner, functions),
                 CommandKind::Opaque { inner, functions } => {
                     self.define(unit, &command.span, inner, functions);
                     for simple in inner {
@@ -109,9 +100,7 @@ impl State {
                 }
                 CommandKind::HereDocument => {
                     let text = slice(&unit.bytes, &command.span);
-                    if text.contains(&b'$')
-                        && (text.contains(&b'=') || text.windows(2).any(|p| p == b"(("))
-                    {
+                    if text.contains(&b'$') && (text.contains(&b'=') || text.windows(2).any(|p| p == b"((")) {
                         self.taint_mentioned(unit, &command.span);
                     }
                 }
@@ -142,8 +131,7 @@ impl State {
             return;
         }
         self.effect(unit, simple);
-        let known_noop =
-            !self.bash() && matches!(name.as_str(), "declare" | "typeset" | "source" | "shopt");
+        let known_noop = !self.bash() && matches!(name.as_str(), "declare" | "typeset" | "source" | "shopt");
         if !known_noop {
             self.taint_mentioned(unit, &simple.span);
         }
@@ -151,38 +139,20 @@ impl State {
 
     /// `NAME+=word` is in dash a command of that name, which does not exist.
     fn append_in_dash(&self, unit: &Unit, simple: &Simple) -> bool {
-        let raw = simple
-            .words
-            .first()
-            .map(|word| slice(&unit.bytes, &word.span))
-            .unwrap_or_default();
+        let raw = simple.words.first().map(|word| slice(&unit.bytes, &word.span)).unwrap_or_default();
         let length = raw.iter().take_while(|b| name_byte(**b)).count();
-        let computed = |part: &Part| {
-            matches!(
-                part.kind,
-                PartKind::Computed(_) | PartKind::Parameter { op: Some(_), .. }
-            )
-        };
+        let computed = |part: &Part| matches!(part.kind, PartKind::Computed(_) | PartKind::Parameter { op: Some(_), .. });
         length > 0
-            && raw
-                .get(length..)
-                .is_some_and(|rest| rest.starts_with(b"+="))
+            && raw.get(length..).is_some_and(|rest| rest.starts_with(b"+="))
             && simple.assigns.is_empty()
-            && !simple
-                .words
-                .iter()
-                .flat_map(|word| &word.parts)
-                .any(computed)
+            && !simple.words.iter().flat_map(|word| &word.parts).any(computed)
     }
 
     fn define(&mut self, unit: &Unit, span: &Span, inner: &[Simple], functions: &[String]) {
         if functions.is_empty() {
             return;
         }
-        let effects: Vec<Effect> = inner
-            .iter()
-            .map(|simple| self.classify(unit, simple))
-            .collect();
+        let effects: Vec<Effect> = inner.iter().map(|simple| self.classify(unit, simple)).collect();
         self.functions.extend(functions.iter().cloned());
         self.bodies.push(Body {
             mentions: mentions(slice(&unit.bytes, span)),
@@ -193,11 +163,7 @@ impl State {
 
     fn effect(&mut self, unit: &Unit, simple: &Simple) {
         let at = simple.span.start;
-        let name = simple
-            .words
-            .first()
-            .map(|word| slice(&unit.bytes, &word.span))
-            .unwrap_or_default();
+        let name = simple.words.first().map(|word| slice(&unit.bytes, &word.span)).unwrap_or_default();
         let name = String::from_utf8_lossy(name).into_owned();
         match self.classify(unit, simple) {
             Effect::Mentions => {}
@@ -205,10 +171,7 @@ impl State {
             Effect::Anything => self.taint_all(&unit.unknown(at, Why::Anything(name))),
             Effect::Lost => self.lose(unit.unknown(at, Why::Lost(name))),
         }
-        let sources = simple
-            .words
-            .first()
-            .is_some_and(|w| matches!(slice(&unit.bytes, &w.span), b"." | b"source" | b"eval"));
+        let sources = simple.words.first().is_some_and(|w| matches!(slice(&unit.bytes, &w.span), b"." | b"source" | b"eval"));
         self.foreign |= sources;
     }
 
@@ -216,11 +179,7 @@ impl State {
     fn call(&mut self, unit: &Unit, at: usize, name: &str) {
         for body in self.bodies.clone() {
             for variable in body.mentions {
-                self.taint(
-                    &variable,
-                    unit.unknown(at, Why::Conditional(variable.clone())),
-                    true,
-                );
+                self.taint(&variable, unit.unknown(at, Why::Conditional(variable.clone())), true);
             }
             if body.anything {
                 self.taint_all(&unit.unknown(at, Why::Anything(name.to_owned())));
@@ -242,38 +201,24 @@ impl State {
             return Effect::Call;
         }
         let rest = simple.words.get(1..).unwrap_or_default();
-        let computed =
-            |words: &[Word]| words.iter().any(|word| word.literal(&unit.bytes).is_none());
+        let computed = |words: &[Word]| words.iter().any(|word| word.literal(&unit.bytes).is_none());
         let literal = |word: Option<&Word>| word.and_then(|word| word.literal(&unit.bytes));
         match name.as_slice() {
             b"source" if !self.bash() => Effect::Mentions,
             b"." | b"eval" | b"source" => Effect::Anything,
-            b"set"
-                if rest.len() == 1
-                    && matches!(literal(rest.first()).as_deref(), Some(b"-a" | b"+a")) =>
-            {
-                Effect::Mentions
-            }
-            b"trap" | b"alias" | b"unalias" | b"set" | b"shopt" | b"enable" | b"exec" | b"exit"
-            | b"return" | b"builtin" | b"command" | b"break" | b"continue" | b"local" => {
-                Effect::Lost
-            }
-            b"unset" | b"read" | b"mapfile" | b"readarray" | b"getopts" | b"let" | b"wait"
-            | b"export" | b"readonly" | b"declare" | b"typeset"
+            b"set" if rest.len() == 1 && matches!(literal(rest.first()).as_deref(), Some(b"-a" | b"+a")) => Effect::Mentions,
+            b"trap" | b"alias" | b"unalias" | b"set" | b"shopt" | b"enable" | b"exec" | b"exit" | b"return" | b"builtin" | b"command"
+            | b"break" | b"continue" | b"local" => Effect::Lost,
+            b"unset" | b"read" | b"mapfile" | b"readarray" | b"getopts" | b"let" | b"wait" | b"export" | b"readonly" | b"declare"
+            | b"typeset"
                 if computed(rest) =>
             {
                 Effect::Anything
             }
-            b"declare" | b"typeset"
-                if rest
-                    .iter()
-                    .any(|word| word.literal(&unit.bytes).is_some_and(|w| w.contains(&b'n'))) =>
-            {
+            b"declare" | b"typeset" if rest.iter().any(|word| word.literal(&unit.bytes).is_some_and(|w| w.contains(&b'n'))) => {
                 Effect::Anything
             }
-            b"printf" if literal(rest.first()).is_none_or(|first| first.starts_with(b"-")) => {
-                Effect::Anything
-            }
+            b"printf" if literal(rest.first()).is_none_or(|first| first.starts_with(b"-")) => Effect::Anything,
             b":" | b"true" | b"false" | b"echo" | b"test" | b"[" | b"printf" => Effect::Mentions,
             _ if self.foreign => Effect::Anything,
             _ => Effect::Mentions,
@@ -286,26 +231,16 @@ impl State {
         let mut names = Vec::new();
         for word in simple.words.get(1..).unwrap_or_default() {
             match word.literal(&unit.bytes) {
-                Some(text) if text.starts_with(b"-") || text.starts_with(b"+") => {
-                    flags.extend(text)
-                }
-                Some(text) if super::syntax::is_name(&text) => {
-                    names.push(String::from_utf8_lossy(&text).into_owned())
-                }
+                Some(text) if text.starts_with(b"-") || text.starts_with(b"+") => flags.extend(text),
+                Some(text) if super::syntax::is_name(&text) => names.push(String::from_utf8_lossy(&text).into_owned()),
                 Some(_) => return self.taint_mentioned(unit, &simple.span),
                 None => {
-                    return self.taint_all(
-                        &unit.unknown(simple.span.start, Why::Anything(command.to_owned())),
-                    );
+                    return self.taint_all(&unit.unknown(simple.span.start, Why::Anything(command.to_owned())));
                 }
             }
         }
-        let plain = flags.iter().all(|flag| b"-agxr".contains(flag))
-            && (command != "export" || flags.is_empty());
-        let prefixed = slice(&unit.bytes, &simple.span)
-            .iter()
-            .take_while(|b| **b != b' ')
-            .eq(command.as_bytes());
+        let plain = flags.iter().all(|flag| b"-agxr".contains(flag)) && (command != "export" || flags.is_empty());
+        let prefixed = slice(&unit.bytes, &simple.span).iter().take_while(|b| **b != b' ').eq(command.as_bytes());
         if flags.contains(&b'n') || !prefixed {
             return self.lose(unit.unknown(simple.span.start, Why::Lost(command.to_owned())));
         }
@@ -318,10 +253,7 @@ impl State {
                 self.make_odd(unit, simple, &assign.name);
             }
         }
-        for name in names
-            .iter()
-            .chain(simple.assigns.iter().map(|assign| &assign.name))
-        {
+        for name in names.iter().chain(simple.assigns.iter().map(|assign| &assign.name)) {
             if !plain {
                 self.make_odd(unit, simple, name);
             }
@@ -352,31 +284,17 @@ impl State {
     fn assign(&mut self, unit: &Unit, assign: &Assign, alone: Option<Span>) {
         let at = assign.span.start;
         let (_, line) = unit.place(at);
-        let site = Site {
-            assign: Rc::new(assign.clone()),
-            line,
-            alone,
-        };
+        let site = Site { assign: Rc::new(assign.clone()), line, alone };
         let value = match &assign.value {
             AssignValue::Scalar(word) => Value::Scalar(self.scalar(unit, word)),
-            AssignValue::Array(literal) => Value::Array(
-                literal
-                    .elements
-                    .iter()
-                    .flat_map(|word| self.fields(unit, word))
-                    .collect(),
-            ),
+            AssignValue::Array(literal) => Value::Array(literal.elements.iter().flat_map(|word| self.fields(unit, word)).collect()),
         };
         let name = assign.name.as_str();
         if perilous(name) || self.var(name).readonly {
             return self.lose(unit.unknown(at, Why::Lost(format!("{name}="))));
         }
         let array_text = matches!(value, Value::Array(_));
-        if special(name)
-            || self.var(name).odd
-            || assign.subscript
-            || slice(&unit.bytes, &assign.span).len() > 8 << 20
-        {
+        if special(name) || self.var(name).odd || assign.subscript || slice(&unit.bytes, &assign.span).len() > 8 << 20 {
             let unknown = unit.unknown(at, Why::Conditional(name.to_owned()));
             return self.taint(name, unknown, assign.subscript || array_text);
         }
@@ -416,24 +334,12 @@ fn store(old: Value, new: Value, append: bool) -> Value {
             Value::Array(elements)
         }
         (_, new) if !append => new,
-        (Value::Scalar(old), Value::Scalar(text)) => Value::Scalar(Text {
-            chunks: old.chunks.into_iter().chain(text.chunks).collect(),
-        }),
-        (Value::Scalar(old), Value::Array(elements)) => {
-            Value::Array(std::iter::once(old).chain(elements).collect())
-        }
-        (Value::Array(old), Value::Array(elements)) => {
-            Value::Array(old.into_iter().chain(elements).collect())
-        }
+        (Value::Scalar(old), Value::Scalar(text)) => Value::Scalar(Text { chunks: old.chunks.into_iter().chain(text.chunks).collect() }),
+        (Value::Scalar(old), Value::Array(elements)) => Value::Array(std::iter::once(old).chain(elements).collect()),
+        (Value::Array(old), Value::Array(elements)) => Value::Array(old.into_iter().chain(elements).collect()),
         (Value::Unknown(unknown), Value::Scalar(text)) => {
-            let hole = Chunk {
-                bytes: Vec::new(),
-                origin: None,
-                hole: Some(unknown),
-            };
-            Value::Scalar(Text {
-                chunks: std::iter::once(hole).chain(text.chunks).collect(),
-            })
+            let hole = Chunk { bytes: Vec::new(), origin: None, hole: Some(unknown) };
+            Value::Scalar(Text { chunks: std::iter::once(hole).chain(text.chunks).collect() })
         }
         (Value::Unknown(unknown), _) => Value::Unknown(unknown),
         (_, new) => new,

@@ -90,9 +90,7 @@ pub enum CannotEdit {
         shell: &'static str,
     },
     /// The value cannot be told.
-    #[error(
-        "line {line}: {why}, so {var} cannot be edited safely; make it a plain assignment or edit it by hand"
-    )]
+    #[error("line {line}: {why}, so {var} cannot be edited safely; make it a plain assignment or edit it by hand")]
     Unknown {
         /// The variable.
         var: String,
@@ -102,9 +100,7 @@ pub enum CannotEdit {
         why: Why,
     },
     /// dash and bash see different values.
-    #[error(
-        "line {line}: dash and bash read {var} differently; write it as {var}=\"...\" without `+=`, `$'..'` or arrays first"
-    )]
+    #[error("line {line}: dash and bash read {var} differently; write it as {var}=\"...\" without `+=`, `$'..'` or arrays first")]
     ShellsDiffer {
         /// The variable.
         var: String,
@@ -112,9 +108,7 @@ pub enum CannotEdit {
         line: usize,
     },
     /// The word to remove or replace is not in the value.
-    #[error(
-        "line {line}: {var} does not contain {word}; nothing to change, look at the value with `grep {var} FILE`"
-    )]
+    #[error("line {line}: {var} does not contain {word}; nothing to change, look at the value with `grep {var} FILE`")]
     NotThere {
         /// The variable.
         var: String,
@@ -124,9 +118,7 @@ pub enum CannotEdit {
         line: usize,
     },
     /// A word that cannot be written as one word.
-    #[error(
-        "line {line}: {word:?} is not one word of {var}; give each parameter as one word, blanks only inside double quotes"
-    )]
+    #[error("line {line}: {word:?} is not one word of {var}; give each parameter as one word, blanks only inside double quotes")]
     NotAWord {
         /// The variable.
         var: String,
@@ -136,9 +128,7 @@ pub enum CannotEdit {
         line: usize,
     },
     /// The value itself has a double quote that is not closed, which swallows whatever is appended.
-    #[error(
-        "line {line}: {var} has a double quote that is not closed on the kernel command line; close it first"
-    )]
+    #[error("line {line}: {var} has a double quote that is not closed on the kernel command line; close it first")]
     OpenQuote {
         /// The variable.
         var: String,
@@ -146,9 +136,7 @@ pub enum CannotEdit {
         line: usize,
     },
     /// No form of the edit led to the value wanted.
-    #[error(
-        "line {line}: the assignment of {var} is written in a way that cannot be changed safely; edit it by hand"
-    )]
+    #[error("line {line}: the assignment of {var} is written in a way that cannot be changed safely; edit it by hand")]
     NoSafeForm {
         /// The variable.
         var: String,

@@ -20,10 +20,7 @@ struct Fields {
 
 impl Fields {
     fn glue(&mut self, text: Text) {
-        self.open
-            .get_or_insert_with(Text::default)
-            .chunks
-            .extend(text.chunks);
+        self.open.get_or_insert_with(Text::default).chunks.extend(text.chunks);
     }
 
     fn close(&mut self) {
@@ -34,9 +31,7 @@ impl Fields {
     fn split(&mut self, text: Text) {
         for chunk in text.chunks {
             if chunk.hole.is_some() {
-                self.glue(Text {
-                    chunks: vec![chunk],
-                });
+                self.glue(Text { chunks: vec![chunk] });
                 continue;
             }
             let mut at = 0;
@@ -45,9 +40,7 @@ impl Fields {
                     self.close();
                 }
                 if !piece.is_empty() {
-                    self.glue(Text {
-                        chunks: vec![sub_chunk(&chunk, at, piece)],
-                    });
+                    self.glue(Text { chunks: vec![sub_chunk(&chunk, at, piece)] });
                 }
                 at += piece.len() + 1;
             }
@@ -56,22 +49,12 @@ impl Fields {
 }
 
 fn sub_chunk(chunk: &Chunk, at: usize, piece: &[u8]) -> Chunk {
-    let exact = chunk
-        .origin
-        .as_ref()
-        .filter(|origin| origin.span.len() == chunk.bytes.len());
+    let exact = chunk.origin.as_ref().filter(|origin| origin.span.len() == chunk.bytes.len());
     let origin = exact.map(|origin| {
         let start = origin.span.start + at;
-        super::text::Origin {
-            span: start..start + piece.len(),
-            ..origin.clone()
-        }
+        super::text::Origin { span: start..start + piece.len(), ..origin.clone() }
     });
-    Chunk {
-        bytes: piece.to_vec(),
-        origin,
-        hole: None,
-    }
+    Chunk { bytes: piece.to_vec(), origin, hole: None }
 }
 
 impl State {
@@ -79,10 +62,7 @@ impl State {
     pub(super) fn scalar(&mut self, unit: &Unit, word: &Word) -> Text {
         let mut text = Text::default();
         for (index, part) in word.parts.iter().enumerate() {
-            if part.quote == Quote::None
-                && part.kind == PartKind::Verbatim
-                && has_tilde(unit, part, index == 0)
-            {
+            if part.quote == Quote::None && part.kind == PartKind::Verbatim && has_tilde(unit, part, index == 0) {
                 text.chunks.push(hole(unit, part, Why::Computed("a tilde")));
                 continue;
             }
@@ -96,19 +76,14 @@ impl State {
     pub(super) fn fields(&mut self, unit: &Unit, word: &Word) -> Vec<Text> {
         if let Some(part) = word.parts.iter().find(|part| needs_shell(unit, word, part)) {
             let why = Why::Computed("braces, a file name pattern or a tilde");
-            return vec![Text {
-                chunks: vec![hole(unit, part, why)],
-            }];
+            return vec![Text { chunks: vec![hole(unit, part, why)] }];
         }
         let mut fields = Fields::default();
         for part in &word.parts {
             let literal = matches!(part.kind, PartKind::Verbatim | PartKind::Escape(_));
             let expansion = self.part(unit, part);
             if literal {
-                expansion
-                    .texts
-                    .into_iter()
-                    .for_each(|text| fields.glue(text));
+                expansion.texts.into_iter().for_each(|text| fields.glue(text));
             } else if part.quote == Quote::None {
                 for (index, text) in expansion.texts.into_iter().enumerate() {
                     if index > 0 {
@@ -124,9 +99,7 @@ impl State {
                     fields.glue(text);
                 }
             } else {
-                fields.glue(Text {
-                    chunks: join(expansion.texts),
-                });
+                fields.glue(Text { chunks: join(expansion.texts) });
             }
         }
         fields.close();
@@ -134,67 +107,40 @@ impl State {
     }
 
     fn part(&mut self, unit: &Unit, part: &Part) -> Expansion {
-        let one = |chunk: Chunk| Expansion {
-            texts: vec![Text {
-                chunks: vec![chunk],
-            }],
-            list: false,
-        };
+        let one = |chunk: Chunk| Expansion { texts: vec![Text { chunks: vec![chunk] }], list: false };
         match &part.kind {
-            PartKind::Verbatim => one(Chunk {
-                bytes: slice(&unit.bytes, &part.span).to_vec(),
-                origin: unit.origin(&part.span, part.quote),
-                hole: None,
-            }),
-            PartKind::Escape(bytes) => one(Chunk {
-                bytes: bytes.clone(),
-                origin: unit.origin(&part.span, part.quote),
-                hole: None,
-            }),
+            PartKind::Verbatim => {
+                one(Chunk { bytes: slice(&unit.bytes, &part.span).to_vec(), origin: unit.origin(&part.span, part.quote), hole: None })
+            }
+            PartKind::Escape(bytes) => one(Chunk { bytes: bytes.clone(), origin: unit.origin(&part.span, part.quote), hole: None }),
             PartKind::Computed(what) => {
                 self.side_effects(unit, part);
                 one(hole(unit, part, Why::Computed(what)))
             }
-            PartKind::Parameter { name, index, op } => {
-                self.parameter(unit, part, (name, *index), op.as_ref())
-            }
+            PartKind::Parameter { name, index, op } => self.parameter(unit, part, (name, *index), op.as_ref()),
         }
     }
 
     /// `${X:=..}` and `$((X=1))` assign while they expand.
     fn side_effects(&mut self, unit: &Unit, part: &Part) {
         let text = slice(&unit.bytes, &part.span);
-        let subshell =
-            text.starts_with(b"`") || (text.starts_with(b"$(") && !text.starts_with(b"$(("));
-        let assigns =
-            text.contains(&b'=') || text.windows(2).any(|pair| matches!(pair, b"++" | b"--"));
+        let subshell = text.starts_with(b"`") || (text.starts_with(b"$(") && !text.starts_with(b"$(("));
+        let assigns = text.contains(&b'=') || text.windows(2).any(|pair| matches!(pair, b"++" | b"--"));
         if !subshell && assigns {
             self.taint_mentioned(unit, &part.span);
         }
     }
 
-    fn parameter(
-        &mut self,
-        unit: &Unit,
-        part: &Part,
-        (name, index): (&String, Index),
-        op: Option<&(Op, Vec<Part>)>,
-    ) -> Expansion {
+    fn parameter(&mut self, unit: &Unit, part: &Part, (name, index): (&String, Index), op: Option<&(Op, Vec<Part>)>) -> Expansion {
         let texts = match self.lookup(unit, part, name, index) {
             Ok(texts) => texts,
             Err(hole) => {
-                return Expansion {
-                    texts: vec![Text { chunks: vec![hole] }],
-                    list: false,
-                };
+                return Expansion { texts: vec![Text { chunks: vec![hole] }], list: false };
             }
         };
         let Some((op, word)) = op else {
             let texts = self.within_budget(unit, part, texts);
-            return Expansion {
-                texts,
-                list: index == Index::At,
-            };
+            return Expansion { texts, list: index == Index::At };
         };
         let set = texts.first();
         let unknown = set.and_then(Text::hole).is_some();
@@ -203,43 +149,22 @@ impl State {
         };
         let present = set.is_some_and(|text| !or_empty || text.len() > 0);
         if unknown {
-            let chunks = vec![hole(
-                unit,
-                part,
-                Why::Computed("a parameter expansion of an unknown value"),
-            )];
-            return Expansion {
-                texts: vec![Text { chunks }],
-                list: false,
-            };
+            let chunks = vec![hole(unit, part, Why::Computed("a parameter expansion of an unknown value"))];
+            return Expansion { texts: vec![Text { chunks }], list: false };
         }
         let chunks = match (op, present) {
             (Op::Default { .. }, true) => join(self.within_budget(unit, part, texts)),
             (Op::Default { .. }, false) | (Op::Alternative { .. }, true) => {
-                let pieces: Vec<Text> = word
-                    .iter()
-                    .map(|inner| Text {
-                        chunks: join(self.part(unit, inner).texts),
-                    })
-                    .collect();
+                let pieces: Vec<Text> = word.iter().map(|inner| Text { chunks: join(self.part(unit, inner).texts) }).collect();
                 pieces.into_iter().flat_map(|text| text.chunks).collect()
             }
             (Op::Alternative { .. }, false) => Vec::new(),
         };
-        Expansion {
-            texts: vec![Text { chunks }],
-            list: false,
-        }
+        Expansion { texts: vec![Text { chunks }], list: false }
     }
 
     /// The texts of a variable; none if it is unset.
-    fn lookup(
-        &self,
-        unit: &Unit,
-        part: &Part,
-        name: &str,
-        index: Index,
-    ) -> Result<Vec<Text>, Chunk> {
+    fn lookup(&self, unit: &Unit, part: &Part, name: &str, index: Index) -> Result<Vec<Text>, Chunk> {
         let outside = || hole(unit, part, Why::Outside(name.to_owned()));
         match self.value(name) {
             None if self.anything.is_none() && starts_unset(name) => Ok(Vec::new()),
@@ -251,26 +176,19 @@ impl State {
                 Err(chunk)
             }
             Some(Value::Scalar(text)) => Ok(vec![text.clone()]),
-            Some(Value::Array(texts)) if index == Index::None => {
-                Ok(texts.first().cloned().into_iter().collect())
-            }
+            Some(Value::Array(texts)) if index == Index::None => Ok(texts.first().cloned().into_iter().collect()),
             Some(Value::Array(texts)) => Ok(texts.clone()),
         }
     }
 
     fn within_budget(&mut self, unit: &Unit, part: &Part, texts: Vec<Text>) -> Vec<Text> {
-        let cost: usize = texts
-            .iter()
-            .map(|text| text.len() + 16 * text.chunks.len())
-            .sum();
+        let cost: usize = texts.iter().map(|text| text.len() + 16 * text.chunks.len()).sum();
         match self.budget.checked_sub(cost) {
             Some(left) => {
                 self.budget = left;
                 texts
             }
-            None => vec![Text {
-                chunks: vec![hole(unit, part, Why::TooLarge)],
-            }],
+            None => vec![Text { chunks: vec![hole(unit, part, Why::TooLarge)] }],
         }
     }
 
@@ -281,11 +199,7 @@ impl State {
 }
 
 fn hole(unit: &Unit, part: &Part, why: Why) -> Chunk {
-    Chunk {
-        bytes: slice(&unit.bytes, &part.span).to_vec(),
-        origin: None,
-        hole: Some(unit.unknown(part.span.start, why)),
-    }
+    Chunk { bytes: slice(&unit.bytes, &part.span).to_vec(), origin: None, hole: Some(unit.unknown(part.span.start, why)) }
 }
 
 /// Several texts in one string are joined by a blank.
@@ -293,11 +207,7 @@ fn join(texts: Vec<Text>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     for (index, text) in texts.into_iter().enumerate() {
         if index > 0 {
-            chunks.push(Chunk {
-                bytes: b" ".to_vec(),
-                origin: None,
-                hole: None,
-            });
+            chunks.push(Chunk { bytes: b" ".to_vec(), origin: None, hole: None });
         }
         chunks.extend(text.chunks);
     }
@@ -316,10 +226,7 @@ fn needs_shell(unit: &Unit, word: &Word, part: &Part) -> bool {
     }
     let text = slice(&unit.bytes, &part.span);
     let subscript = word.span.start == part.span.start && text.starts_with(b"[");
-    subscript
-        || has_tilde(unit, part, word.span.start == part.span.start)
-        || pattern(text)
-        || text.contains(&b'{')
+    subscript || has_tilde(unit, part, word.span.start == part.span.start) || pattern(text) || text.contains(&b'{')
 }
 
 /// A pattern of file names. `module?` is how mkinitcpio.conf marks a module that may be missing; no file has that name.
@@ -330,12 +237,7 @@ fn pattern(text: &[u8]) -> bool {
 
 fn no_patterns(unit: &Unit, part: &Part, mut text: Text) -> Text {
     for chunk in &mut text.chunks {
-        if chunk.hole.is_none()
-            && chunk
-                .bytes
-                .iter()
-                .any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'))
-        {
+        if chunk.hole.is_none() && chunk.bytes.iter().any(|b| matches!(b, b'*' | b'?' | b'[' | b'\\')) {
             *chunk = hole(unit, part, Why::Computed("a file name pattern"));
         }
     }

@@ -54,17 +54,11 @@ impl<'a> Lexer<'a> {
     }
 
     pub(super) fn starts(&self, text: &[u8]) -> bool {
-        self.bytes
-            .get(self.pos..)
-            .is_some_and(|rest| rest.starts_with(text))
+        self.bytes.get(self.pos..).is_some_and(|rest| rest.starts_with(text))
     }
 
     pub(super) fn error<T>(&self, offset: usize, what: &'static str) -> Parsed<T> {
-        Err(ParseError {
-            offset,
-            line: line_of(self.bytes, offset),
-            what,
-        })
+        Err(ParseError { offset, line: line_of(self.bytes, offset), what })
     }
 
     pub(super) fn bash(&self) -> bool {
@@ -117,41 +111,18 @@ impl<'a> Lexer<'a> {
                 _ => self.plain(&mut parts),
             }
         }
-        Ok(Word {
-            span: start..self.pos,
-            parts,
-        })
+        Ok(Word { span: start..self.pos, parts })
     }
 
     fn plain(&mut self, parts: &mut Vec<Part>) {
         let start = self.pos;
         while let Some(byte) = self.peek() {
-            if matches!(
-                byte,
-                b' ' | b'\t'
-                    | b'\n'
-                    | b'|'
-                    | b'&'
-                    | b';'
-                    | b'('
-                    | b')'
-                    | b'<'
-                    | b'>'
-                    | b'\''
-                    | b'"'
-                    | b'$'
-                    | b'`'
-                    | b'\\'
-            ) {
+            if matches!(byte, b' ' | b'\t' | b'\n' | b'|' | b'&' | b';' | b'(' | b')' | b'<' | b'>' | b'\'' | b'"' | b'$' | b'`' | b'\\') {
                 break;
             }
             self.pos += 1;
         }
-        parts.push(Part {
-            span: start..self.pos,
-            quote: Quote::None,
-            kind: PartKind::Verbatim,
-        });
+        parts.push(Part { span: start..self.pos, quote: Quote::None, kind: PartKind::Verbatim });
     }
 
     fn backslash(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
@@ -160,11 +131,7 @@ impl<'a> Lexer<'a> {
             None => return self.error(start, "backslash at the end of the file"),
             Some(b'\n') => self.continued = true,
             Some(byte) => {
-                parts.push(Part {
-                    span: start..start + 2,
-                    quote: Quote::None,
-                    kind: PartKind::Escape(vec![byte]),
-                });
+                parts.push(Part { span: start..start + 2, quote: Quote::None, kind: PartKind::Escape(vec![byte]) });
             }
         }
         self.pos += 2;
@@ -176,11 +143,7 @@ impl<'a> Lexer<'a> {
         self.pos += 1;
         while let Some(byte) = self.peek() {
             if byte == b'\'' {
-                parts.push(Part {
-                    span: open + 1..self.pos,
-                    quote: Quote::Single,
-                    kind: PartKind::Verbatim,
-                });
+                parts.push(Part { span: open + 1..self.pos, quote: Quote::Single, kind: PartKind::Verbatim });
                 self.pos += 1;
                 return Ok(());
             }
@@ -202,22 +165,14 @@ impl<'a> Lexer<'a> {
                 Some(b'\\') if self.at(1) == Some(b'\n') => self.pos += 2,
                 Some(b'\\') if matches!(self.at(1), Some(b'"' | b'\\' | b'$' | b'`')) => {
                     let kind = PartKind::Escape(self.at(1).into_iter().collect());
-                    parts.push(Part {
-                        span: self.pos..self.pos + 2,
-                        quote: Quote::Double,
-                        kind,
-                    });
+                    parts.push(Part { span: self.pos..self.pos + 2, quote: Quote::Double, kind });
                     self.pos += 2;
                 }
                 Some(_) => self.double_run(parts),
             }
         }
         if parts.len() == before {
-            parts.push(Part {
-                span: open + 1..open + 1,
-                quote: Quote::Double,
-                kind: PartKind::Verbatim,
-            });
+            parts.push(Part { span: open + 1..open + 1, quote: Quote::Double, kind: PartKind::Verbatim });
         }
         self.pos += 1;
         Ok(())
@@ -233,11 +188,7 @@ impl<'a> Lexer<'a> {
                 _ => self.pos += 1,
             }
         }
-        parts.push(Part {
-            span: start..self.pos,
-            quote: Quote::Double,
-            kind: PartKind::Verbatim,
-        });
+        parts.push(Part { span: start..self.pos, quote: Quote::Double, kind: PartKind::Verbatim });
     }
 
     /// A backquoted command: only a backslash protects inside it.
@@ -253,11 +204,7 @@ impl<'a> Lexer<'a> {
             }
         }
         self.pos += 1;
-        parts.push(Part {
-            span: open..self.pos,
-            quote,
-            kind: PartKind::Computed("a command substitution"),
-        });
+        parts.push(Part { span: open..self.pos, quote, kind: PartKind::Computed("a command substitution") });
         Ok(())
     }
 
@@ -296,22 +243,14 @@ impl<'a> Lexer<'a> {
                 if self.starts(b"\\\n") {
                     return self.error(self.pos, "line continuation after a variable's name");
                 }
-                PartKind::Parameter {
-                    name,
-                    index: Index::None,
-                    op: None,
-                }
+                PartKind::Parameter { name, index: Index::None, op: None }
             }
             _ => {
                 self.pos += 1;
                 PartKind::Verbatim
             }
         };
-        parts.push(Part {
-            span: start..self.pos,
-            quote,
-            kind,
-        });
+        parts.push(Part { span: start..self.pos, quote, kind });
         Ok(())
     }
 
@@ -334,16 +273,8 @@ impl<'a> Lexer<'a> {
             let mut parts = Vec::new();
             let plain = lexer.braced_word(open, quote, &mut parts)?;
             Ok(match head {
-                Some((name, index, None)) if parts.is_empty() && plain => PartKind::Parameter {
-                    name,
-                    index,
-                    op: None,
-                },
-                Some((name, Index::None, Some(op))) if plain => PartKind::Parameter {
-                    name,
-                    index: Index::None,
-                    op: Some((op, parts)),
-                },
+                Some((name, index, None)) if parts.is_empty() && plain => PartKind::Parameter { name, index, op: None },
+                Some((name, Index::None, Some(op))) if plain => PartKind::Parameter { name, index: Index::None, op: Some((op, parts)) },
                 _ => PartKind::Computed("a parameter expansion"),
             })
         }
@@ -403,17 +334,10 @@ impl<'a> Lexer<'a> {
                     self.pos += 2;
                 }
                 Some(_) => {
-                    while self
-                        .peek()
-                        .is_some_and(|b| !matches!(b, b'}' | b'$' | b'`' | b'\'' | b'"' | b'\\'))
-                    {
+                    while self.peek().is_some_and(|b| !matches!(b, b'}' | b'$' | b'`' | b'\'' | b'"' | b'\\')) {
                         self.pos += 1;
                     }
-                    parts.push(Part {
-                        span: start..self.pos,
-                        quote,
-                        kind: PartKind::Verbatim,
-                    });
+                    parts.push(Part { span: start..self.pos, quote, kind: PartKind::Verbatim });
                 }
             }
         }
@@ -463,30 +387,18 @@ impl<'a> Lexer<'a> {
                 Some(b'\'') => break,
                 Some(b'\\') => {
                     let kind = self.ansi_c_escape(open)?;
-                    parts.push(Part {
-                        span: start..self.pos,
-                        quote: Quote::AnsiC,
-                        kind,
-                    });
+                    parts.push(Part { span: start..self.pos, quote: Quote::AnsiC, kind });
                 }
                 Some(_) => {
                     while self.peek().is_some_and(|b| b != b'\'' && b != b'\\') {
                         self.pos += 1;
                     }
-                    parts.push(Part {
-                        span: start..self.pos,
-                        quote: Quote::AnsiC,
-                        kind: PartKind::Verbatim,
-                    });
+                    parts.push(Part { span: start..self.pos, quote: Quote::AnsiC, kind: PartKind::Verbatim });
                 }
             }
         }
         if parts.len() == before {
-            parts.push(Part {
-                span: self.pos..self.pos,
-                quote: Quote::AnsiC,
-                kind: PartKind::Verbatim,
-            });
+            parts.push(Part { span: self.pos..self.pos, quote: Quote::AnsiC, kind: PartKind::Verbatim });
         }
         self.pos += 1;
         Ok(())

@@ -21,7 +21,6 @@ pub use error::{CannotEdit, ParseError, Unknown, Why};
 pub use parser::parse;
 pub use state::Sourcing;
 pub use syntax::{
-    ArrayLiteral, Assign, AssignValue, Command, CommandKind, Dialect, Index, Op, Part, PartKind,
-    Quote, Script, Shells, Simple, Span, Word,
+    ArrayLiteral, Assign, AssignValue, Command, CommandKind, Dialect, Index, Op, Part, PartKind, Quote, Script, Shells, Simple, Span, Word,
 };
 pub use text::{Chunk, Origin, Text};

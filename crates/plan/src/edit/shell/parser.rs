@@ -3,17 +3,15 @@
 use super::error::ParseError;
 use super::lexer::{Lexer, Parsed};
 use super::syntax::{
-    ArrayLiteral, Assign, AssignValue, Command, CommandKind, Dialect, PartKind, Quote, Script,
-    Simple, Span, Word, is_name, name_start, slice,
+    ArrayLiteral, Assign, AssignValue, Command, CommandKind, Dialect, PartKind, Quote, Script, Simple, Span, Word, is_name, name_start,
+    slice,
 };
 
 /// Commands whose arguments may be assignments.
 const DECLARING: [&[u8]; 5] = [b"export", b"readonly", b"local", b"declare", b"typeset"];
 
 /// Words that end a list.
-const CLOSERS: [&[u8]; 8] = [
-    b"then", b"elif", b"else", b"fi", b"do", b"done", b"esac", b"}",
-];
+const CLOSERS: [&[u8]; 8] = [b"then", b"elif", b"else", b"fi", b"do", b"done", b"esac", b"}"];
 
 /// A here-document that was announced.
 pub(super) struct HereDoc {
@@ -74,20 +72,13 @@ impl Lexer<'_> {
 
     fn here_documents(&mut self, commands: &mut Vec<Command>) {
         for span in std::mem::take(&mut self.bodies) {
-            commands.push(Command {
-                span,
-                kind: CommandKind::HereDocument,
-            });
+            commands.push(Command { span, kind: CommandKind::HereDocument });
         }
     }
 
     fn end_before_blanks(&self, start: usize) -> usize {
         let text = slice(self.bytes, &(start..self.pos));
-        let blanks = text
-            .iter()
-            .rev()
-            .take_while(|b| matches!(b, b' ' | b'\t'))
-            .count();
+        let blanks = text.iter().rev().take_while(|b| matches!(b, b' ' | b'\t')).count();
         self.pos - blanks
     }
 
@@ -120,11 +111,7 @@ impl Lexer<'_> {
             }
             let length = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
             let line = slice(rest, &(0..length));
-            let tabs = if doc.strip_tabs {
-                line.iter().take_while(|b| **b == b'\t').count()
-            } else {
-                0
-            };
+            let tabs = if doc.strip_tabs { line.iter().take_while(|b| **b == b'\t').count() } else { 0 };
             let from = self.pos;
             self.pos = (self.pos + length + 1).min(self.bytes.len());
             if line.get(tabs..) == Some(doc.delimiter.as_slice()) {
@@ -193,11 +180,7 @@ impl Lexer<'_> {
             if self.peek() != Some(b'|') || self.at(1) == Some(b'|') {
                 break;
             }
-            self.pos += if self.bash() && self.at(1) == Some(b'&') {
-                2
-            } else {
-                1
-            };
+            self.pos += if self.bash() && self.at(1) == Some(b'&') { 2 } else { 1 };
             self.separators()?;
             self.absorb(found);
             let next = self.command()?;
@@ -239,12 +222,7 @@ impl Lexer<'_> {
         ];
         let word = WORDS.into_iter().find(|word| {
             self.starts(word)
-                && self.at(word.len()).is_none_or(|b| {
-                    matches!(
-                        b,
-                        b' ' | b'\t' | b'\n' | b'|' | b'&' | b';' | b'(' | b')' | b'<' | b'>'
-                    )
-                })
+                && self.at(word.len()).is_none_or(|b| matches!(b, b' ' | b'\t' | b'\n' | b'|' | b'&' | b';' | b'(' | b')' | b'<' | b'>'))
         })?;
         let only_bash: [&[u8]; 6] = [b"select", b"function", b"time", b"[[", b"coproc", b"]]"];
         (self.bash() || !only_bash.contains(&word)).then_some(word)
@@ -266,18 +244,12 @@ impl Lexer<'_> {
         match self.keyword() {
             Some(b"in" | b"]]") | None => self.simple_command(),
             Some(b"coproc") => self.error(start, "coproc is not supported"),
-            Some(word) if CLOSERS.contains(&word) => {
-                self.error(start, "reserved word without its beginning")
-            }
+            Some(word) if CLOSERS.contains(&word) => self.error(start, "reserved word without its beginning"),
             Some(word) => {
                 self.pos += word.len();
                 self.deeper(|p| p.compound(word, start))?;
                 self.redirections()?;
-                Ok(if word == b"function" {
-                    Parsing::Function
-                } else {
-                    Parsing::Compound
-                })
+                Ok(if word == b"function" { Parsing::Function } else { Parsing::Compound })
             }
         }
     }
@@ -503,13 +475,10 @@ impl Lexer<'_> {
         let Some(name) = name.literal(self.bytes).filter(|name| !name.is_empty()) else {
             return self.error(start, "function whose name is computed");
         };
-        self.functions
-            .push(String::from_utf8_lossy(&name).into_owned());
+        self.functions.push(String::from_utf8_lossy(&name).into_owned());
         self.separators()?;
         let compound = self.peek() == Some(b'(')
-            || self.keyword().is_some_and(|word| {
-                !CLOSERS.contains(&word) && !matches!(word, b"!" | b"time" | b"function")
-            });
+            || self.keyword().is_some_and(|word| !CLOSERS.contains(&word) && !matches!(word, b"!" | b"time" | b"function"));
         if !compound {
             return self.error(start, "function without a body");
         }
@@ -558,13 +527,8 @@ impl Lexer<'_> {
         if self.starts(b"<<<") && !self.bash() {
             return self.error(start, "here-string, which dash does not know");
         }
-        let operators: [&[u8]; 12] = [
-            b"&>>", b"&>", b"<<<", b"<<-", b"<<", b"<>", b"<&", b">>", b">|", b">&", b"<", b">",
-        ];
-        let length = operators
-            .into_iter()
-            .find(|text| self.starts(text))
-            .map_or(1, <[u8]>::len);
+        let operators: [&[u8]; 12] = [b"&>>", b"&>", b"<<<", b"<<-", b"<<", b"<>", b"<&", b">>", b">|", b">&", b"<", b">"];
+        let length = operators.into_iter().find(|text| self.starts(text)).map_or(1, <[u8]>::len);
         self.pos += length;
         self.skip_blanks();
         self.continued = false;
@@ -576,28 +540,15 @@ impl Lexer<'_> {
             let Some(delimiter) = target.literal(self.bytes) else {
                 return self.error(start, "here-document whose delimiter is computed");
             };
-            let quoted = target
-                .parts
-                .iter()
-                .any(|p| p.quote != Quote::None || matches!(p.kind, PartKind::Escape(_)));
-            self.pending.push(HereDoc {
-                at: start,
-                delimiter,
-                quoted,
-                strip_tabs,
-            });
+            let quoted = target.parts.iter().any(|p| p.quote != Quote::None || matches!(p.kind, PartKind::Escape(_)));
+            self.pending.push(HereDoc { at: start, delimiter, quoted, strip_tabs });
         }
         Ok(())
     }
 
     fn simple_command(&mut self) -> Parsed<Parsing> {
         let start = self.pos;
-        let mut simple = Simple {
-            span: start..start,
-            assigns: Vec::new(),
-            words: Vec::new(),
-            redirected: false,
-        };
+        let mut simple = Simple { span: start..start, assigns: Vec::new(), words: Vec::new(), redirected: false };
         loop {
             simple.redirected |= self.redirections()?;
             let assignable = simple.words.first().is_none_or(|word| self.declaring(word));
@@ -667,13 +618,7 @@ impl Lexer<'_> {
         } else {
             AssignValue::Scalar(self.word()?)
         };
-        Ok(Some(Assign {
-            name,
-            span: start..self.pos,
-            append,
-            subscript,
-            value,
-        }))
+        Ok(Some(Assign { name, span: start..self.pos, append, subscript, value }))
     }
 
     /// `[..]` of one plain piece of text after a name; anything else would need bash to delimit it.
@@ -686,9 +631,7 @@ impl Lexer<'_> {
                     self.pos += 1;
                     return Ok(true);
                 }
-                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'@' | b'*' | b'+' | b'-' => {
-                    self.pos += 1
-                }
+                b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'@' | b'*' | b'+' | b'-' => self.pos += 1,
                 _ => break,
             }
         }
@@ -714,15 +657,9 @@ impl Lexer<'_> {
             }
         }
         self.pos += 1;
-        if !matches!(
-            self.peek(),
-            None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b')')
-        ) {
+        if !matches!(self.peek(), None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b')')) {
             return self.error(self.pos, "text right after an array");
         }
-        Ok(ArrayLiteral {
-            span: open..self.pos,
-            elements,
-        })
+        Ok(ArrayLiteral { span: open..self.pos, elements })
     }
 }

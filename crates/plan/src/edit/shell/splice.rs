@@ -36,25 +36,12 @@ impl<'a> Before<'a> {
         let mut environments = Vec::new();
         for dialect in shells.dialects() {
             if let Err(error) = parse(bytes, *dialect) {
-                let shell = if *dialect == Dialect::Bash {
-                    "bash"
-                } else {
-                    "dash"
-                };
-                return Err(CannotEdit::Unreadable {
-                    line: error.line,
-                    what: error.what,
-                    shell,
-                });
+                let shell = if *dialect == Dialect::Bash { "bash" } else { "dash" };
+                return Err(CannotEdit::Unreadable { line: error.line, what: error.what, shell });
             }
             environments.push(Environment::source(&[bytes], Sourcing::Each, *dialect));
         }
-        let before = Self {
-            bytes,
-            var,
-            shells,
-            environments,
-        };
+        let before = Self { bytes, var, shells, environments };
         before.check_known()?;
         Ok(before)
     }
@@ -68,51 +55,31 @@ impl<'a> Before<'a> {
                     Some(Value::Array(texts)) => texts,
                     _ => &[],
                 };
-                let holes: Vec<_> = texts
-                    .iter()
-                    .flat_map(|t| &t.chunks)
-                    .filter_map(|c| c.hole.as_ref())
-                    .collect();
+                let holes: Vec<_> = texts.iter().flat_map(|t| &t.chunks).filter_map(|c| c.hole.as_ref()).collect();
                 let sound = environment.state.lost.is_none() && !holes.is_empty();
                 if !sound || holes.iter().any(|hole| !hole.why.appendable()) {
                     return Err(self.unknown(unknown.line, unknown.why));
                 }
             }
         }
-        let mut plains = self
-            .environments
-            .iter()
-            .map(|environment| plain(environment, self.var));
+        let mut plains = self.environments.iter().map(|environment| plain(environment, self.var));
         let first = plains.next();
         if plains.any(|other| Some(other) != first) {
-            return Err(CannotEdit::ShellsDiffer {
-                var: self.var.to_owned(),
-                line: self.line(),
-            });
+            return Err(CannotEdit::ShellsDiffer { var: self.var.to_owned(), line: self.line() });
         }
         Ok(())
     }
 
     pub(super) fn unknown(&self, line: usize, why: Why) -> CannotEdit {
-        CannotEdit::Unknown {
-            var: self.var.to_owned(),
-            line,
-            why,
-        }
+        CannotEdit::Unknown { var: self.var.to_owned(), line, why }
     }
 
     pub(super) fn no_safe_form(&self) -> CannotEdit {
-        CannotEdit::NoSafeForm {
-            var: self.var.to_owned(),
-            line: self.line(),
-        }
+        CannotEdit::NoSafeForm { var: self.var.to_owned(), line: self.line() }
     }
 
     pub(super) fn value(&self) -> &Value {
-        self.environments
-            .first()
-            .and_then(|environment| environment.state.value(self.var))
-            .unwrap_or(&Value::Unset)
+        self.environments.first().and_then(|environment| environment.state.value(self.var)).unwrap_or(&Value::Unset)
     }
 
     /// The hole that makes the value unknown.
@@ -125,10 +92,7 @@ impl<'a> Before<'a> {
 
     /// The assignments that make up the value, in order.
     pub(super) fn sites(&self) -> &[Site] {
-        let var = self
-            .environments
-            .first()
-            .and_then(|environment| environment.state.vars.get(self.var));
+        let var = self.environments.first().and_then(|environment| environment.state.vars.get(self.var));
         var.map_or(&[], |var| &var.sites)
     }
 
@@ -143,28 +107,19 @@ impl<'a> Before<'a> {
         candidates: impl IntoIterator<Item = Vec<u8>>,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Vec<u8>, CannotEdit> {
-        candidates
-            .into_iter()
-            .find(|new| self.accepts(new, &wanted))
-            .ok_or_else(|| self.no_safe_form())
+        candidates.into_iter().find(|new| self.accepts(new, &wanted)).ok_or_else(|| self.no_safe_form())
     }
 
     fn accepts(&self, new: &[u8], wanted: &impl Fn(&Value) -> bool) -> bool {
-        self.shells
-            .dialects()
-            .iter()
-            .zip(&self.environments)
-            .all(|(dialect, old)| {
-                let environment = Environment::source(&[new], Sourcing::Each, *dialect);
-                let same =
-                    |name: &str| name == self.var || plain(old, name) == plain(&environment, name);
-                environment.state.lost.is_none()
-                    && other_commands(new, self.var, *dialect)
-                        == other_commands(self.bytes, self.var, *dialect)
-                    && old.names().all(same)
-                    && environment.names().all(same)
-                    && wanted(environment.state.value(self.var).unwrap_or(&Value::Unset))
-            })
+        self.shells.dialects().iter().zip(&self.environments).all(|(dialect, old)| {
+            let environment = Environment::source(&[new], Sourcing::Each, *dialect);
+            let same = |name: &str| name == self.var || plain(old, name) == plain(&environment, name);
+            environment.state.lost.is_none()
+                && other_commands(new, self.var, *dialect) == other_commands(self.bytes, self.var, *dialect)
+                && old.names().all(same)
+                && environment.names().all(same)
+                && wanted(environment.state.value(self.var).unwrap_or(&Value::Unset))
+        })
     }
 }
 
@@ -172,14 +127,7 @@ impl<'a> Before<'a> {
 fn other_commands<'a>(bytes: &'a [u8], var: &str, dialect: Dialect) -> Option<Vec<&'a [u8]>> {
     let script = parse(bytes, dialect).ok()?;
     let own = |kind: &CommandKind| matches!(kind, CommandKind::Simple(simple) if simple.assigns.iter().any(|assign| assign.name == var));
-    Some(
-        script
-            .commands
-            .iter()
-            .filter(|c| !own(&c.kind))
-            .map(|c| slice(bytes, &c.span))
-            .collect(),
-    )
+    Some(script.commands.iter().filter(|c| !own(&c.kind)).map(|c| slice(bytes, &c.span)).collect())
 }
 
 fn plain(environment: &Environment, name: &str) -> Plain {

@@ -28,40 +28,24 @@ impl Unit {
     pub(super) fn all(files: &[&[u8]], sourcing: Sourcing) -> Vec<Self> {
         let numbered: Vec<(usize, &[u8])> = files.iter().copied().enumerate().collect();
         match sourcing {
-            Sourcing::Each => numbered
-                .iter()
-                .map(|file| Self::new(std::slice::from_ref(file)))
-                .collect(),
+            Sourcing::Each => numbered.iter().map(|file| Self::new(std::slice::from_ref(file))).collect(),
             Sourcing::Concatenated => vec![Self::new(&numbered)],
         }
     }
 
     fn new(files: &[(usize, &[u8])]) -> Self {
-        let mut unit = Self {
-            bytes: Vec::new(),
-            starts: Vec::new(),
-            newlines: Vec::new(),
-        };
+        let mut unit = Self { bytes: Vec::new(), starts: Vec::new(), newlines: Vec::new() };
         for (index, bytes) in files {
             unit.starts.push((unit.bytes.len(), *index));
             unit.bytes.extend_from_slice(bytes);
         }
-        unit.newlines = unit
-            .bytes
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| **b == b'\n')
-            .map(|(at, _)| at)
-            .collect();
+        unit.newlines = unit.bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
         unit
     }
 
     fn start(&self, offset: usize) -> (usize, usize) {
         let index = self.starts.partition_point(|(start, _)| *start <= offset);
-        self.starts
-            .get(index.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
+        self.starts.get(index.saturating_sub(1)).copied().unwrap_or_default()
     }
 
     /// Index of the file and line in it.
@@ -74,21 +58,12 @@ impl Unit {
     /// `None` if the span runs over the border of two files.
     pub(super) fn origin(&self, span: &Span, quote: Quote) -> Option<Origin> {
         let (base, file) = self.start(span.start);
-        let next = self
-            .starts
-            .iter()
-            .map(|(start, _)| *start)
-            .find(|start| *start > base);
+        let next = self.starts.iter().map(|(start, _)| *start).find(|start| *start > base);
         if next.is_some_and(|next| span.end > next) {
             return None;
         }
         let (_, line) = self.place(span.start);
-        Some(Origin {
-            file,
-            line,
-            span: span.start - base..span.end - base,
-            quote,
-        })
+        Some(Origin { file, line, span: span.start - base..span.end - base, quote })
     }
 
     pub(super) fn unknown(&self, offset: usize, why: Why) -> Unknown {
@@ -129,13 +104,7 @@ pub(super) struct Var {
 
 impl Var {
     pub(super) fn new(value: Value) -> Self {
-        Self {
-            value,
-            readonly: false,
-            odd: false,
-            maybe_array: false,
-            sites: Vec::new(),
-        }
+        Self { value, readonly: false, odd: false, maybe_array: false, sites: Vec::new() }
     }
 }
 
@@ -185,9 +154,7 @@ impl State {
 
     pub(super) fn var(&mut self, name: &str) -> &mut Var {
         let value = self.anything.clone().map_or(Value::Unset, Value::Unknown);
-        self.vars
-            .entry(name.to_owned())
-            .or_insert_with(|| Var::new(value))
+        self.vars.entry(name.to_owned()).or_insert_with(|| Var::new(value))
     }
 
     /// Marks every variable as unknown.
@@ -201,8 +168,7 @@ impl State {
     /// Marks the variables that this source text names as unknown.
     pub(super) fn taint_mentioned(&mut self, unit: &Unit, span: &Span) {
         let text = slice(&unit.bytes, span);
-        let maybe_array =
-            self.dialect == Dialect::Bash && text.windows(2).any(|pair| pair == b"=(");
+        let maybe_array = self.dialect == Dialect::Bash && text.windows(2).any(|pair| pair == b"=(");
         for name in mentions(text) {
             let unknown = unit.unknown(span.start, Why::Conditional(name.clone()));
             self.taint(&name, unknown, maybe_array);
@@ -231,15 +197,7 @@ pub(super) fn mentions(text: &[u8]) -> BTreeSet<String> {
 
 /// Variables that the programs which source these files do not set before, and that nobody has in the environment.
 pub(super) fn starts_unset(name: &str) -> bool {
-    const MKINITCPIO: [&str; 7] = [
-        "MODULES",
-        "BINARIES",
-        "FILES",
-        "HOOKS",
-        "COMPRESSION",
-        "COMPRESSION_OPTIONS",
-        "MODULES_DECOMPRESS",
-    ];
+    const MKINITCPIO: [&str; 7] = ["MODULES", "BINARIES", "FILES", "HOOKS", "COMPRESSION", "COMPRESSION_OPTIONS", "MODULES_DECOMPRESS"];
     name.starts_with("GRUB_CMDLINE_") || MKINITCPIO.contains(&name)
 }
 
@@ -274,17 +232,7 @@ pub(super) fn special(name: &str) -> bool {
 
 /// Variables whose assignment fails or changes how the rest of the file is read.
 pub(super) fn perilous(name: &str) -> bool {
-    const NAMES: [&str; 10] = [
-        "IFS",
-        "GLOBIGNORE",
-        "UID",
-        "EUID",
-        "PPID",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "POSIXLY_CORRECT",
-        "OPTIND",
-        "BASH_VERSINFO",
-    ];
+    const NAMES: [&str; 10] =
+        ["IFS", "GLOBIGNORE", "UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "OPTIND", "BASH_VERSINFO"];
     NAMES.contains(&name) || name.starts_with("LC_") || name == "LANG"
 }

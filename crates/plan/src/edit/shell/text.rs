@@ -43,10 +43,7 @@ impl Text {
 
     /// The value with the source text of its holes in their place.
     pub(super) fn raw(&self) -> Vec<u8> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.bytes.iter().copied())
-            .collect()
+        self.chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect()
     }
 
     /// Why a part of it is not known, if so.
@@ -71,10 +68,7 @@ impl Text {
                 let whole = from == start && to == end;
                 if origin.span.len() == chunk.bytes.len() {
                     let base = origin.span.start;
-                    found.push(Origin {
-                        span: base + (from - start)..base + (to - start),
-                        ..origin.clone()
-                    });
+                    found.push(Origin { span: base + (from - start)..base + (to - start), ..origin.clone() });
                 } else if whole {
                     found.push(origin.clone());
                 } else {

@@ -30,12 +30,7 @@ pub(super) enum End {
 ///
 /// # Errors
 /// See [`CannotEdit`]; among them a value that a conditional may change, and shells that disagree about it.
-pub fn append_words(
-    bytes: &[u8],
-    var: &str,
-    words: &[&str],
-    shells: Shells,
-) -> Result<Vec<u8>, CannotEdit> {
+pub fn append_words(bytes: &[u8], var: &str, words: &[&str], shells: Shells) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, shells)?;
     insert(&before, words, End::Back, Grammar::Kernel)
 }
@@ -44,12 +39,7 @@ pub fn append_words(
 ///
 /// # Errors
 /// See [`CannotEdit`]; among them a value of which some part is computed.
-pub fn remove_word(
-    bytes: &[u8],
-    var: &str,
-    word: &str,
-    shells: Shells,
-) -> Result<Vec<u8>, CannotEdit> {
+pub fn remove_word(bytes: &[u8], var: &str, word: &str, shells: Shells) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, shells)?;
     remove(&before, word, Grammar::Kernel)
 }
@@ -58,13 +48,7 @@ pub fn remove_word(
 ///
 /// # Errors
 /// See [`CannotEdit`].
-pub fn replace_word(
-    bytes: &[u8],
-    var: &str,
-    old: &str,
-    new: &str,
-    shells: Shells,
-) -> Result<Vec<u8>, CannotEdit> {
+pub fn replace_word(bytes: &[u8], var: &str, old: &str, new: &str, shells: Shells) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, shells)?;
     check_words(&before, &[new], Grammar::Kernel)?;
     let found = Found::find(&before, old, Grammar::Kernel)?;
@@ -76,18 +60,14 @@ pub fn replace_word(
     let Some(first) = origins.first() else {
         return Err(before.no_safe_form());
     };
-    let plain = new
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"_.,:/@%+-=".contains(&b));
+    let plain = new.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.,:/@%+-=".contains(&b));
     let text = match first.quote {
         Quote::None if plain => Some(new.as_bytes().to_vec()),
         quote => quoted(new.as_bytes(), quote),
     };
     let cut = without(bytes, &origins);
     let candidate = text.map(|text| replaced(&cut, &(first.span.start..first.span.start), &text));
-    before.choose(candidate, |value| {
-        words_of(value, Grammar::Kernel).as_ref() == Some(&wanted)
-    })
+    before.choose(candidate, |value| words_of(value, Grammar::Kernel).as_ref() == Some(&wanted))
 }
 
 /// Cuts a value into words.
@@ -114,12 +94,7 @@ fn words_of(value: &Value, grammar: Grammar) -> Option<Vec<Vec<u8>>> {
         Value::Unset => Some(Vec::new()),
         Value::Scalar(text) => {
             let bytes = text.bytes()?;
-            Some(
-                tokens(&bytes, grammar)
-                    .iter()
-                    .map(|span| slice(&bytes, span).to_vec())
-                    .collect(),
-            )
+            Some(tokens(&bytes, grammar).iter().map(|span| slice(&bytes, span).to_vec()).collect())
         }
         _ => None,
     }
@@ -131,23 +106,14 @@ fn check_words(before: &Before<'_>, words: &[&str], grammar: Grammar) -> Result<
         let quotes = word.bytes().filter(|b| *b == b'"').count();
         if !one || quotes % 2 == 1 || word.bytes().any(|b| b.is_ascii_control()) || *word == "--" {
             let (var, line) = (before.var.to_owned(), before.line());
-            return Err(CannotEdit::NotAWord {
-                var,
-                word: (*word).to_owned(),
-                line,
-            });
+            return Err(CannotEdit::NotAWord { var, word: (*word).to_owned(), line });
         }
     }
     Ok(())
 }
 
 /// Adds words at one end of a string.
-pub(super) fn insert(
-    before: &Before<'_>,
-    words: &[&str],
-    end: End,
-    grammar: Grammar,
-) -> Result<Vec<u8>, CannotEdit> {
+pub(super) fn insert(before: &Before<'_>, words: &[&str], end: End, grammar: Grammar) -> Result<Vec<u8>, CannotEdit> {
     check_words(before, words, grammar)?;
     if words.is_empty() {
         return Ok(before.bytes.to_vec());
@@ -156,9 +122,7 @@ pub(super) fn insert(
     let text = match before.value() {
         Value::Unset => {
             let line = assignment(before.var, b"", &joined);
-            return before.choose([with_line(before.bytes, &line)], |value| {
-                scalar_is(value, &joined)
-            });
+            return before.choose([with_line(before.bytes, &line)], |value| scalar_is(value, &joined));
         }
         Value::Scalar(text) => text,
         Value::Array(_) | Value::Unknown(_) => return Err(before.no_safe_form()),
@@ -169,38 +133,21 @@ pub(super) fn insert(
         let mut raw = text.raw();
         raw.push(b' ');
         raw.extend_from_slice(&joined);
-        return before.choose(
-            [at_end],
-            |value| matches!(value, Value::Scalar(text) if text.raw() == raw),
-        );
+        return before.choose([at_end], |value| matches!(value, Value::Scalar(text) if text.raw() == raw));
     };
     let spans = tokens(&value, grammar);
     let quotes = value.iter().filter(|b| **b == b'"').count();
     if grammar == Grammar::Kernel && quotes % 2 == 1 {
-        return Err(CannotEdit::OpenQuote {
-            var: before.var.to_owned(),
-            line: before.line(),
-        });
+        return Err(CannotEdit::OpenQuote { var: before.var.to_owned(), line: before.line() });
     }
     let index = match end {
         End::Front => 0,
-        End::Back => spans
-            .iter()
-            .position(|span| kernel_end(&value, span, grammar))
-            .unwrap_or(spans.len()),
+        End::Back => spans.iter().position(|span| kernel_end(&value, span, grammar)).unwrap_or(spans.len()),
     };
-    let mut wanted: Vec<Vec<u8>> = spans
-        .iter()
-        .map(|span| slice(&value, span).to_vec())
-        .collect();
-    wanted.splice(
-        index..index,
-        words.iter().map(|word| word.as_bytes().to_vec()),
-    );
+    let mut wanted: Vec<Vec<u8>> = spans.iter().map(|span| slice(&value, span).to_vec()).collect();
+    wanted.splice(index..index, words.iter().map(|word| word.as_bytes().to_vec()));
     let in_place = in_place(before, text, &spans, index, &joined);
-    before.choose(in_place.into_iter().chain([at_end]), |value| {
-        words_of(value, grammar).as_ref() == Some(&wanted)
-    })
+    before.choose(in_place.into_iter().chain([at_end]), |value| words_of(value, grammar).as_ref() == Some(&wanted))
 }
 
 fn kernel_end(value: &[u8], span: &Span, grammar: Grammar) -> bool {
@@ -226,9 +173,7 @@ fn quoted(text: &[u8], quote: Quote) -> Option<Vec<u8>> {
     for byte in text {
         match (quote, byte) {
             (Quote::None, _) => return None,
-            (Quote::Double, b'\\' | b'"' | b'$' | b'`') | (Quote::AnsiC, b'\\' | b'\'') => {
-                out.extend([b'\\', *byte])
-            }
+            (Quote::Double, b'\\' | b'"' | b'$' | b'`') | (Quote::AnsiC, b'\\' | b'\'') => out.extend([b'\\', *byte]),
             (Quote::Single, b'\'') => out.extend(b"'\\''"),
             _ => out.push(*byte),
         }
@@ -237,21 +182,12 @@ fn quoted(text: &[u8], quote: Quote) -> Option<Vec<u8>> {
 }
 
 /// The file with the words put before the word of that index, or after the last one.
-fn in_place(
-    before: &Before<'_>,
-    text: &Text,
-    spans: &[Span],
-    index: usize,
-    joined: &[u8],
-) -> Option<Vec<u8>> {
+fn in_place(before: &Before<'_>, text: &Text, spans: &[Span], index: usize, joined: &[u8]) -> Option<Vec<u8>> {
     let site = before.sites().last()?;
     let AssignValue::Scalar(word) = &site.assign.value else {
         return None;
     };
-    let (anchor, insertion) = match index
-        .checked_sub(1)
-        .and_then(|previous| spans.get(previous))
-    {
+    let (anchor, insertion) = match index.checked_sub(1).and_then(|previous| spans.get(previous)) {
         Some(span) => {
             let origin = text.origins(&(span.end - 1..span.end))?.pop()?;
             ((origin.span.end, origin.quote), [b" ", joined].concat())
@@ -268,10 +204,7 @@ fn in_place(
     if let Some(escaped) = quoted(&insertion, quote) {
         return Some(replaced(before.bytes, &(at..at), &escaped));
     }
-    let site = before
-        .sites()
-        .iter()
-        .find(|site| site.assign.span.contains(&at) || site.assign.span.end == at)?;
+    let site = before.sites().iter().find(|site| site.assign.span.contains(&at) || site.assign.span.end == at)?;
     let AssignValue::Scalar(word) = &site.assign.value else {
         return None;
     };
@@ -290,11 +223,7 @@ fn fill(bytes: &[u8], word: &Word, joined: &[u8]) -> Option<Vec<u8>> {
         [part] if part.kind == PartKind::Verbatim && part.quote != Quote::None => {
             Some(replaced(bytes, &part.span, &quoted(joined, part.quote)?))
         }
-        parts
-            if parts
-                .iter()
-                .all(|p| matches!(p.kind, PartKind::Verbatim | PartKind::Escape(_))) =>
-        {
+        parts if parts.iter().all(|p| matches!(p.kind, PartKind::Verbatim | PartKind::Escape(_))) => {
             let mut whole = b"\"".to_vec();
             whole.extend(quoted(joined, Quote::Double)?);
             whole.push(b'"');
@@ -345,11 +274,7 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn find(before: &'a Before<'_>, word: &str, grammar: Grammar) -> Result<Self, CannotEdit> {
-        let missing = || CannotEdit::NotThere {
-            var: before.var.to_owned(),
-            word: word.to_owned(),
-            line: before.line(),
-        };
+        let missing = || CannotEdit::NotThere { var: before.var.to_owned(), word: word.to_owned(), line: before.line() };
         if let Some(unknown) = before.hole() {
             return Err(unknown);
         }
@@ -360,30 +285,15 @@ impl<'a> Found<'a> {
         };
         let value = text.raw();
         let spans = tokens(&value, grammar);
-        let words: Vec<Vec<u8>> = spans
-            .iter()
-            .map(|span| slice(&value, span).to_vec())
-            .collect();
-        let index = words
-            .iter()
-            .rposition(|w| w == word.as_bytes())
-            .ok_or_else(missing)?;
+        let words: Vec<Vec<u8>> = spans.iter().map(|span| slice(&value, span).to_vec()).collect();
+        let index = words.iter().rposition(|w| w == word.as_bytes()).ok_or_else(missing)?;
         let span = spans.get(index).cloned().unwrap_or_default();
-        Ok(Self {
-            text,
-            words,
-            spans,
-            index,
-            span,
-        })
+        Ok(Self { text, words, spans, index, span })
     }
 
     /// The word with the blanks that should go with it.
     fn with_blanks(&self) -> Span {
-        let previous = self
-            .index
-            .checked_sub(1)
-            .and_then(|index| self.spans.get(index));
+        let previous = self.index.checked_sub(1).and_then(|index| self.spans.get(index));
         let next = self.spans.get(self.index + 1);
         match (previous, next) {
             (Some(previous), _) => previous.end..self.span.end,
@@ -394,11 +304,7 @@ impl<'a> Found<'a> {
 }
 
 /// Removes the last occurrence of a word from a string.
-pub(super) fn remove(
-    before: &Before<'_>,
-    word: &str,
-    grammar: Grammar,
-) -> Result<Vec<u8>, CannotEdit> {
+pub(super) fn remove(before: &Before<'_>, word: &str, grammar: Grammar) -> Result<Vec<u8>, CannotEdit> {
     let found = Found::find(before, word, grammar)?;
     let mut wanted = found.words.clone();
     wanted.remove(found.index);
@@ -410,9 +316,7 @@ pub(super) fn remove(
             candidates.push(new);
         }
     }
-    before.choose(candidates, |value| {
-        words_of(value, grammar).as_ref() == Some(&wanted)
-    })
+    before.choose(candidates, |value| words_of(value, grammar).as_ref() == Some(&wanted))
 }
 
 /// The file without the line that we once added, when nothing is left of it but `VAR="$VAR"`.
@@ -430,10 +334,7 @@ fn without(bytes: &[u8], origins: &[Origin]) -> Vec<u8> {
     let mut spans: Vec<Span> = Vec::new();
     for origin in origins {
         match spans.last_mut() {
-            Some(last)
-                if last.end <= origin.span.start
-                    && only_continuations(bytes, last.end..origin.span.start) =>
-            {
+            Some(last) if last.end <= origin.span.start && only_continuations(bytes, last.end..origin.span.start) => {
                 last.end = origin.span.end;
             }
             _ => spans.push(origin.span.clone()),

@@ -1,0 +1,123 @@
+//! Which functions go together: the whole group, or nothing. Bridges stay with their drivers.
+
+use crate::intent::Identity;
+use crate::plan::Refusal;
+use cede_model::Host;
+use cede_model::iommu::{IommuState, Origin, foretell::foretell};
+use cede_model::pci::{PciAddress, PciDevice};
+use std::collections::BTreeSet;
+
+/// The functions that go, those that stay, and what is to be said of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Go to vfio-pci.
+    pub ceded: Vec<Identity>,
+    /// Group members that stay: bridges and ports.
+    pub stays: Vec<PciAddress>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Drivers that leave a group usable: vfio drivers, and those with `driver_managed_dma` (drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c).
+const TOLERATED: [&str; 2] = ["pcieport", "pci-stub"];
+
+/// Bridges of any kind (base class 06) stay: they cannot be bound to vfio-pci, or belong to the chipset.
+pub fn stays(device: &PciDevice) -> bool {
+    device.is_bridge() || device.class.is_some_and(|class| class.base() == 0x06)
+}
+
+/// True for a member that keeps its group from being used by VFIO unless it is ceded too (drivers/iommu/iommu.c `iommu_group_claim_dma_owner`).
+pub fn blocks(device: &PciDevice) -> bool {
+    let driver = device.driver_name();
+    if stays(device) {
+        return driver.is_some_and(|driver| !TOLERATED.contains(&driver) && !device.is_bridge());
+    }
+    !device.is_on_vfio() && !driver.is_some_and(|driver| TOLERATED.contains(&driver))
+}
+
+/// Completes the wish to whole groups.
+///
+/// # Errors
+/// Every reason why it cannot be fulfilled.
+pub fn choose(host: &Host, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>> {
+    let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address)).collect();
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let mut together: BTreeSet<PciAddress> = wanted.iter().copied().collect();
+    let mut choice = Choice::default();
+    if host.iommu == IommuState::On {
+        for address in wanted {
+            together.extend(host.group_of(*address).into_iter().flat_map(|group| group.devices.iter().copied()));
+        }
+    } else {
+        add_foretold(host, wanted, &mut together, &mut choice);
+    }
+    divide(host, wanted, together, choice)
+}
+
+fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
+    let Some(device) = host.device(address) else {
+        return Some(Refusal::new("no-such-device", format!("there is no PCI function at {address}: `cede devices` lists them")));
+    };
+    if stays(device) {
+        return Some(Refusal::new(
+            "bridge",
+            format!("{address} is a bridge: it stays with its driver; name the device behind it, `cede groups` shows it"),
+        ));
+    }
+    if host.iommu == IommuState::On && host.group_of(address).is_none() {
+        return Some(Refusal::new(
+            "no-group",
+            format!("{address} is behind no IOMMU although one is on: a guest cannot be given it; `cede groups` shows what can"),
+        ));
+    }
+    None
+}
+
+fn add_foretold(host: &Host, wanted: &[PciAddress], together: &mut BTreeSet<PciAddress>, choice: &mut Choice) {
+    let prediction = foretell(host);
+    for address in wanted {
+        together.extend(host.slot(*address).map(|device| device.address));
+        together.extend(prediction.inseparable(*address).into_iter().flat_map(|set| set.companions).map(|companion| companion.address));
+    }
+    choice.notes.push(match prediction.origin() {
+        Origin::Predicted => "the group is foretold from configuration space, not read: the kernel makes groups once the IOMMU is on, and `cede verify` compares".to_owned(),
+        Origin::Bounds => "the group is foretold and not read, and configuration space could not be seen whole (run as root): it holds at least this slot; `cede verify` compares it with the kernel's".to_owned(),
+    });
+}
+
+fn divide(host: &Host, wanted: &[PciAddress], together: BTreeSet<PciAddress>, mut choice: Choice) -> Result<Choice, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    for device in together.iter().filter_map(|address| host.device(*address)) {
+        if stays(device) {
+            if blocks(device) {
+                let driver = device.driver_name().unwrap_or_default();
+                refusals.push(Refusal::new("group-has-chipset-device", format!("{} ({driver}) is in the same group and belongs to the chipset: the group cannot be given away; `cede groups {}` shows it", device.address, device.address)));
+            }
+            choice.stays.push(device.address);
+            continue;
+        }
+        match Identity::of(device) {
+            Some(identity) => choice.ceded.push(identity),
+            None => refusals.push(Refusal::new(
+                "device-does-not-answer",
+                format!(
+                    "the ids of {} could not be read: it may be asleep or dead; `lspci -s {}` shows it",
+                    device.address, device.address
+                ),
+            )),
+        }
+    }
+    let along: Vec<String> = choice
+        .ceded
+        .iter()
+        .map(|identity| identity.address)
+        .filter(|address| !wanted.contains(address))
+        .map(|address| address.to_string())
+        .collect();
+    if !along.is_empty() {
+        choice.notes.insert(0, format!("{} goes along: a group goes as a whole", along.join(", ")));
+    }
+    if refusals.is_empty() { Ok(choice) } else { Err(refusals) }
+}

@@ -1,0 +1,249 @@
+//! From a host and a wish to a plan.
+
+use crate::binding::{self, Natives};
+use crate::bootloader;
+use crate::digest::sha256;
+use crate::edit::modprobe::ModprobeConfig;
+use crate::group_choice::{self, Choice};
+use crate::initramfs::{self, Early};
+use crate::intent::BindMethod;
+use crate::iommu_cause::{self, IommuFamily, OffCause};
+use crate::parameter::{self, Wish};
+use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step};
+use cede_model::iommu::IommuState;
+use cede_model::kernel::installed::ModuleForm;
+use cede_model::pci::PciAddress;
+use cede_model::{Entry, Host};
+
+/// Makes the plan. It never fails: what stands in the way is in its `refused`, and then it has no steps.
+pub fn plan(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
+    let mut plan = Plan { bind, ..Plan::default() };
+    match draft(host, wanted, bind, &mut plan) {
+        Ok(()) => {}
+        Err(refusals) => {
+            plan.steps.clear();
+            plan.expects.clear();
+            plan.refused = refusals;
+        }
+    }
+    plan
+}
+
+fn draft(host: &Host, wanted: &[PciAddress], bind: BindMethod, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    if host.iommu == IommuState::Unknown {
+        return Err(vec![Refusal::new(
+            "host-not-read",
+            "PCI functions could not be read: /sys/bus/pci/devices is missing here; run on the host itself, or with --host FILE",
+        )]);
+    }
+    let choice = group_choice::choose(host, wanted)?;
+    plan.devices.clone_from(&choice.ceded);
+    plan.stays.clone_from(&choice.stays);
+    plan.notes.clone_from(&choice.notes);
+    let ids = binding::ids(host, &choice.ceded)?;
+    let natives = Natives::of(host, &choice.ceded);
+    let obstacles = obstacles(host, &choice, &natives, bind);
+    if !obstacles.is_empty() {
+        return Err(obstacles);
+    }
+    let one = |refusal: Refusal| vec![refusal];
+    let wish = wish(host, &choice, bind, &ids).map_err(one)?;
+    steps(host, &wish, &natives, &ids, plan).map_err(one)?;
+    expect_after_reboot(host, &wish, &choice, plan);
+    Ok(())
+}
+
+/// What makes the plan pointless or dangerous, all of it at once.
+fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) -> Vec<Refusal> {
+    let mut list = Vec::new();
+    list.extend(firmware_off(host));
+    list.extend(direct_mapping(host, choice));
+    list.extend(crate::guard::losses(host, &choice.ceded));
+    for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing) {
+        list.push(Refusal::new(
+            "no-vfio-pci",
+            format!("kernel {} has no vfio-pci module: install the package with all of its modules, or remove that kernel", kernel.release),
+        ));
+    }
+    let built_in = |module: &str| host.kernels.iter().any(|kernel| kernel.form(module) == ModuleForm::BuiltIn);
+    for (address, module, release) in natives.built_in.iter().filter(|_| !built_in("vfio_pci")) {
+        list.push(Refusal::new(
+            "native-driver-built-in",
+            format!(
+                "{module} is built into kernel {release} and takes {address} before any module can: ceding it at boot cannot work there"
+            ),
+        ));
+    }
+    if bind == BindMethod::Modprobe && built_in("vfio_pci") {
+        list.push(Refusal::new(
+            "vfio-pci-built-in",
+            "vfio-pci is built into a kernel here, and modprobe.d does not reach it: use --bind cmdline",
+        ));
+    }
+    list
+}
+
+fn firmware_off(host: &Host) -> Option<Refusal> {
+    let off = iommu_cause::why_off(host) == Some(OffCause::Firmware);
+    off.then(|| {
+        Refusal::new(
+            "iommu-off-in-firmware",
+            "the firmware offers no IOMMU (there is no ACPI table DMAR or IVRS): switch VT-d or AMD-Vi on in its setup, then plan again",
+        )
+    })
+}
+
+fn direct_mapping(host: &Host, choice: &Choice) -> Option<Refusal> {
+    let group = choice.ceded.iter().filter_map(|identity| host.group_of(identity.address)).find(|group| group.has_direct_region())?;
+    Some(Refusal::new(
+        "direct-mapping",
+        format!(
+            "firmware wants a one-to-one mapping for group {} (/sys/kernel/iommu_groups/{}/reserved_regions): VFIO cannot use it; look for a DMA protection or shared-memory option in the firmware's setup",
+            group.id, group.id
+        ),
+    ))
+}
+
+/// What the kernel command line must say.
+fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Result<Wish, Refusal> {
+    let family = IommuFamily::of(host);
+    let mut wish = Wish::default();
+    let configured = configured_words(host);
+    if host.iommu == IommuState::Off || !iommu_cause::off_words(&configured, family).is_empty() {
+        wish.drop_off = family.parameter().into_iter().chain(["iommu"]).collect();
+    }
+    let needs_on = host.iommu == IommuState::Off && iommu_cause::intel_default(host).0 != Some(true);
+    if family == IommuFamily::Intel && (needs_on || cedes_uncovered_gpu(host, choice)) {
+        wish.add = Some("intel_iommu=on");
+    }
+    let by_files = ModprobeConfig::from_files(binding::modprobe_files(host)).option("vfio_pci", "ids");
+    let on_line = configured.iter().rev().find(|word| parameter::split(word).0 == parameter::VFIO_IDS);
+    match (bind, by_files, on_line) {
+        (BindMethod::Modprobe, _, Some(word)) => {
+            return Err(Refusal::new(
+                "ids-on-command-line",
+                format!("the kernel command line has `{word}`, which beats modprobe.d: use --bind cmdline, which adds to it"),
+            ));
+        }
+        (BindMethod::Modprobe, _, None) => {}
+        (BindMethod::Cmdline, Some((value, _)), None) => {
+            // The command line beats the file, so what the file lists must be on it as well.
+            wish.ids = value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            wish.ids.extend(ids.iter().filter(|id| !value.split(',').any(|item| parameter::covers(item, id))).cloned());
+        }
+        (BindMethod::Cmdline, _, _) => wish.ids = ids.to_vec(),
+    }
+    Ok(wish)
+}
+
+fn configured_words(host: &Host) -> Vec<String> {
+    bootloader::find(host).map(|loader| loader.configured(host).into_iter().map(|word| word.text).collect()).unwrap_or_default()
+}
+
+/// Kernels built with `INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF` leave the processor's own graphics out unless `intel_iommu=on` is given.
+fn cedes_uncovered_gpu(host: &Host, choice: &Choice) -> bool {
+    let uncovered = |identity: &crate::Identity| {
+        host.device(identity.address)
+            .is_some_and(|d| d.is_display() && d.iommu_group.is_none() && identity.id.vendor == 0x8086 && d.address.bus == 0)
+    };
+    choice.ceded.iter().any(uncovered)
+}
+
+fn steps(host: &Host, wish: &Wish, natives: &Natives, ids: &[String], plan: &mut Plan) -> Result<(), Refusal> {
+    let generator = initramfs::find(host)?;
+    let loader = bootloader::find(host)?;
+    let modprobe = binding::modprobe_steps(host, natives, plan.bind, ids)?;
+    let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: natives.modules.clone() };
+    let image = generator.change(host, &early)?;
+    let boot = loader.change(host, wish)?;
+    let into_image = modprobe.iter().chain(&image.files).count() > 0;
+    plan.steps = modprobe;
+    plan.steps.extend(image.files);
+    plan.steps.extend(boot.files.iter().cloned());
+    plan.steps.extend(if into_image { image.tools } else { Vec::new() });
+    plan.steps.extend(if boot.files.is_empty() { Vec::new() } else { boot.tools });
+    plan.notes.extend(image.notes);
+    let files: Vec<Condition> = plan.steps.iter().filter_map(file_condition).collect();
+    plan.expects.extend(files.into_iter().chain(image.proofs).map(Expectation::now));
+    plan.expects.extend(boot_conditions(host, wish).into_iter().map(Expectation::now));
+    let mut paths: Vec<String> = image.rests_on.into_iter().chain(boot.rests_on).chain(modprobe_paths(host)).collect();
+    paths.extend(plan.steps.iter().filter_map(|step| step.path().map(str::to_owned)));
+    plan.rests_on = rests_on(host, paths);
+    Ok(())
+}
+
+/// modprobe.d files that the image must carry for the order and the ids to hold early: ours, as it will be.
+fn files_for_image(host: &Host, modprobe: &[Step], bind: BindMethod) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = modprobe
+        .iter()
+        .filter_map(|step| match step {
+            Step::ReplaceFile { path, after: Some(after), .. } => Some((path.clone(), after.clone())),
+            _ => None,
+        })
+        .collect();
+    let mut present = vec![binding::OWN_FILE.to_owned()];
+    if bind == BindMethod::Modprobe {
+        present.extend(binding::modprobe_config(host).option("vfio_pci", "ids").map(|(_, source)| source.path));
+    }
+    for path in present {
+        if let Some(bytes) = host.capture.file(&path).filter(|_| !files.iter().any(|(other, _)| *other == path)) {
+            files.push((path, bytes.to_vec()));
+        }
+    }
+    files
+}
+
+fn modprobe_paths(host: &Host) -> Vec<String> {
+    binding::modprobe_files(host).into_iter().map(|(path, _)| path.to_owned()).filter(|path| path.starts_with("/etc/")).collect()
+}
+
+fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
+    paths.sort();
+    paths.dedup();
+    let digest = |path: &str| match host.capture.get(path) {
+        Some(Entry::File(bytes)) => Some(sha256(bytes)),
+        _ => None,
+    };
+    paths.into_iter().map(|path| RestsOn { sha256: digest(&path), path }).collect()
+}
+
+fn file_condition(step: &Step) -> Option<Condition> {
+    match step {
+        Step::ReplaceFile { path, after, .. } => Some(Condition::FileIs { path: path.clone(), sha256: after.as_deref().map(sha256) }),
+        Step::RunTool { .. } => None,
+    }
+}
+
+/// Words that the next boot must have or lack.
+fn boot_conditions(host: &Host, wish: &Wish) -> Vec<Condition> {
+    let mut list: Vec<Condition> = off_parameters(host, wish).into_iter().map(|parameter| Condition::EntriesLack { parameter }).collect();
+    list.extend(wish.add.map(|parameter| Condition::EntriesCarry { parameter: parameter.to_owned() }));
+    if !wish.ids.is_empty() {
+        list.push(Condition::EntriesCarry { parameter: format!("vfio-pci.ids={}", wish.ids.join(",")) });
+    }
+    list
+}
+
+/// The parameters with `off` that are configured or in force, and are to go.
+fn off_parameters(host: &Host, wish: &Wish) -> Vec<String> {
+    let words = iommu_cause::running_words(host).into_iter().chain(configured_words(host)).collect::<Vec<_>>();
+    let mut list = wish.edits(&words).remove;
+    list.sort();
+    list.dedup();
+    list
+}
+
+fn expect_after_reboot(host: &Host, wish: &Wish, choice: &Choice, plan: &mut Plan) {
+    let addresses: Vec<PciAddress> = choice.ceded.iter().map(|identity| identity.address).collect();
+    let mut list: Vec<Condition> =
+        off_parameters(host, wish).into_iter().map(|parameter| Condition::RunningWithout { parameter }).collect();
+    list.extend(wish.add.map(|parameter| Condition::RunningWith { parameter: parameter.to_owned() }));
+    if !wish.ids.is_empty() {
+        list.push(Condition::RunningWith { parameter: format!("vfio-pci.ids={}", wish.ids.join(",")) });
+    }
+    list.push(Condition::IommuOn);
+    list.extend(choice.ceded.iter().map(|device| Condition::BoundTo { device: device.clone(), driver: "vfio-pci".to_owned() }));
+    list.push(Condition::GroupsWhole { devices: addresses });
+    list.push(Condition::NoTwinTaken { devices: choice.ceded.clone() });
+    plan.expects.extend(list.into_iter().map(Expectation::after_reboot));
+}
