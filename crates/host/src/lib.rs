@@ -5,4 +5,5 @@ pub mod file_error;
 mod locate;
 pub mod replace_file;
 pub mod root;
+mod temporary;
 mod xattrs;
