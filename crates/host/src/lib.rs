@@ -1,7 +1,19 @@
-//! The only crate that touches a machine.
+//! The only crate that touches a machine: reading it, writing to it durably, running its tools, and keeping the journal. Everything it takes
+//! from a path below `--root` stays below it.
 
+pub mod dir_handle;
+pub mod file_error;
+mod locate;
 pub mod observe;
 pub mod read_host;
+pub mod replace_file;
+pub mod root;
+mod temporary;
+mod xattrs;
+mod live_read;
 
+pub use dir_handle::DirHandle;
+pub use file_error::FileError;
 pub use observe::{Scope, observe};
 pub use read_host::ReadHost;
+pub use root::Root;

@@ -1,5 +1,12 @@
 //! Reading initramfs images written by this crate: structure, links, limits and hostile bytes.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking; one measures time"
+)]
 
 use cede_model::initramfs_image::newc::{NewcEntry, NewcError, NewcNode, with_parents, write_newc};
 use cede_model::initramfs_image::{EntryKind, Fault, Format, ImageError, InitramfsImage, Limits, read_image};
@@ -181,6 +188,7 @@ fn odd_names() {
     assert_eq!(listed.file("abs/y"), Some(&b"2"[..]));
     assert_eq!(listed.file("z"), Some(&b"4"[..]));
     assert_eq!(listed.file("loop/inside"), None);
+    assert_eq!(listed.orphans().collect::<Vec<_>>(), ["loop/inside"]);
 }
 
 #[test]
@@ -285,4 +293,24 @@ fn every_truncation_of_a_plain_archive_is_refused() {
     for length in end.next_multiple_of(4)..image.len() {
         assert!(read(&image[..length]).is_ok(), "{length}");
     }
+}
+
+/// Names made to be expensive: deep, each in a directory of its own, behind a chain of long links.
+#[test]
+fn hostile_names_cost_little() {
+    let mut image = Vec::new();
+    let long = "./x/../".repeat(500);
+    for link in 0..40 {
+        let target = format!("{long}l{}", link + 1);
+        image.extend(raw(&format!("l{link}"), [0o120_777, 1, target.len() as u32, 1], target.as_bytes()));
+    }
+    for member in 0..5_000 {
+        let name = format!("l0/{member}/{}", "d/".repeat(60));
+        image.extend(raw(&name, [FILE, 1, 0, 1], b""));
+    }
+    image.extend(trailer());
+    let start = std::time::Instant::now();
+    assert!(read(&image).is_ok());
+    let took = start.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
 }

@@ -12,7 +12,7 @@ const HEADER: u64 = 110;
 /// Longest name and link target the kernel unpacks, NUL included (`PATH_MAX`).
 const PATH_MAX: u64 = 4096;
 /// Deepest path read; real images stay below 20. Keeps hostile names from costing quadratic time.
-const MAX_DEPTH: usize = 128;
+const MAX_DEPTH: usize = 64;
 const TYPE_MASK: u32 = 0o170_000;
 
 /// What the caller wants kept, and where members go.

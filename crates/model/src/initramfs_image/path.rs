@@ -7,6 +7,10 @@ use super::image::{EntryKind, ImageEntry};
 /// Symbolic links followed in one look-up (Linux `MAXSYMLINKS`, `include/linux/namei.h`).
 const MAX_LINKS: usize = 40;
 
+/// Parts looked at in one look-up, those of link targets included. Real ones stay below 30; the bound keeps a hostile image
+/// of long links from costing hours.
+const MAX_STEPS: usize = 128;
+
 /// Text of a name; bytes that are not UTF-8 appear as `\xNN`, so two names never become one by replacement.
 pub(super) fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
@@ -30,12 +34,16 @@ pub(super) fn normalise(path: &str) -> String {
 }
 
 /// Follows the symbolic links of the image in all parts of `path`, the last one only if `follow_last`.
-/// The result need not exist. `None` for a loop.
+/// The result need not exist. `None` for a loop and for more than [`MAX_STEPS`] parts.
 pub(super) fn resolve(entries: &BTreeMap<String, ImageEntry>, path: &str, follow_last: bool) -> Option<String> {
     let mut todo: Vec<String> = components(path).rev().map(String::from).collect();
     let mut done = String::new();
-    let mut links = 0;
+    let (mut links, mut steps) = (0, 0);
     while let Some(part) = todo.pop() {
+        steps += 1;
+        if steps > MAX_STEPS {
+            return None;
+        }
         let parent = done.len();
         if part == ".." {
             done.truncate(done.rfind('/').unwrap_or(0));
@@ -54,7 +62,9 @@ pub(super) fn resolve(entries: &BTreeMap<String, ImageEntry>, path: &str, follow
                 return None;
             }
             done.truncate(if target.starts_with('/') { 0 } else { parent });
-            todo.extend(components(target).rev().map(String::from));
+            // More than the bound is never looked at.
+            let parts: Vec<_> = components(target).take(MAX_STEPS).collect();
+            todo.extend(parts.into_iter().rev().map(String::from));
         }
     }
     Some(done)

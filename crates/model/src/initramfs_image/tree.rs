@@ -33,15 +33,15 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Where a member named `name` is put, symbolic links among its parents followed. `None` for the root itself and for
-    /// names that lead nowhere.
+    /// Where a member named `name` is put, symbolic links among its parents followed. `None` for the root itself.
+    /// A parent that leads nowhere (a loop of links) stays as written; the member becomes an orphan there.
     pub(super) fn place(&mut self, name: &str) -> Option<String> {
         let normal = path::normalise(name);
         let (parent, base) = normal.rsplit_once('/').unwrap_or(("", &normal));
         if base.is_empty() || base == ".." {
             return None;
         }
-        let parent = self.real_parent(parent)?;
+        let parent = self.real_parent(parent).unwrap_or_else(|| parent.to_owned());
         Some(if parent.is_empty() { base.to_owned() } else { format!("{parent}/{base}") })
     }
 

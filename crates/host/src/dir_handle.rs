@@ -1,0 +1,206 @@
+//! One open directory, made for the thousands of small files of sysfs.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
+use rustix::io::{self, Errno};
+
+use crate::file_error::{FileError, FileKind};
+use crate::root::{SAFE, file_system_magic, require, stat};
+
+/// Bytes one attribute may have when read by [`DirHandle::read_into`].
+pub const MAX_ATTRIBUTE: usize = 1 << 20;
+
+/// Smallest page size: sysfs gives a text attribute whole in one read of a page, and binary ones a page at a time
+/// (Linux 6.12 `fs/kernfs/file.c`). A shorter read there is the end.
+const PAGE: usize = 4096;
+
+/// Magic numbers of file systems without devices and FIFOs (Linux `include/uapi/linux/magic.h`).
+const SYSFS_MAGIC: i64 = 0x6265_6572;
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// A name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: OsString,
+    /// Type of the file itself, links not followed.
+    pub kind: FileKind,
+}
+
+/// An open directory. Names given to it are single components, and links among them are not followed.
+#[derive(Debug)]
+pub struct DirHandle {
+    fd: OwnedFd,
+    path: PathBuf,
+    sysfs: bool,
+    only_files: bool,
+}
+
+impl DirHandle {
+    pub(crate) fn new(fd: OwnedFd, path: &Path) -> Result<Self, FileError> {
+        let magic = file_system_magic(&fd).map_err(|errno| FileError::new(path, "looking at its file system", errno))?;
+        let sysfs = magic == SYSFS_MAGIC;
+        let only_files = sysfs || magic == PROC_SUPER_MAGIC;
+        Ok(Self { fd, path: path.to_owned(), sysfs, only_files })
+    }
+
+    fn check(&self, name: &OsStr) -> Result<(), FileError> {
+        let bytes = name.as_bytes();
+        if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0) {
+            return Err(FileError::Name { path: self.path.join(name) });
+        }
+        Ok(())
+    }
+
+    fn failed<'a>(&'a self, name: &'a OsStr, doing: &'static str) -> impl Fn(Errno) -> FileError + 'a {
+        move |errno| match errno {
+            // What O_NOFOLLOW answers.
+            Errno::LOOP => FileError::WrongKind { path: self.path.join(name), kind: FileKind::Symlink, wanted: FileKind::File },
+            errno => FileError::new(&self.path.join(name), doing, errno),
+        }
+    }
+
+    fn open_file(&self, name: &OsStr) -> Result<OwnedFd, FileError> {
+        self.check(name)?;
+        let failed = self.failed(name, "opening it");
+        if !self.only_files {
+            let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?;
+            require(&self.path.join(name), &(&found).into(), FileKind::File)?;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | SAFE;
+        let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
+        if !self.only_files {
+            let path = self.path.join(name);
+            require(&path, &stat(&fd, &path)?, FileKind::File)?;
+        }
+        Ok(fd)
+    }
+
+    /// Reads a regular file of the directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::root::Root::read`]; a symbolic link is [`FileError::WrongKind`].
+    pub fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, FileError> {
+        let mut bytes = Vec::new();
+        self.read_some(name.as_ref(), limit, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads a regular file of the directory into a buffer that is emptied first, up to [`MAX_ATTRIBUTE`] bytes. In sysfs
+    /// this takes three system calls.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirHandle::read`]; the buffer is then empty or holds a part.
+    pub fn read_into(&self, name: impl AsRef<OsStr>, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+        self.read_some(name.as_ref(), MAX_ATTRIBUTE, bytes)
+    }
+
+    fn read_some(&self, name: &OsStr, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+        bytes.clear();
+        let fd = self.open_file(name)?;
+        let end = if self.sysfs { End::ShortPage } else { End::Nothing };
+        read_loop(&fd, limit, bytes, end).map_err(|stop| stop.into_error(&self.path.join(name), limit))
+    }
+
+    /// The target of a symbolic link of the directory, as written in it.
+    ///
+    /// # Errors
+    ///
+    /// It does not exist or is no link.
+    pub fn read_link(&self, name: impl AsRef<OsStr>) -> Result<PathBuf, FileError> {
+        let name = name.as_ref();
+        self.check(name)?;
+        match fs::readlinkat(&self.fd, name, Vec::new()) {
+            Ok(target) => Ok(OsString::from_vec(target.into_bytes()).into()),
+            Err(Errno::INVAL) => {
+                let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(self.failed(name, "looking at it"))?;
+                let path = self.path.join(name);
+                require(&path, &(&found).into(), FileKind::Symlink).map(|()| PathBuf::new())
+            }
+            Err(errno) => Err(self.failed(name, "reading the link")(errno)),
+        }
+    }
+
+    /// Names and types, sorted by bytes, without `.` and `..`.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub fn entries(&self) -> Result<Vec<Entry>, FileError> {
+        let failed = |errno| FileError::new(&self.path, "reading the directory", errno);
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let name = OsStr::from_bytes(name).to_owned();
+            let kind = match entry.file_type().into() {
+                FileKind::Unknown => self.kind_of(&name),
+                known => known,
+            };
+            entries.push(Entry { name, kind });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// For file systems that do not tell types in the listing.
+    fn kind_of(&self, name: &OsStr) -> FileKind {
+        let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        found.map_or(FileKind::Unknown, |stat| fs::FileType::from_raw_mode(stat.st_mode).into())
+    }
+}
+
+/// What shows the end of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A read that gives nothing.
+    Nothing,
+    /// That, or less than a page.
+    ShortPage,
+}
+
+enum Stop {
+    TooLarge,
+    Failed(Errno),
+}
+
+impl Stop {
+    fn into_error(self, path: &Path, limit: usize) -> FileError {
+        match self {
+            Self::TooLarge => FileError::TooLarge { path: path.to_owned(), limit },
+            Self::Failed(Errno::ISDIR) => FileError::WrongKind { path: path.to_owned(), kind: FileKind::Directory, wanted: FileKind::File },
+            Self::Failed(errno) => FileError::new(path, "reading it", errno),
+        }
+    }
+}
+
+pub(crate) fn read_to_end(fd: &OwnedFd, path: &Path, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+    read_loop(fd, limit, bytes, End::Nothing).map_err(|stop| stop.into_error(path, limit))
+}
+
+fn read_loop(fd: &OwnedFd, limit: usize, bytes: &mut Vec<u8>, end: End) -> Result<(), Stop> {
+    loop {
+        // Twice what is there: few reads for large files, and always room for a whole page.
+        bytes.reserve(bytes.len().max(2 * PAGE));
+        let count = match io::read(fd, spare_capacity(bytes)) {
+            Err(Errno::INTR) => continue,
+            other => other.map_err(Stop::Failed)?,
+        };
+        if bytes.len() > limit {
+            return Err(Stop::TooLarge);
+        }
+        if count == 0 || (end == End::ShortPage && count < PAGE) {
+            return Ok(());
+        }
+    }
+}

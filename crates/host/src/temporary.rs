@@ -1,0 +1,168 @@
+//! The new file beside the old one, until it takes its name.
+
+use std::ffi::OsString;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{
+    self, AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttributes, StatxFlags, Uid,
+};
+use rustix::io::{self, Errno};
+
+use crate::file_error::{Change, FileError};
+use crate::locate::Located;
+use crate::root::file_system_magic;
+use crate::xattrs;
+
+/// `MSDOS_SUPER_MAGIC` and `EXFAT_SUPER_MAGIC` (Linux `include/uapi/linux/magic.h`).
+const FAT_MAGICS: [i64; 2] = [0x4d44, 0x2011_bab0];
+
+/// The new file under its temporary name, which goes when this is dropped.
+pub(crate) struct Temporary<'a> {
+    place: &'a Located,
+    name: OsString,
+    fd: OwnedFd,
+    renamed: bool,
+}
+
+impl<'a> Temporary<'a> {
+    /// Names tried before giving up; with 64 random bits the first is free.
+    const TRIES: usize = 16;
+
+    pub(crate) fn create(place: &'a Located) -> Result<Self, FileError> {
+        for _ in 0..Self::TRIES {
+            let name = OsString::from(format!(
+                ".cede-{:016x}.tmp",
+                RandomState::new().hash_one(&place.name)
+            ));
+            let flags =
+                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match fs::openat(&place.dir, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(refused(place, "making a file beside it", errno)),
+                Ok(fd) => {
+                    return Ok(Self {
+                        place,
+                        name,
+                        fd,
+                        renamed: false,
+                    });
+                }
+            }
+        }
+        Err(FileError::new(
+            &place.path,
+            "making a file beside it",
+            Errno::EXIST,
+        ))
+    }
+
+    /// Writes content, owner, attributes and mode, and all of it to disk. `old` is the file it shall be like.
+    pub(crate) fn fill(
+        &self,
+        new: &[u8],
+        old: Option<&(OwnedFd, Stat)>,
+        mode_if_new: u32,
+    ) -> Result<(), FileError> {
+        let path = &self.place.path;
+        let failed = |doing| move |errno| FileError::new(path, doing, errno);
+        write_all(&self.fd, new).map_err(failed("writing the new file"))?;
+        match old {
+            None => self
+                .set_mode(mode_if_new)
+                .map_err(failed("setting its mode"))?,
+            Some((fd, stat)) => {
+                self.own_like(stat).map_err(failed("setting its owner"))?;
+                xattrs::copy(fd, &self.fd).map_err(failed("copying its extended attributes"))?;
+                // After the owner, whose change takes set-user-id bits away.
+                self.set_mode(stat.st_mode & 0o7777)
+                    .map_err(failed("setting its mode"))?;
+            }
+        }
+        fs::fsync(&self.fd).map_err(failed("writing it to disk"))
+    }
+
+    fn own_like(&self, old: &Stat) -> Result<(), Errno> {
+        let now = fs::fstat(&self.fd)?;
+        if (now.st_uid, now.st_gid) == (old.st_uid, old.st_gid) {
+            return Ok(());
+        }
+        fs::fchown(
+            &self.fd,
+            Some(Uid::from_raw(old.st_uid)),
+            Some(Gid::from_raw(old.st_gid)),
+        )
+    }
+
+    /// On FAT all files have the mode of the mount, and the kernel refuses others (Linux 6.12 `fs/fat/file.c`).
+    fn set_mode(&self, mode: u32) -> Result<(), Errno> {
+        match fs::fchmod(&self.fd, Mode::from_raw_mode(mode)) {
+            Err(Errno::PERM) if self.is_fat() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn is_fat(&self) -> bool {
+        file_system_magic(&self.fd).is_ok_and(|magic| FAT_MAGICS.contains(&magic))
+    }
+
+    pub(crate) fn rename(&mut self, replaces: bool) -> Result<(), FileError> {
+        let (dir, name) = (&self.place.dir, &self.place.name);
+        let plain = || fs::renameat(dir, &self.name, dir, name);
+        let result = if replaces {
+            plain()
+        } else {
+            match fs::renameat_with(dir, &self.name, dir, name, RenameFlags::NOREPLACE) {
+                // The file system does not know the flag; absence was checked just before.
+                Err(Errno::INVAL | Errno::NOSYS) => plain(),
+                Err(Errno::EXIST) => {
+                    return Err(FileError::Changed {
+                        path: self.place.path.clone(),
+                        change: Change::Appeared,
+                    });
+                }
+                other => other,
+            }
+        };
+        result.map_err(|errno| refused(self.place, "renaming the new file over it", errno))?;
+        self.renamed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.renamed {
+            // Nothing better can be done here, and the error that led here is on its way.
+            let _ = fs::unlinkat(&self.place.dir, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match io::write(fd, bytes) {
+            Err(Errno::INTR) => {}
+            Ok(0) => return Err(Errno::IO),
+            other => bytes = bytes.get(other?..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// The error for a refused change; `EPERM` often means an attribute that the mode does not show.
+pub(crate) fn refused(place: &Located, doing: &'static str, errno: Errno) -> FileError {
+    if errno == Errno::PERM && is_immutable(&place.dir) {
+        let path = place.path.parent().unwrap_or(Path::new("/")).to_owned();
+        return FileError::Immutable { path };
+    }
+    FileError::new(&place.path, doing, errno)
+}
+
+/// The immutable or append-only attribute, where the file system tells (statx(2)).
+pub(crate) fn is_immutable(fd: &OwnedFd) -> bool {
+    let found = fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    let set = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    found.is_ok_and(|found| found.stx_attributes.intersects(set))
+}
