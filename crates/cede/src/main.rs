@@ -1,3 +1,51 @@
-//! `cede`: give PCI devices to virtual machines, and take them back.
+//! `cede`: give PCI devices to virtual machines through VFIO, and take them back.
+#![allow(unreachable_pub, reason = "a binary has no public items; `pub` here means: for the other modules")]
 
-fn main() {}
+mod cli;
+mod commands;
+mod error;
+mod exit_code;
+mod render;
+mod source;
+mod ui;
+mod view;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use error::CommandError;
+use exit_code::Exit;
+use std::process::ExitCode;
+use ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut ui = Ui::new(cli.global.color);
+    let result = run(&cli, &mut ui).and_then(|exit| Ok(ui.flush().map(|()| exit)?));
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => report(&mut ui, &error).into(),
+    }
+}
+
+fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let global = &cli.global;
+    match cli.command.as_ref().unwrap_or(&Command::Status) {
+        Command::Devices => commands::devices::run(global, ui),
+        Command::Groups { addresses } => commands::groups::run(addresses, global, ui),
+        Command::Check { addresses } => commands::check::run(addresses, global, ui),
+        Command::Plan { wish, out } => commands::plan::run(wish, out.as_deref(), global, ui),
+        _ => Err(CommandError::usage("not there yet")),
+    }
+}
+
+/// An error that cannot be printed has nobody to tell.
+fn report(ui: &mut Ui, error: &CommandError) -> Exit {
+    let _ = ui.flush();
+    if !error.message.is_empty() {
+        let _ = writeln!(ui.err(), "{}: {}", ui::paint(ui::BAD, "error"), render::table::clean(&error.message));
+    }
+    for hint in &error.hints {
+        let _ = writeln!(ui.err(), "{}: {}", ui::paint(ui::WARN, "hint"), render::table::clean(hint));
+    }
+    error.exit
+}

@@ -47,7 +47,8 @@ impl Ui {
             ColorWhen::Always => anstream::ColorChoice::Always,
             ColorWhen::Never => anstream::ColorChoice::Never,
         };
-        let width = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
+        let width =
+            io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
         Self {
             out: BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice)),
             err: AutoStream::new(io::stderr(), choice),

@@ -3,6 +3,7 @@
 
 pub mod dir_handle;
 pub mod file_error;
+mod live_read;
 mod locate;
 pub mod observe;
 pub mod read_host;
@@ -10,7 +11,6 @@ pub mod replace_file;
 pub mod root;
 mod temporary;
 mod xattrs;
-mod live_read;
 
 pub use dir_handle::DirHandle;
 pub use file_error::FileError;

@@ -73,7 +73,8 @@ impl ReadHost for Root {
             push(name, entry);
         }
         for name in links {
-            let entry = handle.read_link(name).map_or_else(|error| failed(&error), |target| Entry::Link(target.to_string_lossy().into_owned()));
+            let entry =
+                handle.read_link(name).map_or_else(|error| failed(&error), |target| Entry::Link(target.to_string_lossy().into_owned()));
             push(name, entry);
         }
         entries

@@ -28,22 +28,14 @@ pub(crate) struct Located {
 pub(crate) fn locate(root: &Root, path: &Path) -> Result<Located, FileError> {
     let mut here = path.to_owned();
     for _ in 0..=MAX_LINKS {
-        let (parent, name) = split(&here).ok_or_else(|| FileError::Name {
-            path: path.to_owned(),
-        })?;
+        let (parent, name) = split(&here).ok_or_else(|| FileError::Name { path: path.to_owned() })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = root
-            .open_raw(&parent, flags)
-            .map_err(|errno| FileError::new(&here, "opening its directory", errno))?;
+        let dir = root.open_raw(&parent, flags).map_err(|errno| FileError::new(&here, "opening its directory", errno))?;
         match fs::readlinkat(&dir, &name, Vec::new()) {
             // An absolute target replaces the parent in `join`.
             Ok(target) => here = parent.join(OsStr::from_bytes(target.as_bytes())),
             Err(Errno::INVAL | Errno::NOENT) => {
-                return Ok(Located {
-                    dir,
-                    name,
-                    path: here,
-                });
+                return Ok(Located { dir, name, path: here });
             }
             Err(errno) => return Err(FileError::new(&here, "looking it up", errno)),
         }
@@ -78,9 +70,7 @@ mod tests {
             ("/etc/", None),
         ] {
             let found = split(Path::new(path));
-            let found = found
-                .as_ref()
-                .map(|(p, n)| (p.to_str().unwrap(), n.to_str().unwrap()));
+            let found = found.as_ref().map(|(p, n)| (p.to_str().unwrap(), n.to_str().unwrap()));
             assert_eq!(found, expected, "{path}");
         }
     }

@@ -5,9 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{
-    self, AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttributes, StatxFlags, Uid,
-};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::{self, Errno};
 
 use crate::file_error::{Change, FileError};
@@ -32,52 +30,31 @@ impl<'a> Temporary<'a> {
 
     pub(crate) fn create(place: &'a Located) -> Result<Self, FileError> {
         for _ in 0..Self::TRIES {
-            let name = OsString::from(format!(
-                ".cede-{:016x}.tmp",
-                RandomState::new().hash_one(&place.name)
-            ));
-            let flags =
-                OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let name = OsString::from(format!(".cede-{:016x}.tmp", RandomState::new().hash_one(&place.name)));
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match fs::openat(&place.dir, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(refused(place, "making a file beside it", errno)),
                 Ok(fd) => {
-                    return Ok(Self {
-                        place,
-                        name,
-                        fd,
-                        renamed: false,
-                    });
+                    return Ok(Self { place, name, fd, renamed: false });
                 }
             }
         }
-        Err(FileError::new(
-            &place.path,
-            "making a file beside it",
-            Errno::EXIST,
-        ))
+        Err(FileError::new(&place.path, "making a file beside it", Errno::EXIST))
     }
 
     /// Writes content, owner, attributes and mode, and all of it to disk. `old` is the file it shall be like.
-    pub(crate) fn fill(
-        &self,
-        new: &[u8],
-        old: Option<&(OwnedFd, Stat)>,
-        mode_if_new: u32,
-    ) -> Result<(), FileError> {
+    pub(crate) fn fill(&self, new: &[u8], old: Option<&(OwnedFd, Stat)>, mode_if_new: u32) -> Result<(), FileError> {
         let path = &self.place.path;
         let failed = |doing| move |errno| FileError::new(path, doing, errno);
         write_all(&self.fd, new).map_err(failed("writing the new file"))?;
         match old {
-            None => self
-                .set_mode(mode_if_new)
-                .map_err(failed("setting its mode"))?,
+            None => self.set_mode(mode_if_new).map_err(failed("setting its mode"))?,
             Some((fd, stat)) => {
                 self.own_like(stat).map_err(failed("setting its owner"))?;
                 xattrs::copy(fd, &self.fd).map_err(failed("copying its extended attributes"))?;
                 // After the owner, whose change takes set-user-id bits away.
-                self.set_mode(stat.st_mode & 0o7777)
-                    .map_err(failed("setting its mode"))?;
+                self.set_mode(stat.st_mode & 0o7777).map_err(failed("setting its mode"))?;
             }
         }
         fs::fsync(&self.fd).map_err(failed("writing it to disk"))
@@ -88,11 +65,7 @@ impl<'a> Temporary<'a> {
         if (now.st_uid, now.st_gid) == (old.st_uid, old.st_gid) {
             return Ok(());
         }
-        fs::fchown(
-            &self.fd,
-            Some(Uid::from_raw(old.st_uid)),
-            Some(Gid::from_raw(old.st_gid)),
-        )
+        fs::fchown(&self.fd, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid)))
     }
 
     /// On FAT all files have the mode of the mount, and the kernel refuses others (Linux 6.12 `fs/fat/file.c`).
@@ -117,10 +90,7 @@ impl<'a> Temporary<'a> {
                 // The file system does not know the flag; absence was checked just before.
                 Err(Errno::INVAL | Errno::NOSYS) => plain(),
                 Err(Errno::EXIST) => {
-                    return Err(FileError::Changed {
-                        path: self.place.path.clone(),
-                        change: Change::Appeared,
-                    });
+                    return Err(FileError::Changed { path: self.place.path.clone(), change: Change::Appeared });
                 }
                 other => other,
             }

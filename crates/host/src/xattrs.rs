@@ -35,8 +35,7 @@ pub(crate) fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
 }
 
 fn names(list: &[u8]) -> impl Iterator<Item = &CStr> {
-    list.split_inclusive(|byte| *byte == 0)
-        .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
+    list.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok())
 }
 
 fn list(fd: &OwnedFd) -> Result<Vec<u8>, Errno> {

@@ -2,6 +2,7 @@
 
 pub mod binding;
 pub mod bootloader;
+pub mod checks;
 pub mod diff;
 pub mod digest;
 /// Lossless readers and editors of configuration files: shell assignments, kernel command lines, `modprobe.d`.

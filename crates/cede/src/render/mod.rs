@@ -1,3 +1,4 @@
 //! From views to text.
 
+pub mod plan;
 pub mod table;

@@ -23,6 +23,13 @@ impl Table {
         self.rows.push(cells.iter().map(|cell| (clean(cell), Style::new())).collect());
     }
 
+    /// Gives every cell of the last row a style.
+    pub fn style_row(&mut self, style: Style) {
+        for cell in self.rows.last_mut().into_iter().flatten() {
+            cell.1 = style;
+        }
+    }
+
     /// Gives the last cell of the last row a style.
     pub fn style_last(&mut self, style: Style) {
         if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
@@ -36,7 +43,8 @@ impl Table {
     /// Those of the stream.
     pub fn print(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let mut widths: Vec<usize> = (0..columns).map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.0.width()).max().unwrap_or(0)).collect();
+        let mut widths: Vec<usize> =
+            (0..columns).map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.0.width()).max().unwrap_or(0)).collect();
         self.shrink(&mut widths, width);
         for row in &self.rows {
             let mut line = " ".repeat(self.indent);
@@ -82,6 +90,11 @@ pub fn cut(text: &str, width: usize) -> String {
 /// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// As [`clean`], with tabs kept: for lines of files.
+pub fn clean_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }
 
 /// Prints text wrapped to `width`, the first line after `first`, the others indented as deep.

@@ -1,7 +1,7 @@
 //! `cede.devices/1`.
 
-use cede_model::pci::{PciDevice, PciNames};
 use cede_model::Host;
+use cede_model::pci::{PciDevice, PciNames};
 use serde::Serialize;
 
 /// Every PCI function.

@@ -1,7 +1,8 @@
 //! `cede.groups/1`.
 
 use cede_model::Host;
-use cede_model::iommu::IommuState;
+use cede_model::iommu::{GroupTable, IommuState};
+use cede_model::pci::PciAddress;
 use serde::Serialize;
 
 /// The groups, and where they are from.
@@ -37,11 +38,19 @@ pub struct GroupView {
 
 impl GroupsView {
     /// The view of a host; `only` keeps the groups that hold one of these functions.
-    pub fn new(host: &Host, groups: &cede_plan::groups::Groups, only: &[cede_model::pci::PciAddress]) -> Self {
-        let kept = groups.list.iter().filter(|group| only.is_empty() || group.devices.iter().any(|device| only.contains(device)));
-        let groups_view =
-            kept.map(|group| GroupView { id: group.id, kind: group.kind.clone(), devices: group.devices.iter().map(ToString::to_string).collect() });
-        Self { format: "cede.groups/1", iommu: IommuView { state: state_name(host.iommu) }, origin: groups.origin.name(), groups: groups_view.collect() }
+    pub fn new(host: &Host, table: &GroupTable, only: &[PciAddress]) -> Self {
+        let kept = table.rows.iter().filter(|row| only.is_empty() || row.devices.iter().any(|device| only.contains(device)));
+        let groups = kept.map(|row| GroupView {
+            id: row.id,
+            kind: row.kind.clone(),
+            devices: row.devices.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            format: "cede.groups/1",
+            iommu: IommuView { state: state_name(host.iommu) },
+            origin: table.origin.name(),
+            groups: groups.collect(),
+        }
     }
 }
 

@@ -3,6 +3,4 @@
 pub mod check;
 pub mod devices;
 pub mod groups;
-pub mod log;
-pub mod status;
 pub mod verify;

@@ -1,0 +1,20 @@
+//! One file for each verb.
+
+pub mod check;
+pub mod devices;
+pub mod groups;
+pub mod plan;
+
+use crate::error::CommandError;
+use crate::ui::Ui;
+use serde::Serialize;
+
+/// Prints one JSON document.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_json(ui: &mut Ui, view: &impl Serialize) -> Result<(), CommandError> {
+    let out = ui.out();
+    serde_json::to_writer(&mut *out, view).map_err(|error| CommandError::from(std::io::Error::from(error)))?;
+    Ok(writeln!(out)?)
+}

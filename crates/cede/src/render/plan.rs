@@ -1,0 +1,111 @@
+//! A plan for people: one line of summary, a diff for each file, the tools to run, what is checked.
+
+use super::table::wrapped;
+use crate::error::CommandError;
+use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
+use cede_plan::plan::{Expectation, When};
+use cede_plan::{Plan, Step, diff};
+
+/// Prints a plan.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_plan(ui: &mut Ui, plan: &Plan, verbose: bool) -> Result<(), CommandError> {
+    let width = ui.width();
+    let devices = plan.devices.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let out = ui.out();
+    if plan.is_empty() {
+        wrapped(
+            out,
+            &format!("{}: ", paint(GOOD, "nothing to do")),
+            &format!("the configuration gives {devices} to vfio-pci already"),
+            width,
+        )?;
+        return Ok(());
+    }
+    let files = plan.steps.iter().filter(|step| step.path().is_some()).count();
+    let tools = plan.steps.len() - files;
+    wrapped(out, &format!("{} ", paint(HEADING, "Cede")), &devices, width)?;
+    if !plan.stays.is_empty() {
+        let stays = plan.stays.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        wrapped(out, "     ", &format!("in the same group, stays with its driver: {stays}"), width)?;
+    }
+    writeln!(out, "     {files} files to write, {tools} tools to run, then a reboot")?;
+    for note in &plan.notes {
+        wrapped(out, &format!("{} ", paint(WARN, "note")), note, width)?;
+    }
+    print_steps(ui, &plan.steps)?;
+    print_expectations(ui, &plan.expects, verbose)
+}
+
+/// Prints what stands in the way.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_refusals(ui: &mut Ui, plan: &Plan) -> Result<(), CommandError> {
+    let width = ui.width();
+    let out = ui.out();
+    writeln!(out, "{}", paint(BAD, "refused: nothing is planned"))?;
+    for refusal in &plan.refused {
+        wrapped(out, "  ", &refusal.message, width)?;
+    }
+    Ok(())
+}
+
+/// Prints the diffs and the tools.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
+    let width = ui.width();
+    let out = ui.out();
+    for step in steps {
+        match step {
+            Step::ReplaceFile { path, before, after } => {
+                writeln!(out)?;
+                for line in diff::unified(path, before.as_deref(), after.as_deref()).lines() {
+                    writeln!(out, "{}", colour(line))?;
+                }
+            }
+            Step::RunTool { argv, why } => {
+                wrapped(out, &format!("\n{} ", paint(HEADING, "run")), &format!("{}  ({why})", argv.join(" ")), width)?
+            }
+        }
+    }
+    Ok(())
+}
+
+fn colour(line: &str) -> String {
+    let line = super::table::clean_line(line);
+    match line.as_bytes().first() {
+        _ if line.starts_with("+++") || line.starts_with("---") => paint(HEADING, line),
+        Some(b'+') => paint(GOOD, line),
+        Some(b'-') => paint(BAD, line),
+        Some(b'@' | b'\\') => paint(FAINT, line),
+        _ => line,
+    }
+}
+
+fn print_expectations(ui: &mut Ui, expects: &[Expectation], verbose: bool) -> Result<(), CommandError> {
+    let width = ui.width();
+    let count = |when: When| expects.iter().filter(|expectation| expectation.when == when).count();
+    let (now, later) = (count(When::Now), count(When::AfterReboot));
+    let out = ui.out();
+    writeln!(out)?;
+    if !verbose {
+        wrapped(
+            out,
+            &format!("{} ", paint(HEADING, "proved")),
+            &format!("{now} conditions before the reboot, {later} after it (`-v` lists them)"),
+            width,
+        )?;
+        return Ok(());
+    }
+    for (when, title) in [(When::Now, "before the reboot"), (When::AfterReboot, "after the reboot")] {
+        writeln!(out, "{} {title}:", paint(HEADING, "proved"))?;
+        for expectation in expects.iter().filter(|expectation| expectation.when == when) {
+            wrapped(out, "  - ", &expectation.what.to_string(), width)?;
+        }
+    }
+    Ok(())
+}
