@@ -9,7 +9,7 @@ use super::state::{
     Body, Site, Sourcing, State, Unit, Value, mentions, perilous, special, starts_unset,
 };
 use super::syntax::{
-    Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word,
+    Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word, is_name,
     name_byte, slice,
 };
 use super::text::{Chunk, Text};
@@ -95,6 +95,9 @@ impl Environment {
 impl State {
     fn run(&mut self, unit: &Unit, script: &Script) {
         for command in &script.commands {
+            if let Some(at) = script.fallible.iter().find(|at| command.span.contains(at)) {
+                self.lose(unit.unknown(*at, Why::Lost("an expansion that may fail".to_owned())));
+            }
             match &command.kind {
                 CommandKind::Simple(simple) => self.simple(unit, simple),
                 CommandKind::Function { inner, functions } => {
@@ -109,10 +112,13 @@ impl State {
                 }
                 CommandKind::HereDocument => {
                     let text = slice(&unit.bytes, &command.span);
-                    if text.contains(&b'$')
-                        && (text.contains(&b'=') || text.windows(2).any(|p| p == b"(("))
-                    {
-                        self.taint_mentioned(unit, &command.span);
+                    let risky =
+                        |p: &[u8]| p.starts_with(b"${") || p.starts_with(b"$[") || p == b"$((";
+                    if text.windows(3).any(risky) {
+                        self.lose(unit.unknown(
+                            command.span.start,
+                            Why::Lost("an expansion that may fail".to_owned()),
+                        ));
                     }
                 }
             }
@@ -126,7 +132,10 @@ impl State {
                 self.assign(unit, assign, alone.then(|| simple.span.clone()));
             }
             if simple.redirected {
-                self.taint_mentioned(unit, &simple.span);
+                self.lose(unit.unknown(
+                    simple.span.start,
+                    Why::Lost("a redirection that may fail".to_owned()),
+                ));
             }
             return;
         };
@@ -179,8 +188,16 @@ impl State {
         if functions.is_empty() {
             return;
         }
+        let usual = |simple: &&Simple| {
+            let word = simple
+                .words
+                .first()
+                .map(|word| slice(&unit.bytes, &word.span));
+            !matches!(word, Some(b"local" | b"return" | b"shift"))
+        };
         let effects: Vec<Effect> = inner
             .iter()
+            .filter(usual)
             .map(|simple| self.classify(unit, simple))
             .collect();
         self.functions.extend(functions.iter().cloned());
@@ -245,24 +262,23 @@ impl State {
         let computed =
             |words: &[Word]| words.iter().any(|word| word.literal(&unit.bytes).is_none());
         let literal = |word: Option<&Word>| word.and_then(|word| word.literal(&unit.bytes));
+        let flag = literal(rest.first()).unwrap_or_default();
         match name.as_slice() {
+            _ if self.ends_or_bends(simple, &name, rest.len(), &flag) => Effect::Lost,
             b"source" if !self.bash() => Effect::Mentions,
             b"." | b"eval" | b"source" => Effect::Anything,
-            b"set"
-                if rest.len() == 1
-                    && matches!(literal(rest.first()).as_deref(), Some(b"-a" | b"+a")) =>
-            {
-                Effect::Mentions
-            }
-            b"trap" | b"alias" | b"unalias" | b"set" | b"shopt" | b"enable" | b"exec" | b"exit"
-            | b"return" | b"builtin" | b"command" | b"break" | b"continue" | b"local" => {
-                Effect::Lost
-            }
             b"unset" | b"read" | b"mapfile" | b"readarray" | b"getopts" | b"let" | b"wait"
             | b"export" | b"readonly" | b"declare" | b"typeset"
                 if computed(rest) =>
             {
                 Effect::Anything
+            }
+            b"unset"
+                if rest
+                    .iter()
+                    .any(|word| literal(Some(word)).is_none_or(|text| !is_name(&text))) =>
+            {
+                Effect::Lost
             }
             b"declare" | b"typeset"
                 if rest
@@ -280,6 +296,21 @@ impl State {
         }
     }
 
+    /// Commands that may end the shell or change how it reads on.
+    fn ends_or_bends(&self, simple: &Simple, name: &[u8], arguments: usize, flag: &[u8]) -> bool {
+        match name {
+            // A special builtin whose redirection fails ends dash.
+            b":" | b"export" | b"readonly" | b"unset" | b"times" => simple.redirected,
+            b"set" => arguments != 1 || !matches!(flag, b"-a" | b"+a"),
+            b"command" => !flag.eq_ignore_ascii_case(b"-v"),
+            b"trap" | b"alias" | b"unalias" | b"shopt" | b"enable" | b"exec" | b"exit"
+            | b"return" | b"builtin" | b"break" | b"continue" | b"local" | b"shift" | b"coproc" => {
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// `export`, `readonly`, `declare`, `typeset` at the top level.
     fn declare(&mut self, unit: &Unit, simple: &Simple, command: &str) {
         let mut flags = BTreeSet::new();
@@ -289,10 +320,13 @@ impl State {
                 Some(text) if text.starts_with(b"-") || text.starts_with(b"+") => {
                     flags.extend(text)
                 }
-                Some(text) if super::syntax::is_name(&text) => {
+                Some(text) if is_name(&text) => {
                     names.push(String::from_utf8_lossy(&text).into_owned())
                 }
-                Some(_) => return self.taint_mentioned(unit, &simple.span),
+                Some(_) => {
+                    return self
+                        .lose(unit.unknown(simple.span.start, Why::Lost(command.to_owned())));
+                }
                 None => {
                     return self.taint_all(
                         &unit.unknown(simple.span.start, Why::Anything(command.to_owned())),

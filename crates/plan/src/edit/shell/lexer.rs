@@ -23,6 +23,8 @@ pub(super) struct Lexer<'a> {
     pub(super) inner: Vec<super::syntax::Simple>,
     /// Functions defined inside it.
     pub(super) functions: Vec<String>,
+    /// Expansions that may end the shell.
+    pub(super) fallible: Vec<usize>,
     /// Bodies with expansions that were read.
     pub(super) bodies: Vec<super::syntax::Span>,
 }
@@ -41,6 +43,7 @@ impl<'a> Lexer<'a> {
             pending: Vec::new(),
             inner: Vec::new(),
             functions: Vec::new(),
+            fallible: Vec::new(),
             bodies: Vec::new(),
         }
     }
@@ -331,6 +334,9 @@ impl<'a> Lexer<'a> {
             let open = lexer.pos;
             lexer.pos += 2;
             let head = lexer.braced_head();
+            if head.is_none() && !lexer.harmless_operator(open) {
+                lexer.fallible.push(open);
+            }
             let mut parts = Vec::new();
             let plain = lexer.braced_word(open, quote, &mut parts)?;
             Ok(match head {
@@ -372,6 +378,14 @@ impl<'a> Lexer<'a> {
             return Some((name, index, Some(op)));
         }
         (self.peek() == Some(b'}')).then_some((name, index, None))
+    }
+
+    /// After a name that [`Self::braced_head`] did not finish: is it an operator that both shells know and that cannot fail?
+    fn harmless_operator(&self, open: usize) -> bool {
+        let named = self.pos > open + 2;
+        let operator = self.at(usize::from(self.peek() == Some(b':')));
+        let colon = self.peek() == Some(b':');
+        named && (operator == Some(b'=') || (!colon && matches!(operator, Some(b'#' | b'%'))))
     }
 
     /// Reads up to the closing brace; `false` if there is quoting inside.
@@ -422,6 +436,7 @@ impl<'a> Lexer<'a> {
     /// `((..))` from its first parenthesis.
     pub(super) fn arithmetic(&mut self) -> Parsed<()> {
         let open = self.pos;
+        self.fallible.push(open);
         self.pos += 2;
         let mut level = 2_usize;
         while let Some(byte) = self.peek() {

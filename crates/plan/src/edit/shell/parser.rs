@@ -52,7 +52,10 @@ pub fn parse(bytes: &[u8], dialect: Dialect) -> Result<Script, ParseError> {
     lexer.here_documents(&mut commands);
     match lexer.pending.first() {
         Some(doc) => lexer.error(doc.at, "here-document that is not closed"),
-        None => Ok(Script { commands }),
+        None => Ok(Script {
+            commands,
+            fallible: lexer.fallible,
+        }),
     }
 }
 
@@ -503,6 +506,9 @@ impl Lexer<'_> {
         let Some(name) = name.literal(self.bytes).filter(|name| !name.is_empty()) else {
             return self.error(start, "function whose name is computed");
         };
+        if !self.bash() && !is_name(&name) {
+            return self.error(start, "function whose name dash does not accept");
+        }
         self.functions
             .push(String::from_utf8_lossy(&name).into_owned());
         self.separators()?;
@@ -521,7 +527,8 @@ impl Lexer<'_> {
     /// Inside `$(`: its commands run in a subshell, so none of them is kept.
     pub(super) fn command_substitution(&mut self) -> Parsed<()> {
         let open = self.pos;
-        let (inner, functions) = (self.inner.len(), self.functions.len());
+        let (inner, functions, fallible) =
+            (self.inner.len(), self.functions.len(), self.fallible.len());
         let pending = std::mem::take(&mut self.pending);
         self.list(b")")?;
         if self.peek() != Some(b')') || !self.pending.is_empty() {
@@ -531,6 +538,7 @@ impl Lexer<'_> {
         self.pending = pending;
         self.inner.truncate(inner);
         self.functions.truncate(functions);
+        self.fallible.truncate(fallible);
         Ok(())
     }
 

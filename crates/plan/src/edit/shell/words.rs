@@ -43,7 +43,7 @@ pub fn append_words(
 /// Removes the last occurrence of the word, with the blank beside it. A line that is left as `VAR="$VAR"` goes too.
 ///
 /// # Errors
-/// See [`CannotEdit`]; among them a value of which some part is computed.
+/// See [`CannotEdit`]; among them a word that does not come after every computed part of the value.
 pub fn remove_word(
     bytes: &[u8],
     var: &str,
@@ -109,15 +109,43 @@ fn tokens(value: &[u8], grammar: Grammar) -> Vec<Span> {
     }
 }
 
+/// The words of a value. What comes before the first blank after a computed part counts as one word: only a shell
+/// could cut it.
+fn spans(text: &Text, grammar: Grammar) -> Vec<Span> {
+    let raw = text.raw();
+    let mut end = 0;
+    let mut after_hole = 0;
+    for chunk in &text.chunks {
+        end += chunk.bytes.len();
+        if chunk.hole.is_some() {
+            after_hole = end;
+        }
+    }
+    let opaque = text.hole().map(|_| {
+        let rest = raw.get(after_hole..).unwrap_or_default();
+        after_hole + rest.iter().position(|b| *b == b' ').unwrap_or(rest.len())
+    });
+    let from = opaque.unwrap_or(0);
+    let rest = tokens(raw.get(from..).unwrap_or_default(), grammar);
+    let shifted = rest
+        .into_iter()
+        .map(|span| span.start + from..span.end + from);
+    opaque
+        .map(|end| 0..end)
+        .into_iter()
+        .chain(shifted)
+        .collect()
+}
+
 fn words_of(value: &Value, grammar: Grammar) -> Option<Vec<Vec<u8>>> {
     match value {
         Value::Unset => Some(Vec::new()),
         Value::Scalar(text) => {
-            let bytes = text.bytes()?;
+            let raw = text.raw();
             Some(
-                tokens(&bytes, grammar)
+                spans(text, grammar)
                     .iter()
-                    .map(|span| slice(&bytes, span).to_vec())
+                    .map(|span| slice(&raw, span).to_vec())
                     .collect(),
             )
         }
@@ -350,24 +378,19 @@ impl<'a> Found<'a> {
             word: word.to_owned(),
             line: before.line(),
         };
-        if let Some(unknown) = before.hole() {
-            return Err(unknown);
-        }
         let text = match before.value() {
             Value::Scalar(text) => text,
             Value::Unset => return Err(missing()),
             Value::Array(_) | Value::Unknown(_) => return Err(before.no_safe_form()),
         };
         let value = text.raw();
-        let spans = tokens(&value, grammar);
+        let spans = spans(text, grammar);
         let words: Vec<Vec<u8>> = spans
             .iter()
             .map(|span| slice(&value, span).to_vec())
             .collect();
-        let index = words
-            .iter()
-            .rposition(|w| w == word.as_bytes())
-            .ok_or_else(missing)?;
+        let index = words.iter().rposition(|w| w == word.as_bytes());
+        let index = index.ok_or_else(|| before.hole().unwrap_or_else(missing))?;
         let span = spans.get(index).cloned().unwrap_or_default();
         Ok(Self {
             text,
