@@ -5,11 +5,14 @@
 //! [`Unknown`], never guessed.
 
 pub mod array;
+mod compound;
 mod env;
 mod error;
 mod expand;
+mod expansion;
 mod lexer;
 mod parser;
+mod simple;
 mod splice;
 mod state;
 mod syntax;

@@ -155,7 +155,7 @@ fn words_of(value: &Value, grammar: Grammar) -> Option<Vec<Vec<u8>>> {
 
 fn check_words(before: &Before<'_>, words: &[&str], grammar: Grammar) -> Result<(), CannotEdit> {
     for word in words {
-        let one = tokens(word.as_bytes(), grammar) == [0..word.len()];
+        let one = matches!(tokens(word.as_bytes(), grammar).as_slice(), [span] if *span == (0..word.len()));
         let quotes = word.bytes().filter(|b| *b == b'"').count();
         if !one || quotes % 2 == 1 || word.bytes().any(|b| b.is_ascii_control()) || *word == "--" {
             let (var, line) = (before.var.to_owned(), before.line());
