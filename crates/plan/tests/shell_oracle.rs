@@ -566,7 +566,7 @@ fn large_and_deep_files_end_quickly() {
         let file = pattern.repeat((1 << 20) / pattern.len()).into_bytes();
         for dialect in BOTH {
             let _either = parse(&file, dialect).is_ok();
-            let _value = evaluate(&[&file], Sourcing::Each, dialect, "A");
+            let _value = evaluate(&[&file[..1 << 17]], Sourcing::Each, dialect, "A");
         }
     }
 }

@@ -450,14 +450,16 @@ fn store(old: Value, new: Value, append: bool) -> Value {
             Value::Array(elements)
         }
         (_, new) if !append => new,
-        (Value::Scalar(old), Value::Scalar(text)) => Value::Scalar(Text {
-            chunks: old.chunks.into_iter().chain(text.chunks).collect(),
-        }),
+        (Value::Scalar(mut old), Value::Scalar(text)) => {
+            old.chunks.extend(text.chunks);
+            Value::Scalar(old)
+        }
         (Value::Scalar(old), Value::Array(elements)) => {
             Value::Array(std::iter::once(old).chain(elements).collect())
         }
-        (Value::Array(old), Value::Array(elements)) => {
-            Value::Array(old.into_iter().chain(elements).collect())
+        (Value::Array(mut old), Value::Array(elements)) => {
+            old.extend(elements);
+            Value::Array(old)
         }
         (Value::Unknown(unknown), Value::Scalar(text)) => {
             let hole = Chunk {

@@ -234,6 +234,12 @@ impl Lexer<'_> {
             b"coproc",
             b"]]",
         ];
+        if !self
+            .peek()
+            .is_some_and(|b| b.is_ascii_lowercase() || b"{}![]".contains(&b))
+        {
+            return None;
+        }
         let word = WORDS.into_iter().find(|word| {
             self.starts(word)
                 && self.at(word.len()).is_none_or(|b| {

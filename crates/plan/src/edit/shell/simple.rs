@@ -169,6 +169,19 @@ impl Lexer<'_> {
         self.error(open, "subscript that is computed or not closed")
     }
 
+    /// bash reads on to the `]` over blanks and lines when an element begins with `[` or `name[`.
+    fn check_subscript(&mut self) -> Parsed<()> {
+        let start = self.pos;
+        if self.peek().is_some_and(name_start) {
+            self.name();
+        }
+        if self.peek() == Some(b'[') {
+            self.subscript()?;
+        }
+        self.pos = start;
+        Ok(())
+    }
+
     pub(super) fn array(&mut self) -> Parsed<ArrayLiteral> {
         let open = self.pos;
         self.pos += 1;
@@ -179,6 +192,7 @@ impl Lexer<'_> {
                 None => return self.error(open, "array that is not closed"),
                 Some(b')') => break,
                 Some(_) => {
+                    self.check_subscript()?;
                     let word = self.word()?;
                     if word.span.is_empty() || self.peek() == Some(b'(') {
                         return self.error(self.pos, "operator inside an array");

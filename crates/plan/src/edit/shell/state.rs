@@ -174,7 +174,7 @@ impl State {
             foreign: false,
             anything: None,
             lost: None,
-            budget: 32 << 20,
+            budget: 8 << 20,
         }
     }
 
