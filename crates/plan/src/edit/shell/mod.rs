@@ -16,6 +16,8 @@ mod simple;
 mod splice;
 mod state;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod words;
 
