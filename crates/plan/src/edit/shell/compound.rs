@@ -204,20 +204,45 @@ impl Lexer<'_> {
         }
     }
 
-    /// `[[ .. ]]` after its opening.
+    /// `[[ .. ]]` after its opening: terms joined by `&&` and `||`, in parentheses or not.
     pub(super) fn conditional(&mut self, start: usize) -> Parsed<()> {
+        let mut term: Vec<&[u8]> = Vec::new();
+        let mut open = 0_usize;
         loop {
             self.skip_blanks();
-            if self.keyword() == Some(b"]]") {
+            if self.keyword() == Some(b"]]") && open == 0 && is_term(&term) {
                 self.pos += 2;
                 return Ok(());
             }
+            let joint = self.starts(b"&&") || self.starts(b"||");
             match self.peek() {
-                None | Some(b';' | b'#') => return self.error(start, "`[[` that is not closed"),
-                Some(b'\n' | b'(' | b')' | b'<' | b'>' | b'|' | b'&') => self.pos += 1,
-                Some(_) => {
-                    self.token()?;
+                Some(b'&' | b'|') if joint && is_term(&term) => {
+                    self.pos += 2;
+                    term.clear();
+                    self.separators()?;
                 }
+                Some(b'(') if term.is_empty() => {
+                    self.pos += 1;
+                    open += 1;
+                }
+                Some(b')') if open > 0 && is_term(&term) => {
+                    self.pos += 1;
+                    open -= 1;
+                    term = vec![b"()"];
+                }
+                Some(b'<' | b'>') if term.len() == 1 && matches!(self.at(1), Some(b' ')) => {
+                    self.pos += 1;
+                    term.push(b"<");
+                }
+                Some(b'!') if term.is_empty() && self.at(1) == Some(b' ') => self.pos += 1,
+                None | Some(b'#' | b'\n' | b'&' | b'|' | b'(' | b')' | b'<' | b'>' | b';') => {
+                    return self.error(start, "`[[` that is not closed, or not understood");
+                }
+                Some(_) if term.len() < 3 => {
+                    let span = self.word()?.span;
+                    term.push(self.bytes.get(span).unwrap_or_default());
+                }
+                Some(_) => return self.error(start, "`[[` that is not understood"),
             }
         }
     }
@@ -242,5 +267,21 @@ impl Lexer<'_> {
         let found = self.deeper(Self::command)?;
         self.absorb(found);
         Ok(())
+    }
+}
+
+/// Is this a complete test inside `[[ .. ]]`?
+fn is_term(term: &[&[u8]]) -> bool {
+    const BINARY: [&[u8]; 14] = [
+        b"=", b"==", b"!=", b"=~", b"<", b"-eq", b"-ne", b"-lt", b"-le", b"-gt", b"-ge", b"-nt",
+        b"-ot", b"-ef",
+    ];
+    let unary =
+        |word: &[u8]| matches!(word, [b'-', flag] if b"abcdefghknoprstuvwxzGLNORS".contains(flag));
+    match term {
+        [word] => !unary(word) && *word != b"!",
+        [operator, _] => unary(operator),
+        [_, operator, _] => BINARY.contains(operator),
+        _ => false,
     }
 }

@@ -4,6 +4,7 @@
 //! strange file is cheap, misreading it is not.
 
 use super::error::{ParseError, line_of};
+use super::parser::parse_below;
 use super::syntax::{Dialect, Index, Part, PartKind, Quote, Word, name_byte, name_start};
 
 /// How deep substitutions, parameters and compound commands may nest.
@@ -254,23 +255,37 @@ impl<'a> Lexer<'a> {
         });
     }
 
-    /// A backquoted command: only a backslash protects inside it.
+    /// A backquoted command: only a backslash protects inside it. dash reads it at once, so it must parse.
     pub(super) fn backtick(&mut self, parts: &mut Vec<Part>, quote: Quote) -> Parsed<()> {
         let open = self.pos;
+        let mut inner = Vec::new();
         self.pos += 1;
         loop {
-            match self.peek() {
-                None => return self.error(open, "backquote that is not closed"),
-                Some(b'`') => break,
-                Some(b'\\') => self.pos += 2,
-                Some(_) => self.pos += 1,
+            match (self.peek(), self.at(1)) {
+                (None, _) => return self.error(open, "backquote that is not closed"),
+                (Some(b'`'), _) => break,
+                (Some(b'\\'), Some(next)) => {
+                    let escapes = matches!(next, b'`' | b'\\' | b'$')
+                        || (next == b'"' && quote == Quote::Double);
+                    inner.extend((!escapes).then_some(b'\\'));
+                    inner.push(next);
+                    self.pos += 2;
+                }
+                (Some(byte), _) => {
+                    inner.push(byte);
+                    self.pos += 1;
+                }
             }
         }
         self.pos += 1;
+        if self.depth >= MAX_DEPTH || parse_below(&inner, self.dialect, self.depth + 1).is_err() {
+            return self.error(open, "command in backquotes that cannot be read");
+        }
+        let kind = PartKind::Computed("a command substitution");
         parts.push(Part {
             span: open..self.pos,
             quote,
-            kind: PartKind::Computed("a command substitution"),
+            kind,
         });
         Ok(())
     }

@@ -29,7 +29,13 @@ pub(super) enum Parsing {
 /// # Errors
 /// Unclosed quotes, arrays, compounds and here-documents; stray operators; nesting too deep; forms in which shells differ.
 pub fn parse(bytes: &[u8], dialect: Dialect) -> Result<Script, ParseError> {
+    parse_below(bytes, dialect, 0)
+}
+
+/// Reads what stands inside backquotes at that depth.
+pub(super) fn parse_below(bytes: &[u8], dialect: Dialect, depth: usize) -> Parsed<Script> {
     let mut lexer = Lexer::new(bytes, dialect);
+    lexer.depth = depth;
     let mut commands = Vec::new();
     loop {
         lexer.separators()?;

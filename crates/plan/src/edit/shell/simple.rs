@@ -14,6 +14,16 @@ impl Lexer<'_> {
         let mut any = false;
         loop {
             self.skip_blanks();
+            let digits = self
+                .bytes
+                .get(self.pos..)
+                .unwrap_or_default()
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count();
+            if digits > 0 && matches!(self.at(digits), Some(b'<' | b'>')) {
+                self.pos += digits;
+            }
             let both = self.bash() && self.starts(b"&>");
             if !both && !matches!(self.peek(), Some(b'<' | b'>')) {
                 return Ok(any);

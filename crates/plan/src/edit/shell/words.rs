@@ -122,8 +122,12 @@ fn spans(text: &Text, grammar: Grammar) -> Vec<Span> {
         }
     }
     let opaque = text.hole().map(|_| {
-        let rest = raw.get(after_hole..).unwrap_or_default();
-        after_hole + rest.iter().position(|b| *b == b' ').unwrap_or(rest.len())
+        let mut quoted = false;
+        let end = raw.iter().enumerate().position(|(at, byte)| {
+            quoted ^= *byte == b'"';
+            at >= after_hole && *byte == b' ' && !quoted
+        });
+        end.unwrap_or(raw.len())
     });
     let from = opaque.unwrap_or(0);
     let rest = tokens(raw.get(from..).unwrap_or_default(), grammar);
@@ -193,6 +197,17 @@ pub(super) fn insert(
     };
     let self_reference = assignment(before.var, format!("${} ", before.var).as_bytes(), &joined);
     let at_end = with_line(before.bytes, &self_reference);
+    let known = text.chunks.iter().filter(|chunk| chunk.hole.is_none());
+    let quotes = known
+        .flat_map(|chunk| &chunk.bytes)
+        .filter(|b| **b == b'"')
+        .count();
+    if grammar == Grammar::Kernel && quotes % 2 == 1 {
+        return Err(CannotEdit::OpenQuote {
+            var: before.var.to_owned(),
+            line: before.line(),
+        });
+    }
     let Some(value) = text.bytes() else {
         let mut raw = text.raw();
         raw.push(b' ');
@@ -203,13 +218,6 @@ pub(super) fn insert(
         );
     };
     let spans = tokens(&value, grammar);
-    let quotes = value.iter().filter(|b| **b == b'"').count();
-    if grammar == Grammar::Kernel && quotes % 2 == 1 {
-        return Err(CannotEdit::OpenQuote {
-            var: before.var.to_owned(),
-            line: before.line(),
-        });
-    }
     let index = match end {
         End::Front => 0,
         End::Back => spans
