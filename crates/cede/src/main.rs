@@ -42,7 +42,8 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Undo { operation } => commands::undo::run(*operation, global, ui),
         Command::Log => commands::log::run(global, ui),
         Command::Recover => commands::recover::run(global, ui),
-        Command::Capture { .. } | Command::Demo => Err(CommandError::usage("not there yet")),
+        Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),
+        Command::Demo => commands::demo::run(ui),
     }
 }
 

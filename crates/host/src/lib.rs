@@ -13,6 +13,7 @@ pub mod observe;
 pub mod read_host;
 pub mod replace_file;
 pub mod root;
+pub mod sim;
 mod temporary;
 mod xattrs;
 
@@ -22,3 +23,4 @@ pub use machine::Machine;
 pub use observe::{Scope, observe};
 pub use read_host::ReadHost;
 pub use root::Root;
+pub use sim::SimHost;

@@ -29,12 +29,20 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
     if let Some(missing) = addresses.iter().find(|address| host.device(**address).is_none()) {
         return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
     }
-    let table = GroupTable::of(&host);
-    if global.json {
-        print_json(ui, &GroupsView::new(&host, &table, addresses))?;
-        return Ok(Exit::Fine);
+    show(&host, addresses, global.json, ui)?;
+    Ok(Exit::Fine)
+}
+
+/// Shows a host's groups, or those of some functions.
+///
+/// # Errors
+/// Those of the stream.
+pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<(), CommandError> {
+    let table = GroupTable::of(host);
+    if json {
+        return print_json(ui, &GroupsView::new(host, &table, addresses));
     }
-    head(ui, &host, &table)?;
+    head(ui, host, &table)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     for row in table.rows.iter().filter(|row| addresses.is_empty() || row.devices.iter().any(|device| addresses.contains(device))) {
         let title = paint(HEADING, format_args!("group {}", row.id));
@@ -47,7 +55,7 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
         writeln!(ui.out(), "{}", paint(WARN, "in no group: behind no IOMMU"))?;
         members(ui, lone.into_iter(), &names)?;
     }
-    Ok(Exit::Fine)
+    Ok(())
 }
 
 fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError> {

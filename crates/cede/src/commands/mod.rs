@@ -1,7 +1,9 @@
 //! One file for each verb.
 
 pub mod apply;
+pub mod capture;
 pub mod check;
+pub mod demo;
 pub mod devices;
 pub mod groups;
 pub mod log;

@@ -25,10 +25,18 @@ use cede_plan::{bootloader, checks, group_choice, initramfs};
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, Scope::Full)?;
     source::require_functions(&host)?;
+    show(&host, global.json, ui)
+}
+
+/// Shows how a host stands.
+///
+/// # Errors
+/// Those of the stream.
+pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
     // Without root the journal may be closed to us; the rest of the screen does not need it.
     let operations = journal::operations(&host.capture);
-    let facts = Facts::new(&host, operations.as_deref().unwrap_or_default(), operations.is_err());
-    if global.json {
+    let facts = Facts::new(host, operations.as_deref().unwrap_or_default(), operations.is_err());
+    if json {
         print_json(ui, &facts.view())?;
     } else {
         facts.print(ui)?;
@@ -90,7 +98,8 @@ impl<'a> Facts<'a> {
         let names = PciNames::of_devices(&self.host.capture, &self.host.devices);
         let out = ui.out();
         let head = |name: &str| paint(HEADING, format_args!("{name:<10}"));
-        wrapped(out, &head("IOMMU"), &iommu(self.host), width)?;
+        let (state, why) = iommu(self.host);
+        wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
         let system = self.host.os.name.clone().unwrap_or_else(|| "system not known".to_owned());
         wrapped(out, &head("System"), &format!("{system}, kernel {}", self.host.running.as_deref().unwrap_or("not known")), width)?;
         wrapped(out, &head("Boot"), &format!("{}, initramfs by {}", self.loader, self.generator), width)?;
@@ -125,16 +134,14 @@ fn devices(list: &[&PciDevice], names: &PciNames) -> Table {
     table
 }
 
-fn iommu(host: &Host) -> String {
+fn iommu(host: &Host) -> (String, String) {
     match host.iommu {
-        IommuState::On => format!("{}: {} groups", paint(GOOD, "on"), host.groups.len()),
-        IommuState::Unknown => paint(WARN, "cannot be told"),
+        IommuState::On => (paint(GOOD, "on:"), format!("{} groups", host.groups.len())),
+        IommuState::Unknown => (paint(WARN, "cannot be told:"), "/sys was not seen".to_owned()),
         IommuState::Off => {
             let finding = checks::iommu::check(host, &[]).into_iter().next();
-            let why = finding
-                .map(|finding| finding.summary.replace("the IOMMU is off", "").trim_start_matches(':').trim().to_owned())
-                .unwrap_or_default();
-            format!("{} {why}", paint(BAD, "off:"))
+            let why = finding.map(|finding| finding.summary.replace("the IOMMU is off", "").trim_start_matches(':').trim().to_owned());
+            (paint(BAD, "off:"), why.unwrap_or_default())
         }
     }
 }
@@ -149,7 +156,15 @@ fn candidates(host: &Host) -> Vec<&PciDevice> {
             && !device.is_on_vfio()
             && group_choice::choose(host, &[device.address]).is_ok_and(|choice| cede_plan::guard::losses(host, &choice.ceded).is_empty())
     };
-    let mut list: Vec<&PciDevice> = host.devices.iter().filter(wanted).filter(spare).collect();
+    let of_its_kind = |device: &PciDevice| {
+        host.devices
+            .iter()
+            .filter(|other| other.class.map(|class| class.base_and_sub()) == device.class.map(|class| class.base_and_sub()))
+            .count()
+    };
+    // The only USB controller has the keyboard, the only network card may carry this session.
+    let not_last = |device: &&PciDevice| device.is_display() || of_its_kind(device) > 1;
+    let mut list: Vec<&PciDevice> = host.devices.iter().filter(wanted).filter(not_last).filter(spare).collect();
     list.dedup_by(|later, earlier| later.address.same_slot(earlier.address));
     list.sort_by_key(|device| !device.is_display());
     list.truncate(8);

@@ -10,8 +10,9 @@ use crate::render::plan::print_steps;
 use crate::source;
 use crate::ui::{BAD, HEADING, Ui, paint};
 use cede_host::apply::{apply, look_at_files};
-use cede_host::{Scope, observe};
+use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
+use cede_plan::Plan;
 use cede_plan::diff;
 use cede_plan::journal::{self, Operation, Verb};
 use cede_plan::undo::{Conflict, undo};
@@ -29,19 +30,37 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };
-    let plan = match undo(&look_at_files(&root, operation), operation) {
-        Ok(plan) => plan,
-        Err(conflicts) => return refuse(ui, &conflicts),
-    };
-    writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
-    print_steps(ui, &plan.steps)?;
+    let Some(plan) = propose(&root, operation, ui)? else { return Ok(Exit::Refused) };
     require_root()?;
     if !global.yes && !confirmed(ui, "\nBring these files back?")? {
         writeln!(ui.out(), "nothing was changed")?;
         return Ok(Exit::Fine);
     }
+    carry_out(&root, operation, &plan, ui)
+}
+
+/// Shows what bringing an operation's files back means; `None` after showing what is in conflict.
+///
+/// # Errors
+/// Those of the stream.
+pub fn propose(machine: &dyn Machine, operation: &Operation, ui: &mut Ui) -> Result<Option<Plan>, CommandError> {
+    match undo(&look_at_files(machine, operation), operation) {
+        Ok(plan) => {
+            writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
+            print_steps(ui, &plan.steps)?;
+            Ok(Some(plan))
+        }
+        Err(conflicts) => refuse(ui, &conflicts).map(|()| None),
+    }
+}
+
+/// Carries an undo out and shows how it goes.
+///
+/// # Errors
+/// See [`cede_host::apply::ApplyError`].
+pub fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
     ui.flush()?;
-    let applied = apply(&root, &plan, Verb::Undo(operation.number), &mut |event| operation_ui::show(ui, &event))
+    let applied = apply(machine, plan, Verb::Undo(operation.number), &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
     operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells")
 }
@@ -60,7 +79,7 @@ fn choose(list: &[Operation], number: Option<u32>) -> Result<Option<&Operation>,
 }
 
 /// A file that someone else changed is shown in its three versions, as two diffs, and nothing is written.
-fn refuse(ui: &mut Ui, conflicts: &[Conflict]) -> Result<Exit, CommandError> {
+fn refuse(ui: &mut Ui, conflicts: &[Conflict]) -> Result<(), CommandError> {
     for conflict in conflicts {
         let out = ui.out();
         writeln!(out, "{} {} was changed after cede wrote it", paint(BAD, "conflict:"), conflict.path)?;

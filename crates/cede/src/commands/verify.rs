@@ -20,9 +20,17 @@ use cede_plan::verify::{self, Result3, VerifyReport};
 /// The host or its journal cannot be read.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, Scope::Full)?;
-    let operations = operations(&host)?;
-    let report = judge(&host, &operations);
-    if global.json {
+    show(&host, global.json, ui)
+}
+
+/// Judges a host by its journal and shows the report.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let operations = operations(host)?;
+    let report = judge(host, &operations);
+    if json {
         print_json(ui, &VerifyView::new(&report))?;
     } else {
         print_report(ui, &report, &operations)?;

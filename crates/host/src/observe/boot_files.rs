@@ -8,6 +8,7 @@ use cede_model::iommu::state::ACPI_TABLES;
 const TEXTS: &[&str] = &[
     "/proc/cmdline",
     "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/kernel/hostname",
     "/etc/os-release",
     "/usr/lib/os-release",
     "/etc/default/grub",
