@@ -49,7 +49,8 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
 /// See [`cede_host::apply::ApplyError`].
 pub fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
     ui.flush()?;
-    let applied = apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
+    let applied =
+        apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
     operation_ui::finish(ui, &applied, "reboot, then `cede verify`")
 }
 
