@@ -1,9 +1,5 @@
 //! Chores of the project.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for developers: its progress goes to the terminal"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers: its progress goes to the terminal")]
 
 use std::process::ExitCode;
 

@@ -66,26 +66,17 @@ fn run(arguments: &Arguments) -> ExitCode {
         println!("test vm::{vendor} ... {word}");
     }
     println!("{} passed, {failed} failed", results.len() - failed);
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The machines share nothing, so they run side by side.
 fn run_all(vendors: &[Vendor], road: &story::Road, root: &Path) -> Vec<(Vendor, Outcome<()>)> {
     thread::scope(|scope| {
-        let running: Vec<_> = vendors
-            .iter()
-            .map(|&vendor| (vendor, scope.spawn(move || run_one(vendor, road, root))))
-            .collect();
+        let running: Vec<_> = vendors.iter().map(|&vendor| (vendor, scope.spawn(move || run_one(vendor, road, root)))).collect();
         running
             .into_iter()
             .map(|(vendor, thread)| {
-                let result = thread
-                    .join()
-                    .unwrap_or_else(|_| Err("the test itself panicked".into()));
+                let result = thread.join().unwrap_or_else(|_| Err("the test itself panicked".into()));
                 (vendor, result)
             })
             .collect()

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use super::Outcome;
 use super::recipe::Vendor;
 
-pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--iommu intel|amd|both] [--cede PATH] [--install-deps] [--by-hand]
+pub(super) const USAGE: &str = "usage: cargo xtask vm [--iommu intel|amd|both] [--cede PATH] [--install-deps] [--by-hand]
 
   --iommu WHICH    the machine to test in (both)
   --cede PATH      the binary to test; without it a release build is made
@@ -29,12 +28,7 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments = Self {
-            vendors: vec![Vendor::Intel, Vendor::Amd],
-            cede: None,
-            install_deps: false,
-            by_hand: false,
-        };
+        let mut arguments = Self { vendors: vec![Vendor::Intel, Vendor::Amd], cede: None, install_deps: false, by_hand: false };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--iommu" => arguments.vendors = vendors(words.next().as_deref())?,
@@ -83,13 +77,7 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_said() {
-        for words in [
-            &["--iommu"][..],
-            &["--iommu", "via"],
-            &["--cede"],
-            &["-x"],
-            &["--by-hand", "--cede", "x"],
-        ] {
+        for words in [&["--iommu"][..], &["--iommu", "via"], &["--cede"], &["-x"], &["--by-hand", "--cede", "x"]] {
             assert!(parse(words).is_err(), "{words:?}");
         }
     }

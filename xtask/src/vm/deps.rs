@@ -16,10 +16,7 @@ const PROGRAMS: [(&str, &str); 5] = [
 ];
 
 /// Where the signing keys of the archive are; mmdebstrap finds them there by itself.
-const KEYRING: (&str, &str) = (
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "debian-archive-keyring",
-);
+const KEYRING: (&str, &str) = ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring");
 
 /// Sees to it that all is there: root installs what is missing, others are told the command.
 pub(super) fn ensure(asked: bool) -> Outcome<()> {
@@ -29,9 +26,7 @@ pub(super) fn ensure(asked: bool) -> Outcome<()> {
     }
     let packages = missing.join(" ");
     if !asked && !is_root() {
-        return Err(format!(
-            "missing packages; as root: apt-get install --no-install-recommends {packages}"
-        ));
+        return Err(format!("missing packages; as root: apt-get install --no-install-recommends {packages}"));
     }
     println!("installing {packages}");
     apt_get(&["update"])?;
@@ -46,10 +41,7 @@ pub(super) fn ensure(asked: bool) -> Outcome<()> {
     }
     match self::missing().as_slice() {
         [] => Ok(()),
-        left => Err(format!(
-            "still missing after installation: {}",
-            left.join(" ")
-        )),
+        left => Err(format!("still missing after installation: {}", left.join(" "))),
     }
 }
 
@@ -61,9 +53,7 @@ fn missing() -> Vec<&'static str> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // mke2fs lives in sbin, which is not on everyone's path.
     let there = |program: &str| {
-        std::env::split_paths(&path)
-            .chain(["/usr/sbin".into(), "/sbin".into()])
-            .any(|directory| directory.join(program).is_file())
+        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|directory| directory.join(program).is_file())
     };
     PROGRAMS
         .iter()
@@ -88,13 +78,8 @@ fn apt_get(arguments: &[&str]) -> Outcome<()> {
 }
 
 fn candidate(package: &str) -> Option<String> {
-    let output = Command::new("apt-cache")
-        .args(["policy", package])
-        .output()
-        .ok()?;
+    let output = Command::new("apt-cache").args(["policy", package]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Candidate: "))?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
     Some(line.to_owned())
 }

@@ -75,10 +75,7 @@ impl Card {
                 _ => Err(format!("not exactly one {id} in {functions:?}")),
             }
         };
-        Ok(Self {
-            display: one("0x1234:0x1111")?,
-            audio: one("0x8086:0x293e")?,
-        })
+        Ok(Self { display: one("0x1234:0x1111")?, audio: one("0x8086:0x293e")? })
     }
 
     /// Both drivers, display first.

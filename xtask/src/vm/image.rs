@@ -47,9 +47,7 @@ pub(super) fn base(vendor: Vendor, cache: &Path, progress: &Progress) -> Outcome
 
 fn remove(path: &Path) -> Outcome<()> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", path.display()))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
         _ => Ok(()),
     }
 }
@@ -69,10 +67,7 @@ fn install_packages(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome
     command
         .args(["--variant=minbase", "--format=directory"])
         .arg(format!("--include={}", vendor.packages()))
-        .args([
-            "--aptopt=Acquire::Languages \"none\"",
-            "--aptopt=Acquire::Retries \"3\"",
-        ])
+        .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         // A mirror that was not updated for a while is good enough for a test.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
         .arg("bookworm")
@@ -86,20 +81,13 @@ fn run_tool(mut command: Command, log: &Path, progress: &Progress) -> Outcome<()
     let name = command.get_program().to_string_lossy().into_owned();
     let file = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let copy = file.try_clone().map_err(|error| error.to_string())?;
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(file)
-        .stderr(copy)
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(file).stderr(copy).spawn();
     let mut child = qemu::Killed(child.map_err(|error| format!("{name}: {error}"))?);
     let status = child.wait(MAKE_TIMEOUT, || progress.still(&name))?;
     match status {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("{name}: {status}\n{}", qemu::tail(log))),
-        None => Err(format!(
-            "{name}: no end after {MAKE_TIMEOUT:?}\n{}",
-            qemu::tail(log)
-        )),
+        None => Err(format!("{name}: no end after {MAKE_TIMEOUT:?}\n{}", qemu::tail(log))),
     }
 }
 
@@ -164,17 +152,10 @@ fn make_file_system(root: &Path, disk: &Path, progress: &Progress) -> Outcome<()
 fn install_grub(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome<()> {
     let boot = work.join("root/boot");
     let console = work.join("console.log");
-    let append = format!(
-        "root=/dev/vda1 ro console=ttyS0 panic=-1 init=/usr/lib/agent/prepare.sh -- {}",
-        vendor.left_over()
-    );
+    let append = format!("root=/dev/vda1 ro console=ttyS0 panic=-1 init=/usr/lib/agent/prepare.sh -- {}", vendor.left_over());
     let mut qemu = Qemu::new(vendor, &console);
     qemu.disk(&work.join("disk.raw"), "raw");
-    qemu.kernel(
-        &newest(&boot, "vmlinuz-")?,
-        &newest(&boot, "initrd.img-")?,
-        &append,
-    );
+    qemu.kernel(&newest(&boot, "vmlinuz-")?, &newest(&boot, "initrd.img-")?, &append);
     let mut child = qemu.start(&work.join("qemu.log"))?;
     let ended = child.wait(PREPARE_TIMEOUT, || progress.still("grub-install"))?;
     drop(child);
@@ -193,9 +174,7 @@ fn newest(directory: &Path, prefix: &str) -> Outcome<PathBuf> {
         .map(|entry| entry.path())
         .collect();
     found.sort();
-    found
-        .pop()
-        .ok_or_else(|| format!("{}: no {prefix}*", directory.display()))
+    found.pop().ok_or_else(|| format!("{}: no {prefix}*", directory.display()))
 }
 
 #[cfg(test)]

@@ -37,13 +37,7 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts a machine on a fresh overlay of `base`, all its files in `directory`, and waits for
     /// its agent. `upload` becomes `/dev/vdb`.
-    pub(super) fn start(
-        vendor: Vendor,
-        base: &Path,
-        directory: &Path,
-        upload: Option<&Path>,
-        progress: &Rc<Progress>,
-    ) -> Outcome<Self> {
+    pub(super) fn start(vendor: Vendor, base: &Path, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
         let overlay = make_overlay(base, directory)?;
         let console = directory.join("console.log");
         let mut qemu = Qemu::new(vendor, &console);
@@ -54,12 +48,10 @@ impl Machine {
         // Not in `directory`: the name of a socket may have no more than 107 bytes.
         let socket = std::env::temp_dir().join(format!("vm-{}-{vendor}", std::process::id()));
         let _ = fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket)
-            .map_err(|error| format!("{}: {error}", socket.display()))?;
+        let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
         qemu.agent(&socket);
         let mut process = qemu.start(&directory.join("qemu.log"))?;
-        let stream = accept(&listener, &mut process)
-            .map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("qemu.log"))));
+        let stream = accept(&listener, &mut process).map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("qemu.log"))));
         let _ = fs::remove_file(&socket);
         let mut machine = Self {
             process,
@@ -100,10 +92,7 @@ impl Machine {
             return Ok(text);
         }
         let talk = String::from_utf8_lossy(&answer.stderr);
-        Err(format!(
-            "`{script}`: exit code {}\n{text}{talk}",
-            answer.status
-        ))
+        Err(format!("`{script}`: exit code {}\n{text}{talk}", answer.status))
     }
 
     /// Restarts as the owner of a machine would; firmware and GRUB load the kernel from the disk.
@@ -116,9 +105,7 @@ impl Machine {
     pub(super) fn power_off(mut self) -> Outcome<()> {
         self.wire.send("systemctl --no-block poweroff")?;
         let progress = Rc::clone(&self.progress);
-        let ended = self
-            .process
-            .wait(BOOT_TIMEOUT, || progress.still("power off"))?;
+        let ended = self.process.wait(BOOT_TIMEOUT, || progress.still("power off"))?;
         match ended {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.explain(&format!("QEMU: {status}"))),
@@ -142,26 +129,15 @@ impl Machine {
         let log = self.boot_log();
         let panics = log.matches(PANIC).count();
         let menus = log.matches("Loading Linux ").count();
-        self.boot_start =
-            fs::metadata(&self.console).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
+        self.boot_start = fs::metadata(&self.console).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
         let path = self.directory.join(format!("boot-{}.log", self.boots));
         fs::write(&path, log).map_err(|error| format!("{}: {error}", path.display()))?;
         if menus != panics + 1 {
-            return Err(format!(
-                "GRUB loaded {menus} kernels in one start\n{}",
-                qemu::tail(&path)
-            ));
+            return Err(format!("GRUB loaded {menus} kernels in one start\n{}", qemu::tail(&path)));
         }
         let seconds = start.elapsed().as_secs_f64();
-        let repeated = if panics > 0 {
-            format!(", {panics} starts ended in a panic")
-        } else {
-            String::new()
-        };
-        self.progress.say(&format!(
-            "boot {} through GRUB: {seconds:.0} s{repeated}",
-            self.boots
-        ));
+        let repeated = if panics > 0 { format!(", {panics} starts ended in a panic") } else { String::new() };
+        self.progress.say(&format!("boot {} through GRUB: {seconds:.0} s{repeated}", self.boots));
         Ok(())
     }
 
@@ -186,11 +162,7 @@ impl Machine {
     }
 
     fn explain(&self, message: &str) -> String {
-        format!(
-            "{message}\n{}\n{}",
-            qemu::tail(&self.directory.join("qemu.log")),
-            qemu::tail(&self.console)
-        )
+        format!("{message}\n{}\n{}", qemu::tail(&self.directory.join("qemu.log")), qemu::tail(&self.console))
     }
 }
 
@@ -208,27 +180,18 @@ fn make_overlay(base: &Path, directory: &Path) -> Outcome<PathBuf> {
         .map_err(|error| format!("qemu-img: {error}"))?;
     match output.status.success() {
         true => Ok(overlay),
-        false => Err(format!(
-            "qemu-img: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )),
+        false => Err(format!("qemu-img: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }
 
 /// The emulator connects while it starts; if it ends instead, that is the error.
 fn accept(listener: &UnixListener, process: &mut Killed) -> Outcome<UnixStream> {
-    listener
-        .set_nonblocking(true)
-        .map_err(|error| error.to_string())?;
+    listener.set_nonblocking(true).map_err(|error| error.to_string())?;
     let start = Instant::now();
     loop {
         if let Ok((stream, _)) = listener.accept() {
-            stream
-                .set_nonblocking(false)
-                .map_err(|error| error.to_string())?;
-            stream
-                .set_read_timeout(Some(POLL))
-                .map_err(|error| error.to_string())?;
+            stream.set_nonblocking(false).map_err(|error| error.to_string())?;
+            stream.set_read_timeout(Some(POLL)).map_err(|error| error.to_string())?;
             return Ok(stream);
         }
         if let Ok(Some(status)) = process.0.try_wait() {

@@ -22,11 +22,7 @@ impl Manifest {
         let text = machine.output(LIST)?;
         let manifest = Self(text.lines().map(str::to_owned).collect());
         for path in ["/etc/default/grub", "/boot/grub/grub.cfg"] {
-            if !manifest
-                .0
-                .iter()
-                .any(|line| line.ends_with(&format!("  {path}")))
-            {
+            if !manifest.0.iter().any(|line| line.ends_with(&format!("  {path}"))) {
                 return Err(format!("the manifest lacks {path}"));
             }
         }
@@ -56,11 +52,7 @@ mod tests {
         let before = of(&["f 644 0:0 /etc/a ", "aa  /etc/a"]);
         assert_eq!(before.diff(&before), Vec::<String>::new());
         let after = of(&["f 600 0:0 /etc/a ", "aa  /etc/a", "d 755 0:0 /etc/b "]);
-        let expected = [
-            "-f 644 0:0 /etc/a ",
-            "+d 755 0:0 /etc/b ",
-            "+f 600 0:0 /etc/a ",
-        ];
+        let expected = ["-f 644 0:0 /etc/a ", "+d 755 0:0 /etc/b ", "+f 600 0:0 /etc/a "];
         assert_eq!(before.diff(&after), expected);
     }
 }

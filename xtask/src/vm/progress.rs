@@ -18,21 +18,13 @@ impl Progress {
     /// The clock starts now.
     pub(super) fn new(name: &'static str) -> Self {
         let now = Instant::now();
-        Self {
-            name,
-            start: now,
-            last: Cell::new(now),
-        }
+        Self { name, start: now, last: Cell::new(now) }
     }
 
     /// Prints one line.
     pub(super) fn say(&self, text: &str) {
         self.last.set(Instant::now());
-        println!(
-            "[{} {:6.1}s] {text}",
-            self.name,
-            self.start.elapsed().as_secs_f64()
-        );
+        println!("[{} {:6.1}s] {text}", self.name, self.start.elapsed().as_secs_f64());
     }
 
     /// Called in waiting loops: prints only when nothing was said for a while.

@@ -51,9 +51,7 @@ impl Qemu {
             Vendor::Amd => "amd-iommu,intremap=on",
         };
         let mut qemu = Self { arguments: vec![] };
-        qemu.add(
-            "-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu max -smp 2 -m 1024",
-        );
+        qemu.add("-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu max -smp 2 -m 1024");
         qemu.add("-nodefaults -no-user-config -display none -vga none -nic none");
         // Before all other devices: they look for it when they are made.
         qemu.add(&format!("-device {iommu}"));
@@ -80,9 +78,7 @@ impl Qemu {
 
     /// The port of the agent, at the socket where the harness listens.
     pub(super) fn agent(&mut self, socket: &Path) {
-        self.add(
-            "-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent -chardev",
-        );
+        self.add("-device virtio-serial-pci -device virtserialport,chardev=agent,name=agent -chardev");
         self.path("socket,id=agent,path=", socket);
     }
 
@@ -118,8 +114,7 @@ impl Qemu {
     }
 
     fn add(&mut self, words: &str) {
-        self.arguments
-            .extend(words.split_ascii_whitespace().map(OsString::from));
+        self.arguments.extend(words.split_ascii_whitespace().map(OsString::from));
     }
 
     /// A comma in a path is doubled for QEMU only inside option lists.
@@ -138,8 +133,6 @@ pub(super) fn tail(log: &Path) -> String {
     let bytes = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let last = lines
-        .get(lines.len().saturating_sub(LINES)..)
-        .unwrap_or_default();
+    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
     format!("end of {}:\n    {}", log.display(), last.join("\n    "))
 }

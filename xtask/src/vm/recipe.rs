@@ -46,10 +46,7 @@ impl Vendor {
     pub(super) fn sources(self) -> &'static [&'static str] {
         match self {
             Self::Intel => &["deb http://deb.debian.org/debian bookworm main"],
-            Self::Amd => &[
-                "deb http://deb.debian.org/debian bookworm main",
-                "deb http://deb.debian.org/debian bookworm-backports main",
-            ],
+            Self::Amd => &["deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian bookworm-backports main"],
         }
     }
 }
@@ -80,38 +77,14 @@ pub(super) struct Extra {
 
 /// The harness keeps out of `/etc` but for what the owner of a machine would set there.
 pub(super) fn extras(vendor: Vendor) -> Vec<Extra> {
-    let extra = |path, text: &str, mode| Extra {
-        path,
-        text: text.to_owned(),
-        mode,
-    };
+    let extra = |path, text: &str, mode| Extra { path, text: text.to_owned(), mode };
     vec![
-        extra(
-            "usr/lib/agent/agent.sh",
-            include_str!("guest/agent.sh"),
-            0o755,
-        ),
-        extra(
-            "usr/lib/agent/prepare.sh",
-            include_str!("guest/prepare.sh"),
-            0o755,
-        ),
-        extra(
-            "usr/lib/systemd/system/agent.service",
-            include_str!("guest/agent.service"),
-            0o644,
-        ),
-        extra(
-            "etc/fstab",
-            &format!("UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"),
-            0o644,
-        ),
+        extra("usr/lib/agent/agent.sh", include_str!("guest/agent.sh"), 0o755),
+        extra("usr/lib/agent/prepare.sh", include_str!("guest/prepare.sh"), 0o755),
+        extra("usr/lib/systemd/system/agent.service", include_str!("guest/agent.service"), 0o644),
+        extra("etc/fstab", &format!("UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"), 0o644),
         extra("etc/hostname", &format!("{vendor}\n"), 0o644),
-        extra(
-            "etc/machine-id",
-            "5e0f2c7a41b84c0c9f3f6f3f6f1d2b77\n",
-            0o444,
-        ),
+        extra("etc/machine-id", "5e0f2c7a41b84c0c9f3f6f3f6f1d2b77\n", 0o444),
     ]
 }
 
@@ -143,10 +116,7 @@ pub(super) fn key(vendor: Vendor) -> String {
     for extra in extras(vendor) {
         parts.push(format!("{} {:o} {}", extra.path, extra.mode, extra.text));
     }
-    parts.push(format!(
-        "{} {DISK_BYTES}",
-        default_grub(vendor, SHIPPED_NAMES)
-    ));
+    parts.push(format!("{} {DISK_BYTES}", default_grub(vendor, SHIPPED_NAMES)));
     format!("{:016x}", fnv1a(parts.join("\0").as_bytes()))
 }
 
@@ -155,9 +125,7 @@ const SHIPPED_NAMES: &str = "GRUB_TIMEOUT=\nGRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CM
 
 /// FNV-1a, 64 bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -178,10 +146,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["# GRUB_TIMEOUT=9", "GRUB_DEFAULT=0"]);
         assert_eq!(lines[2], "GRUB_TIMEOUT=1");
-        assert_eq!(
-            lines[3],
-            "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet amd_iommu=off\""
-        );
+        assert_eq!(lines[3], "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet amd_iommu=off\"");
         assert_ne!(key(Vendor::Amd), key(Vendor::Intel));
     }
 }

@@ -39,10 +39,7 @@ const BEFORE: [Step; 4] = [
     ("native drivers have the card", Story::native_drivers),
     ("no IOMMU groups", Story::no_groups),
     ("manifest of /etc and /boot/grub", Story::take_manifest),
-    (
-        "the left-over parameter is effective",
-        Story::left_over_is_effective,
-    ),
+    ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
 const BY_CEDE: [Step; 9] = [
@@ -66,41 +63,23 @@ const BY_HAND: [Step; 4] = [
 
 const AFTER: [Step; 4] = [
     ("reboot", Story::reboot),
-    (
-        "everything is as before, to the byte",
-        Story::manifest_is_back,
-    ),
+    ("everything is as before, to the byte", Story::manifest_is_back),
     ("native drivers have the card again", Story::native_drivers),
     ("no IOMMU groups again", Story::no_groups),
 ];
 
 /// Starts the machine and goes through all steps; stops at the first that fails.
-pub(super) fn tell(
-    vendor: Vendor,
-    road: &Road,
-    base: &Path,
-    directory: &Path,
-    progress: &Rc<Progress>,
-) -> Outcome<()> {
+pub(super) fn tell(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
     let (upload, middle): (_, &[Step]) = match road {
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::ByHand => (None, &BY_HAND),
     };
     let machine = Machine::start(vendor, base, directory, upload, progress)?;
     let size = upload.map_or(Ok(0), |file| file.metadata().map(|data| data.len()));
-    let mut story = Story {
-        vendor,
-        machine,
-        binary_bytes: size.map_err(|error| error.to_string())?,
-        manifest: None,
-    };
+    let mut story = Story { vendor, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
     for (name, step) in BEFORE.iter().chain(middle).chain(&AFTER) {
-        let saw = step(&mut story).map_err(|error| {
-            format!(
-                "step `{name}`: {error}\nconsole: {}",
-                directory.join("console.log").display()
-            )
-        })?;
+        let saw =
+            step(&mut story).map_err(|error| format!("step `{name}`: {error}\nconsole: {}", directory.join("console.log").display()))?;
         progress.say(&format!("{name}: {saw}"));
     }
     story.machine.power_off()
@@ -125,10 +104,7 @@ impl Story {
             let card = self.card()?;
             let drivers = card.drivers();
             if drivers == NATIVE.map(Some) {
-                return Ok(format!(
-                    "{} {}, {} {}",
-                    card.display.address, NATIVE[0], card.audio.address, NATIVE[1]
-                ));
+                return Ok(format!("{} {}, {} {}", card.display.address, NATIVE[0], card.audio.address, NATIVE[1]));
             }
             if start.elapsed() > DRIVER_TIMEOUT {
                 return Err(format!("drivers are {drivers:?}, not {NATIVE:?}"));
@@ -163,9 +139,7 @@ impl Story {
 
     fn left_over_is_effective(&mut self) -> Outcome<String> {
         let command_line = self.machine.output("cat /proc/cmdline")?;
-        let there = command_line
-            .split_whitespace()
-            .any(|word| word == self.vendor.left_over());
+        let there = command_line.split_whitespace().any(|word| word == self.vendor.left_over());
         let by_grub = command_line.starts_with("BOOT_IMAGE=/boot/vmlinuz-");
         match there && by_grub {
             true => Ok(command_line.trim().to_owned()),
@@ -181,18 +155,13 @@ impl Story {
     /// Both functions are with `vfio-pci`, alone in their group, and were never anyone else's.
     fn ceded(&mut self) -> Outcome<String> {
         // Also what udev and services do late in the boot must not change it.
-        self.machine
-            .run("systemctl is-system-running --wait; udevadm settle")?;
+        self.machine.run("systemctl is-system-running --wait; udevadm settle")?;
         let functions = facts::functions(&mut self.machine)?;
         let card = Card::find(&functions)?;
         if card.drivers() != [Some("vfio-pci"); 2] {
             return Err(format!("drivers are {:?}", card.drivers()));
         }
-        let group = card
-            .display
-            .group
-            .clone()
-            .ok_or("the display is in no group")?;
+        let group = card.display.group.clone().ok_or("the display is in no group")?;
         let members: Vec<&str> = functions
             .iter()
             .filter(|function| function.group.as_ref() == Some(&group) && !function.bridge)
@@ -201,15 +170,10 @@ impl Story {
         if members != [card.display.address.as_str(), card.audio.address.as_str()] {
             return Err(format!("members of group {group}: {members:?}"));
         }
-        let heads = [
-            format!("{} {}", NATIVE[0], card.display.address),
-            format!("{} {}", NATIVE[1], card.audio.address),
-        ];
+        let heads = [format!("{} {}", NATIVE[0], card.display.address), format!("{} {}", NATIVE[1], card.audio.address)];
         let seen = facts::log_lines(&mut self.machine, &heads)?;
         match seen.is_empty() {
-            true => Ok(format!(
-                "group {group} is {members:?}, no line of {NATIVE:?} in the log"
-            )),
+            true => Ok(format!("group {group} is {members:?}, no line of {NATIVE:?} in the log")),
             false => Err(format!("a native driver had it:\n{}", seen.join("\n"))),
         }
     }
@@ -250,15 +214,12 @@ cede --version"
         }
         let stderr = String::from_utf8_lossy(&answer.stderr);
         let status = answer.status;
-        Err(format!(
-            "`cede {arguments}`: exit code {status}, not {expected}\n{stdout}{stderr}"
-        ))
+        Err(format!("`cede {arguments}`: exit code {status}, not {expected}\n{stdout}{stderr}"))
     }
 
     fn cede_json(&mut self, arguments: &str, format: &str, expected: i32) -> Outcome<Value> {
         let text = self.cede(&format!("{arguments} --json"), expected)?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|error| format!("{error}:\n{text}"))?;
+        let value: Value = serde_json::from_str(&text).map_err(|error| format!("{error}:\n{text}"))?;
         match text_of(&value, "format") == format {
             true => Ok(value),
             false => Err(format!("format is not {format}:\n{text}")),
@@ -268,25 +229,18 @@ cede --version"
     fn check(&mut self) -> Outcome<String> {
         let report = self.cede_json("check", "cede.check/1", PROBLEMS)?;
         let left_over = self.vendor.left_over();
-        let about_iommu = list_of(&report, "findings").iter().filter(|finding| {
-            text_of(finding, "verdict") == "problem" && text_of(finding, "id").contains("iommu")
-        });
+        let about_iommu = list_of(&report, "findings")
+            .iter()
+            .filter(|finding| text_of(finding, "verdict") == "problem" && text_of(finding, "id").contains("iommu"));
         for finding in about_iommu {
             let named = list_of(finding, "evidence").iter().any(|evidence| {
-                text_of(evidence, "source").ends_with("/etc/default/grub")
-                    || text_of(evidence, "text").contains(left_over)
+                text_of(evidence, "source").ends_with("/etc/default/grub") || text_of(evidence, "text").contains(left_over)
             });
             if named {
-                return Ok(format!(
-                    "{}: {}",
-                    text_of(finding, "id"),
-                    text_of(finding, "summary")
-                ));
+                return Ok(format!("{}: {}", text_of(finding, "id"), text_of(finding, "summary")));
             }
         }
-        Err(format!(
-            "no problem with the IOMMU has {left_over} as evidence:\n{report:#}"
-        ))
+        Err(format!("no problem with the IOMMU has {left_over} as evidence:\n{report:#}"))
     }
 
     fn plan(&mut self) -> Outcome<String> {
@@ -301,11 +255,7 @@ cede --version"
         };
         let steps = list_of(&plan, "steps");
         match steps.iter().find(removes) {
-            Some(step) => Ok(format!(
-                "{} in {} steps",
-                text_of(step, "path"),
-                steps.len()
-            )),
+            Some(step) => Ok(format!("{} in {} steps", text_of(step, "path"), steps.len())),
             None => Err(format!("no step removes {left_over}:\n{plan:#}")),
         }
     }
@@ -314,19 +264,13 @@ cede --version"
         let address = self.card()?.display.address;
         let start = Instant::now();
         self.cede(&format!("apply {address} --yes"), REBOOT)?;
-        Ok(format!(
-            "reboot wanted, {:.0} s",
-            start.elapsed().as_secs_f64()
-        ))
+        Ok(format!("reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
     }
 
     fn verify(&mut self) -> Outcome<String> {
         let report = self.cede_json("verify", "cede.verify/1", DONE)?;
         let outcomes = list_of(&report, "outcomes");
-        let met = outcomes
-            .iter()
-            .filter(|outcome| text_of(outcome, "outcome") == "met")
-            .count();
+        let met = outcomes.iter().filter(|outcome| text_of(outcome, "outcome") == "met").count();
         let passed = report.get("passed") == Some(&Value::Bool(true));
         match passed && met > 0 && met == outcomes.len() {
             true => Ok(format!("{met} expectations met")),
@@ -354,10 +298,7 @@ cede --version"
     fn undo(&mut self) -> Outcome<String> {
         let start = Instant::now();
         self.cede("undo --yes", REBOOT)?;
-        Ok(format!(
-            "reboot wanted, {:.0} s",
-            start.elapsed().as_secs_f64()
-        ))
+        Ok(format!("reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
     }
 }
 
@@ -367,9 +308,5 @@ fn text_of<'v>(value: &'v Value, name: &str) -> &'v str {
 }
 
 fn list_of<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value
-        .get(name)
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }

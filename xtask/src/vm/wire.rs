@@ -27,11 +27,7 @@ struct Header {
 impl Header {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.strip_prefix("DONE ")?.split(' ');
-        let header = Self {
-            status: words.next()?.parse().ok()?,
-            stdout: words.next()?.parse().ok()?,
-            stderr: words.next()?.parse().ok()?,
-        };
+        let header = Self { status: words.next()?.parse().ok()?, stdout: words.next()?.parse().ok()?, stderr: words.next()?.parse().ok()? };
         words.next().is_none().then_some(header)
     }
 }
@@ -45,18 +41,13 @@ pub(super) struct Wire {
 impl Wire {
     /// The stream must have a read time-out, so that reading can be given up.
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            pending: vec![],
-        }
+        Self { stream, pending: vec![] }
     }
 
     /// Sends a script.
     pub(super) fn send(&mut self, script: &str) -> Outcome<()> {
         let message = format!("{}\n{script}", script.len());
-        self.stream
-            .write_all(message.as_bytes())
-            .map_err(|error| format!("the agent's port: {error}"))
+        self.stream.write_all(message.as_bytes()).map_err(|error| format!("the agent's port: {error}"))
     }
 
     /// The boot id of an agent that has just begun, skipping whatever came before.
@@ -76,9 +67,7 @@ impl Wire {
         };
         let line = String::from_utf8_lossy(self.pending.get(..end).unwrap_or_default());
         let Some(header) = Header::parse(&line) else {
-            return Err(format!(
-                "the agent said `{line}`: did the machine restart by itself?"
-            ));
+            return Err(format!("the agent said `{line}`: did the machine restart by itself?"));
         };
         let middle = end + 1 + header.stdout;
         let Some(stdout) = self.pending.get(end + 1..middle) else {
@@ -87,11 +76,7 @@ impl Wire {
         let Some(stderr) = self.pending.get(middle..middle + header.stderr) else {
             return Ok(None);
         };
-        let answer = Answer {
-            status: header.status,
-            stdout: stdout.to_vec(),
-            stderr: stderr.to_vec(),
-        };
+        let answer = Answer { status: header.status, stdout: stdout.to_vec(), stderr: stderr.to_vec() };
         self.pending.drain(..middle + header.stderr);
         Ok(Some(answer))
     }
@@ -102,8 +87,7 @@ impl Wire {
         match self.stream.read(&mut buffer) {
             Ok(0) => Err("QEMU closed the agent's port".into()),
             Ok(length) => {
-                self.pending
-                    .extend(buffer.get(..length).unwrap_or_default());
+                self.pending.extend(buffer.get(..length).unwrap_or_default());
                 Ok(())
             }
             Err(error) => match error.kind() {
@@ -147,8 +131,7 @@ mod tests {
     #[test]
     fn what_a_dying_system_said_is_skipped() {
         let (mut wire, mut far) = pair();
-        far.write_all(b"DONE 0 0 0\n\xff\nREADY 12-34\nDONE")
-            .unwrap();
+        far.write_all(b"DONE 0 0 0\n\xff\nREADY 12-34\nDONE").unwrap();
         wire.receive().unwrap();
         assert_eq!(wire.ready().as_deref(), Some("12-34"));
         assert_eq!(wire.ready(), None);
@@ -160,13 +143,7 @@ mod tests {
         far.write_all(b"READY 12-34\n").unwrap();
         wire.receive().unwrap();
         assert!(wire.answer().unwrap_err().contains("READY 12-34"));
-        for line in [
-            "DONE",
-            "DONE 1 2",
-            "DONE 1 2 3 4",
-            "DONE 1 -2 3",
-            "done 1 2 3",
-        ] {
+        for line in ["DONE", "DONE 1 2", "DONE 1 2 3 4", "DONE 1 -2 3", "done 1 2 3"] {
             assert_eq!(Header::parse(line), None, "{line}");
         }
     }
