@@ -11,7 +11,8 @@ pub(super) fn apply(vendor: Vendor) -> String {
         Vendor::Amd => "",
     };
     format!(
-        "set -e
+        "# apply by hand
+set -e
 mkdir /root/before
 cp -a /etc/default/grub /etc/initramfs-tools/modules /root/before
 sed -i 's/ {left_over}/{on}/' /etc/default/grub
@@ -28,7 +29,8 @@ end
 /// Puts the former files back.
 pub(super) fn undo() -> String {
     format!(
-        "set -e
+        "# undo by hand
+set -e
 cp -a /root/before/grub /etc/default/grub
 cp -a /root/before/modules /etc/initramfs-tools/modules
 rm /etc/modprobe.d/vfio.conf

@@ -152,7 +152,7 @@ fn make_file_system(root: &Path, disk: &Path, progress: &Progress) -> Outcome<()
 fn install_grub(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome<()> {
     let boot = work.join("root/boot");
     let console = work.join("console.log");
-    let append = format!("root=/dev/vda1 ro console=ttyS0 panic=-1 init=/usr/lib/agent/prepare.sh -- {}", vendor.left_over());
+    let append = format!("root=/dev/vda1 ro console=ttyS0 norandmaps panic=-1 init=/usr/lib/agent/prepare.sh -- {}", vendor.left_over());
     let mut qemu = Qemu::new(vendor, &console);
     qemu.disk(&work.join("disk.raw"), "raw");
     qemu.kernel(&newest(&boot, "vmlinuz-")?, &newest(&boot, "initrd.img-")?, &append);

@@ -51,7 +51,7 @@ impl Qemu {
             Vendor::Amd => "amd-iommu,intremap=on",
         };
         let mut qemu = Self { arguments: vec![] };
-        qemu.add("-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu max -smp 2 -m 1024");
+        qemu.add("-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu qemu64 -smp 1 -m 1024");
         qemu.add("-nodefaults -no-user-config -display none -vga none -nic none");
         // Before all other devices: they look for it when they are made.
         qemu.add(&format!("-device {iommu}"));
