@@ -70,6 +70,7 @@ fn install_packages(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome
         .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         // A mirror that was not updated for a while is good enough for a test.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
+        .args(recipe::dpkg_options().iter().map(|option| format!("--dpkgopt={option}")))
         .arg("bookworm")
         .arg(work.join("root"))
         .args(vendor.sources());
