@@ -162,7 +162,7 @@ impl Machine {
     }
 
     fn explain(&self, message: &str) -> String {
-        format!("{message}\n{}\n{}", qemu::tail(&self.directory.join("qemu.log")), qemu::tail(&self.console))
+        format!("{message}\n{}", qemu::tail(&self.directory.join("qemu.log")))
     }
 }
 

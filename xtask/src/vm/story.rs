@@ -5,15 +5,16 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::Outcome;
 use super::by_hand;
 use super::facts::{self, Card};
 use super::machine::Machine;
 use super::manifest::Manifest;
 use super::progress::Progress;
+use super::qemu;
 use super::recipe::Vendor;
+
+mod by_cede;
 
 /// How the changes are made.
 pub(super) enum Road {
@@ -26,11 +27,6 @@ pub(super) enum Road {
 /// The owner's drivers for the card, display first.
 const NATIVE: [&str; 2] = ["bochs-drm", "snd_hda_intel"];
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(180);
-
-/// Exit codes of `cede`.
-const DONE: i32 = 0;
-const PROBLEMS: i32 = 1;
-const REBOOT: i32 = 8;
 
 /// A step says what it saw.
 type Step = (&'static str, fn(&mut Story) -> Outcome<String>);
@@ -68,8 +64,14 @@ const AFTER: [Step; 4] = [
     ("no IOMMU groups again", Story::no_groups),
 ];
 
-/// Starts the machine and goes through all steps; stops at the first that fails.
+/// Starts the machine and goes through all steps; stops at the first that fails. The logs of the
+/// machine stay in `directory`.
 pub(super) fn tell(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+    let result = walk(vendor, road, base, directory, progress);
+    result.map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("console.log"))))
+}
+
+fn walk(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
     let (upload, middle): (_, &[Step]) = match road {
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::ByHand => (None, &BY_HAND),
@@ -78,8 +80,7 @@ pub(super) fn tell(vendor: Vendor, road: &Road, base: &Path, directory: &Path, p
     let size = upload.map_or(Ok(0), |file| file.metadata().map(|data| data.len()));
     let mut story = Story { vendor, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
     for (name, step) in BEFORE.iter().chain(middle).chain(&AFTER) {
-        let saw =
-            step(&mut story).map_err(|error| format!("step `{name}`: {error}\nconsole: {}", directory.join("console.log").display()))?;
+        let saw = step(&mut story).map_err(|error| format!("step `{name}`: {error}"))?;
         progress.say(&format!("{name}: {saw}"));
     }
     story.machine.power_off()
@@ -103,11 +104,15 @@ impl Story {
         loop {
             let card = self.card()?;
             let drivers = card.drivers();
-            if drivers == NATIVE.map(Some) {
-                return Ok(format!("{} {}, {} {}", card.display.address, NATIVE[0], card.audio.address, NATIVE[1]));
+            // The lines whose absence will matter while the card is given away.
+            let heads = log_heads(&card);
+            let seen = facts::log_lines(&mut self.machine, &heads)?;
+            let logged = heads.iter().all(|head| seen.iter().any(|line| line.contains(head)));
+            if drivers == NATIVE.map(Some) && logged {
+                return Ok(format!("{}, in the log too", heads.join(", ")));
             }
             if start.elapsed() > DRIVER_TIMEOUT {
-                return Err(format!("drivers are {drivers:?}, not {NATIVE:?}"));
+                return Err(format!("drivers are {drivers:?}, not {NATIVE:?}; log lines: {seen:#?}"));
             }
             thread::sleep(Duration::from_secs(2));
         }
@@ -170,8 +175,7 @@ impl Story {
         if members != [card.display.address.as_str(), card.audio.address.as_str()] {
             return Err(format!("members of group {group}: {members:?}"));
         }
-        let heads = [format!("{} {}", NATIVE[0], card.display.address), format!("{} {}", NATIVE[1], card.audio.address)];
-        let seen = facts::log_lines(&mut self.machine, &heads)?;
+        let seen = facts::log_lines(&mut self.machine, &log_heads(&card))?;
         match seen.is_empty() {
             true => Ok(format!("group {group} is {members:?}, no line of {NATIVE:?} in the log")),
             false => Err(format!("a native driver had it:\n{}", seen.join("\n"))),
@@ -192,121 +196,7 @@ impl Story {
     }
 }
 
-/// The steps of `cede`.
-impl Story {
-    fn install_cede(&mut self) -> Outcome<String> {
-        let bytes = self.binary_bytes;
-        let version = self.machine.output(&format!(
-            "set -e
-head -c {bytes} /dev/vdb >/usr/local/bin/cede
-chmod 755 /usr/local/bin/cede
-cede --version"
-        ));
-        version.map(|text| format!("{}, {bytes} bytes", text.trim()))
-    }
-
-    /// Runs `cede`, expects an exit code, gives what it printed.
-    fn cede(&mut self, arguments: &str, expected: i32) -> Outcome<String> {
-        let answer = self.machine.run(&format!("cede {arguments}"))?;
-        let stdout = String::from_utf8_lossy(&answer.stdout).into_owned();
-        if answer.status == expected {
-            return Ok(stdout);
-        }
-        let stderr = String::from_utf8_lossy(&answer.stderr);
-        let status = answer.status;
-        Err(format!("`cede {arguments}`: exit code {status}, not {expected}\n{stdout}{stderr}"))
-    }
-
-    fn cede_json(&mut self, arguments: &str, format: &str, expected: i32) -> Outcome<Value> {
-        let text = self.cede(&format!("{arguments} --json"), expected)?;
-        let value: Value = serde_json::from_str(&text).map_err(|error| format!("{error}:\n{text}"))?;
-        match text_of(&value, "format") == format {
-            true => Ok(value),
-            false => Err(format!("format is not {format}:\n{text}")),
-        }
-    }
-
-    fn check(&mut self) -> Outcome<String> {
-        let report = self.cede_json("check", "cede.check/1", PROBLEMS)?;
-        let left_over = self.vendor.left_over();
-        let about_iommu = list_of(&report, "findings")
-            .iter()
-            .filter(|finding| text_of(finding, "verdict") == "problem" && text_of(finding, "id").contains("iommu"));
-        for finding in about_iommu {
-            let named = list_of(finding, "evidence").iter().any(|evidence| {
-                text_of(evidence, "source").ends_with("/etc/default/grub") || text_of(evidence, "text").contains(left_over)
-            });
-            if named {
-                return Ok(format!("{}: {}", text_of(finding, "id"), text_of(finding, "summary")));
-            }
-        }
-        Err(format!("no problem with the IOMMU has {left_over} as evidence:\n{report:#}"))
-    }
-
-    fn plan(&mut self) -> Outcome<String> {
-        let address = self.card()?.display.address;
-        let plan = self.cede_json(&format!("plan {address}"), "cede.plan/1", DONE)?;
-        let left_over = self.vendor.left_over();
-        let removes = |step: &&Value| {
-            text_of(step, "kind") == "replace_file"
-                && text_of(step, "before").contains(left_over)
-                && step.get("after").is_some_and(Value::is_string)
-                && !text_of(step, "after").contains(left_over)
-        };
-        let steps = list_of(&plan, "steps");
-        match steps.iter().find(removes) {
-            Some(step) => Ok(format!("{} in {} steps", text_of(step, "path"), steps.len())),
-            None => Err(format!("no step removes {left_over}:\n{plan:#}")),
-        }
-    }
-
-    fn apply(&mut self) -> Outcome<String> {
-        let address = self.card()?.display.address;
-        let start = Instant::now();
-        self.cede(&format!("apply {address} --yes"), REBOOT)?;
-        Ok(format!("reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
-    }
-
-    fn verify(&mut self) -> Outcome<String> {
-        let report = self.cede_json("verify", "cede.verify/1", DONE)?;
-        let outcomes = list_of(&report, "outcomes");
-        let met = outcomes.iter().filter(|outcome| text_of(outcome, "outcome") == "met").count();
-        let passed = report.get("passed") == Some(&Value::Bool(true));
-        match passed && met > 0 && met == outcomes.len() {
-            true => Ok(format!("{met} expectations met")),
-            false => Err(format!("not passed:\n{report:#}")),
-        }
-    }
-
-    fn apply_again(&mut self) -> Outcome<String> {
-        let address = self.card()?.display.address;
-        let before = self.cede("log", DONE)?;
-        let manifest = Manifest::take(&mut self.machine)?;
-        self.cede(&format!("apply {address} --yes"), DONE)?;
-        let after = self.cede("log", DONE)?;
-        // Lines, not text: a log may tell how long ago something was.
-        if before.lines().count() != after.lines().count() {
-            return Err(format!("a new operation:\n{after}"));
-        }
-        let differences = manifest.diff(&Manifest::take(&mut self.machine)?);
-        match differences.is_empty() {
-            true => Ok("no new operation, no change".into()),
-            false => Err(format!("it changed\n{}", differences.join("\n"))),
-        }
-    }
-
-    fn undo(&mut self) -> Outcome<String> {
-        let start = Instant::now();
-        self.cede("undo --yes", REBOOT)?;
-        Ok(format!("reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
-    }
-}
-
-/// A member that should be a string; empty when it is not.
-fn text_of<'v>(value: &'v Value, name: &str) -> &'v str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn list_of<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+/// How the kernel's log names a native driver at work: driver and address.
+fn log_heads(card: &Card) -> [String; 2] {
+    [format!("{} {}", NATIVE[0], card.display.address), format!("{} {}", NATIVE[1], card.audio.address)]
 }
