@@ -90,13 +90,13 @@ pub(super) fn groups(machine: &mut Machine) -> Outcome<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Lines of the kernel's log of this boot that name a driver and one of these addresses.
-pub(super) fn log_lines(machine: &mut Machine, heads: &[String]) -> Outcome<Vec<String>> {
+/// Lines of the kernel's log of this boot that have one of these texts.
+pub(super) fn log_lines(machine: &mut Machine, texts: &[String]) -> Outcome<Vec<String>> {
     let log = machine.output("dmesg")?;
     if log.lines().count() < 100 {
         return Err(format!("the kernel's log is not whole:\n{log}"));
     }
-    let named = |line: &&str| heads.iter().any(|head| line.contains(head.as_str()));
+    let named = |line: &&str| texts.iter().any(|text| line.contains(text.as_str()));
     Ok(log.lines().filter(named).map(str::to_owned).collect())
 }
 

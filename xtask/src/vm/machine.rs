@@ -75,7 +75,7 @@ impl Machine {
             if let Some(answer) = self.wire.answer().map_err(|error| self.explain(&error))? {
                 return Ok(answer);
             }
-            let first = script.lines().next().unwrap_or_default();
+            let first = script.lines().find(|line| !line.is_empty()).unwrap_or_default();
             if start.elapsed() > SCRIPT_TIMEOUT {
                 return Err(self.explain(&format!("`{first}`: no end after {SCRIPT_TIMEOUT:?}")));
             }
