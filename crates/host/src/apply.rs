@@ -258,10 +258,10 @@ pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
     let mut capture = observe(machine, Scope::Full);
     for expectation in expects {
         match &expectation.what {
-            Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. } => {
-                if capture.get(&format!("{image}!")).is_none() {
-                    images::open(machine, image, &mut capture);
-                }
+            Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. }
+                if capture.get(&format!("{image}!")).is_none() =>
+            {
+                images::open(machine, image, &mut capture);
             }
             Condition::FileIs { path, .. } => read_file(machine, &mut capture, path),
             _ => {}
