@@ -38,12 +38,13 @@ const BEFORE: [Step; 4] = [
     ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
-const BY_CEDE: [Step; 9] = [
+const BY_CEDE: [Step; 10] = [
     ("cede runs in the machine", Story::install_cede),
     ("cede check finds the cause", Story::check),
     ("cede plan removes it", Story::plan),
     ("cede apply", Story::apply),
     ("reboot", Story::reboot),
+    ("only what is needed was added", Story::only_what_is_needed),
     ("cede verify", Story::verify),
     ("vfio-pci has the card", Story::ceded),
     ("cede apply again: nothing to do", Story::apply_again),

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Story;
 use crate::vm::Outcome;
 use crate::vm::manifest::Manifest;
+use crate::vm::recipe::Vendor;
 
 /// Exit codes of `cede`.
 const DONE: i32 = 0;
@@ -80,11 +81,34 @@ cede --version"
         }
     }
 
+    /// Each machine takes one of the two ways of giving ids.
+    fn bind(&self) -> &'static str {
+        match self.vendor {
+            Vendor::Intel => "--bind cmdline",
+            Vendor::Amd => "--bind modprobe",
+        }
+    }
+
+    /// Debian's kernels switch both IOMMUs on by themselves, so taking `off` out is enough, and nothing else may be added.
+    pub(super) fn only_what_is_needed(&mut self) -> Outcome<String> {
+        let command_line = self.machine.output("cat /proc/cmdline")?;
+        let words: Vec<&str> = command_line.split_whitespace().filter(|word| word.contains("iommu") || word.starts_with("vfio")).collect();
+        let expected: &[&str] = match self.vendor {
+            Vendor::Intel => &["vfio-pci.ids=1234:1111,8086:293e"],
+            Vendor::Amd => &[],
+        };
+        match words == expected {
+            true => Ok(format!("{words:?}")),
+            false => Err(format!("the command line has {words:?}, not {expected:?}")),
+        }
+    }
+
     pub(super) fn apply(&mut self) -> Outcome<String> {
         let address = self.card()?.display.address;
         let start = Instant::now();
-        self.cede(&format!("apply {address} --yes"), REBOOT)?;
-        Ok(format!("reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
+        let bind = self.bind();
+        self.cede(&format!("apply {address} {bind} --yes"), REBOOT)?;
+        Ok(format!("{bind}: reboot wanted, {:.0} s", start.elapsed().as_secs_f64()))
     }
 
     pub(super) fn verify(&mut self) -> Outcome<String> {
@@ -102,7 +126,8 @@ cede --version"
         let address = self.card()?.display.address;
         let before = self.cede("log", DONE)?;
         let manifest = Manifest::take(&mut self.machine)?;
-        self.cede(&format!("apply {address} --yes"), DONE)?;
+        let bind = self.bind();
+        self.cede(&format!("apply {address} {bind} --yes"), DONE)?;
         let after = self.cede("log", DONE)?;
         // Lines, not text: a log may tell how long ago something was.
         if before.lines().count() != after.lines().count() {
