@@ -3,7 +3,7 @@
 //! One file for each operation, one JSON record a line. The first record holds the whole plan and is durable before any other byte of the host
 //! changes. A last line without its line end was cut off by a crash and does not count.
 
-use crate::plan::format::{self, NotAPlan, PlanFile};
+use crate::plan::format::{NotAPlan, PlanFile};
 use crate::plan::{Plan, Step};
 use cede_model::{Capture, Entry};
 use serde::{Deserialize, Serialize};
@@ -205,6 +205,18 @@ pub fn in_force(operations: &[Operation], operation: &Operation) -> bool {
     operation.verb == Verb::Apply && operation.end == Some(End::Applied) && !undone
 }
 
+/// How an operation stands, in words.
+pub fn standing(operations: &[Operation], operation: &Operation) -> &'static str {
+    match operation.end {
+        None => "interrupted",
+        Some(End::RolledBack) => "rolled back",
+        Some(End::PartlyChanged) => "partly rolled back",
+        Some(End::Applied) if operation.verb != Verb::Apply => "done",
+        Some(End::Applied) if in_force(operations, operation) => "in force",
+        Some(End::Applied) => "undone",
+    }
+}
+
 /// The operation that was interrupted, if the last one was.
 pub fn interrupted(operations: &[Operation]) -> Option<&Operation> {
     operations.iter().find(|operation| operation.end.is_none())
@@ -219,11 +231,6 @@ pub fn roll_back_steps(operation: &Operation) -> Vec<Step> {
         steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
     }
     steps
-}
-
-/// The plan's text inside a record, for showing it.
-pub fn plan_text(operation: &Operation) -> String {
-    format::render(&operation.plan)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::ui::Ui;
 use crate::view::log::LogView;
 use cede_host::Scope;
 use cede_plan::Step;
-use cede_plan::journal::{self, End, Operation, Verb};
+use cede_plan::journal::{Operation, Verb, standing};
 
 /// Lists what was done, oldest first.
 ///
@@ -31,7 +31,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     }
     let mut table = Table::new(0, 4);
     for operation in &list {
-        table.row([&operation.number.to_string(), &utc(operation.time), &verb(operation), state(&list, operation), &what(operation)]);
+        table.row([&operation.number.to_string(), &utc(operation.time), &verb(operation), standing(&list, operation), &what(operation)]);
     }
     let width = ui.width();
     table.print(ui.out(), width)?;
@@ -46,18 +46,6 @@ fn verb(operation: &Operation) -> String {
     match operation.verb {
         Verb::Apply => "apply".to_owned(),
         Verb::Undo(number) => format!("undo {number}"),
-    }
-}
-
-/// How an operation stands.
-pub fn state(list: &[Operation], operation: &Operation) -> &'static str {
-    match operation.end {
-        None => "interrupted",
-        Some(End::RolledBack) => "rolled back",
-        Some(End::PartlyChanged) => "partly rolled back",
-        Some(End::Applied) if operation.verb != Verb::Apply => "done",
-        Some(End::Applied) if journal::in_force(list, operation) => "in force",
-        Some(End::Applied) => "undone",
     }
 }
 

@@ -1,8 +1,7 @@
 //! `cede.log/1`.
 
-use crate::commands::log::state;
 use cede_plan::Step;
-use cede_plan::journal::{Operation, Verb};
+use cede_plan::journal::{Operation, Verb, standing};
 use serde::Serialize;
 
 /// The operations, oldest first.
@@ -40,7 +39,7 @@ impl LogView {
             verb: if operation.verb == Verb::Apply { "apply" } else { "undo" },
             of: if let Verb::Undo(of) = operation.verb { Some(of) } else { None },
             time: operation.time,
-            state: state(list, operation),
+            state: standing(list, operation),
             devices: operation.plan.devices.iter().map(|device| device.address.to_string()).collect(),
             files: operation.plan.steps.iter().filter_map(Step::path).map(str::to_owned).collect(),
         };
