@@ -1,6 +1,6 @@
 //! The plan as JSON: `cede.plan/1`. What `cede plan --json` prints, `--out` saves, `apply --plan` reads, and the journal keeps.
 
-use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When};
+use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When, step};
 use crate::intent::{BindMethod, Identity};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cede_model::pci::{PciAddress, PciClass, PciId};
@@ -202,12 +202,18 @@ impl TryFrom<StepFile> for Step {
 
     fn try_from(step: StepFile) -> Result<Self, NotAPlan> {
         match step {
-            StepFile::ReplaceFile { path, .. } if !path.starts_with('/') => Err(NotAPlan::Value(format!("`{path}` is no absolute path"))),
+            StepFile::ReplaceFile { path, .. } if !step::may_write(&path) => {
+                Err(NotAPlan::Value(format!("`{path}` is not below /etc, /boot or /efi: cede does not write there")))
+            }
             StepFile::ReplaceFile { path, before, after, before_base64, after_base64 } => {
                 Ok(Self::ReplaceFile { path, before: decode(before, before_base64)?, after: decode(after, after_base64)? })
             }
-            StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| tool.starts_with('/')) => Ok(Self::RunTool { argv, why }),
-            StepFile::RunTool { argv, .. } => Err(NotAPlan::Value(format!("{argv:?} names no tool by its absolute path"))),
+            StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| step::TOOLS.contains(&tool.as_str())) => {
+                Ok(Self::RunTool { argv, why })
+            }
+            StepFile::RunTool { argv, .. } => {
+                Err(NotAPlan::Value(format!("{argv:?} is none of the tools that cede runs ({})", step::TOOLS.join(", "))))
+            }
         }
     }
 }

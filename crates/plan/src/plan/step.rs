@@ -1,5 +1,17 @@
 //! The closed set of changes that a plan is made of.
 
+/// The tools that a plan may run. A plan comes from a file too, and root carries it out: nothing else is ever started.
+pub const TOOLS: [&str; 5] =
+    ["/usr/bin/mkinitcpio", "/usr/sbin/update-initramfs", "/usr/sbin/update-grub", "/usr/bin/grub-mkconfig", "/usr/sbin/grub-mkconfig"];
+
+/// The directories below which a plan may write.
+pub const PLACES: [&str; 3] = ["/etc/", "/boot/", "/efi/"];
+
+/// True for a path that a plan may write: absolute, below one of [`PLACES`], without `.` or `..` on the way.
+pub fn may_write(path: &str) -> bool {
+    PLACES.iter().any(|place| path.starts_with(place)) && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// One change. Each has an inverse, or is a tool that is run again afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -45,6 +57,22 @@ pub fn inverse(steps: &[Step]) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_writes_configuration_only() {
+        for (path, allowed) in [
+            ("/etc/default/grub", true),
+            ("/boot/loader/entries/a.conf", true),
+            ("/etc/../root/x", false),
+            ("/etc", false),
+            ("/etc//x", false),
+            ("/usr/bin/x", false),
+            ("etc/x", false),
+            ("/boot/", false),
+        ] {
+            assert_eq!(may_write(path), allowed, "{path}");
+        }
+    }
 
     #[test]
     fn the_inverse_of_the_inverse_is_the_plan() {
