@@ -243,13 +243,13 @@ mod tests {
 
     #[test]
     fn a_line_that_a_crash_cut_off_does_not_count() {
-        let plan = Plan { steps: vec![file("/a"), Step::RunTool { argv: vec!["/bin/t".into()], why: String::new() }], ..Plan::default() };
+        let plan = Plan { steps: vec![file("/etc/a"), Step::RunTool { argv: vec!["/usr/sbin/update-grub".into()], why: String::new() }], ..Plan::default() };
         let mut text = line(&begin(Verb::Apply, 7, None, &plan));
         text.push_str(&line(&Record::Started { step: 0 }));
         text.push_str(line(&Record::Finished { end: End::Applied }).trim_end());
         let operation = read(3, "/j", text.as_bytes()).unwrap();
         assert_eq!((operation.number, operation.started.as_slice(), operation.end), (3, [0].as_slice(), None));
-        assert_eq!(roll_back_steps(&operation), [Step::ReplaceFile { path: "/a".into(), before: Some(b"x".to_vec()), after: None }]);
+        assert_eq!(roll_back_steps(&operation), [Step::ReplaceFile { path: "/etc/a".into(), before: Some(b"x".to_vec()), after: None }]);
     }
 
     #[test]

@@ -368,7 +368,7 @@ mod tests {
             (r#"{"format":"cede.plan/9","devices":[],"steps":[],"expects":[],"refused":[],"bind":"cmdline"}"#, "cede plan ADDR --out"),
             (
                 r#"{"format":"cede.plan/1","devices":[],"steps":[{"kind":"run_tool","argv":["sh"],"why":""}],"expects":[],"refused":[],"bind":"cmdline"}"#,
-                "absolute path",
+                "none of the tools",
             ),
         ] {
             let error = parse(text).unwrap_err().to_string();
