@@ -2,6 +2,7 @@
 
 pub mod entries;
 pub mod grub;
+mod grub_files;
 pub mod systemd_boot;
 
 use crate::parameter::Wish;
