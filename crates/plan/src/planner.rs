@@ -70,7 +70,7 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) 
         list.push(Refusal::new(
             "native-driver-built-in",
             format!(
-                "{module} is built into kernel {release} and takes {address} before any module can: ceding it at boot cannot work there"
+                "{module} is built into kernel {release} and takes {address} before any module can: use a kernel that has it as a module, or choose another device"
             ),
         ));
     }

@@ -162,15 +162,18 @@ impl Config {
             )));
         }
         let needs_files = self.files_to_add(early)?;
-        let after = if wanted.holds(&modules) && needs_files.is_empty() {
+        if wanted.leads(&modules) && needs_files.is_empty() {
             return Ok(());
-        } else if self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES") {
-            self.with_drop_in(&wanted, &needs_files)?
-        } else {
-            self.in_place(&wanted, &needs_files)?
-        };
-        self.check(&after, &wanted)?;
-        change.files.extend(self.steps(after));
+        }
+        let fresh = self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES");
+        let edited = if fresh { self.with_drop_in(&wanted, &needs_files) } else { self.in_place(&wanted, &needs_files) };
+        // A second mention of a module does no harm, so a drop-in of ours does where several files list them.
+        let edited = edited.or_else(|why| if self.drop_ins { self.with_drop_in(&wanted, &needs_files).map_err(|_| why) } else { Err(why) });
+        match edited {
+            Ok(after) => change.files.extend(self.steps(after)),
+            Err(_) if wanted.holds(&modules) && needs_files.is_empty() => {}
+            Err(why) => return Err(why),
+        }
         Ok(())
     }
 
@@ -291,6 +294,12 @@ impl Wanted {
     fn is_ours(&self, name: &str) -> bool {
         let name = module_name(name.trim_end_matches('?'));
         VFIO_MODULES.contains(&name.as_str()) || name == VIRQFD
+    }
+
+    /// True where [`Self::holds`] and ours come before all others, so that no driver of another function has to be thought of.
+    fn leads(&self, modules: &[String]) -> bool {
+        let others = modules.iter().skip_while(|name| self.is_ours(name));
+        self.holds(modules) && !others.into_iter().any(|name| self.is_ours(name))
     }
 
     /// True where all of ours are listed, none is obsolete, and no native driver of a ceded function comes before vfio-pci.
