@@ -161,6 +161,10 @@ impl Config {
                 self.main
             )));
         }
+        if self.is_string("MODULES") && self.array("HOOKS").map_err(cannot)?.iter().any(|hook| hook == "systemd") {
+            let why = "MODULES is a string, and the systemd hook hands it on as the name of one module; write it as `MODULES=(…)`";
+            return Err(cannot(format!("{}: {why}", self.main)));
+        }
         let needs_files = self.files_to_add(early)?;
         if wanted.leads(&modules) && needs_files.is_empty() {
             return Ok(());
