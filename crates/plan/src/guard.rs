@@ -18,6 +18,24 @@ pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Refusal> {
     only_display(host, &addresses).into_iter().chain(storage(host, &addresses)).collect()
 }
 
+/// What the host will miss, and can do without.
+pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
+    let routes = host.capture.attribute("/proc/net/route").unwrap_or_default();
+    let default = routes.lines().skip(1).filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let name = words.next()?;
+        (words.next() == Some("00000000")).then_some(name)
+    });
+    let mut list = Vec::new();
+    for name in default.collect::<BTreeSet<_>>() {
+        let link = host.capture.link(&format!("/sys/class/net/{name}")).unwrap_or_default();
+        if let Some(lost) = ceded.iter().find(|identity| link.contains(&format!("/{}/", identity.address))) {
+            list.push(format!("{} carries {name}, the default route of this host: it will be without that network", lost.address));
+        }
+    }
+    list
+}
+
 /// A display is lost where no other one with a connector of its own stays with the host.
 fn only_display(host: &Host, ceded: &[PciAddress]) -> Option<Refusal> {
     let screens: Vec<_> = host.devices.iter().filter(|device| device.is_display() && !is_render_only(device)).collect();

@@ -41,6 +41,7 @@ fn draft(host: &Host, wanted: &[PciAddress], bind: BindMethod, plan: &mut Plan) 
     plan.devices.clone_from(&choice.ceded);
     plan.stays.clone_from(&choice.stays);
     plan.notes.clone_from(&choice.notes);
+    plan.notes.extend(crate::guard::costs(host, &choice.ceded));
     let ids = binding::ids(host, &choice.ceded)?;
     let natives = Natives::of(host, &choice.ceded);
     let obstacles = obstacles(host, &choice, &natives, bind);

@@ -317,3 +317,15 @@ fn damage_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_file_that_could_not_be_read_is_not_taken_for_an_empty_one() {
+    for path in ["/etc/default/grub", "/etc/default/grub.d/10-mine.cfg"] {
+        let mut machine = Machine::debian();
+        machine.capture.insert(path, cede_model::Entry::Unreadable("EACCES".into()));
+        let plan = plan_on(&machine.capture, &[GPU], BindMethod::Cmdline);
+        assert_eq!(refused(&plan), ["grub-not-editable"]);
+        assert!(plan.refused[0].message.contains(path), "{:?}", plan.refused);
+        assert_tells_what_to_do(&plan);
+    }
+}

@@ -40,7 +40,8 @@ fn effective(capture: &Capture) -> Option<Vec<String>> {
         }
     }
     let output = run("sh", "PATH=$PATH:/usr/sbin:/sbin modprobe -c -C \"$1/etc/modprobe.d\"", scratch.path())?;
-    Some(text(&output).lines().map(|line| line.replace('-', "_")).collect())
+    // kmod 30 prints `post:` without the blank before it.
+    Some(text(&output).lines().map(|line| line.replace('-', "_").replace("post:", " post:")).collect())
 }
 
 fn first_softdep(capture: &Capture, module: &str) -> Option<String> {

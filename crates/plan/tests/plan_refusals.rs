@@ -258,3 +258,24 @@ fn debian_s_default_leaves_only_its_own_graphics_out() {
     let graphics = plan_on(&Machine::debian().capture, &["00:02.0"], Cmdline);
     assert!(String::from_utf8_lossy(after(&graphics, drop_in)).contains("intel_iommu=on"), "{:?}", paths(&graphics));
 }
+
+#[test]
+fn amd_needs_nothing_but_the_off_taken_out() {
+    let machine = Machine::debian_amd();
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    assert!(String::from_utf8_lossy(after(&plan, "/etc/default/grub")).contains("LINUX_DEFAULT=\"quiet\"\n"));
+    let drop_in = String::from_utf8_lossy(after(&plan, "/etc/default/grub.d/95-cede.cfg")).into_owned();
+    assert!(drop_in.contains("vfio-pci.ids=10de:1f91,10de:10fa") && !drop_in.contains("iommu=on"), "{drop_in}");
+}
+
+#[test]
+fn the_network_that_goes_is_named() {
+    let card = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x8086, 0x1533), 0x02_0000).driver("igb");
+    let route = "Iface\tDestination\tGateway\neth0\t00000000\t0101A8C0\t0003\neth0\t0001A8C0\t00000000\t0001\n";
+    let machine = arch().functions(&[card]).text("/proc/net/route", route);
+    let machine = machine.link("/sys/class/net/eth0", "../../devices/pci0000:00/0000:00:1d.1/0000:05:00.0/net/eth0");
+    let plan = plan_on(&machine.capture, &["05:00.0"], Cmdline);
+    assert!(plan.refused.is_empty() && plan.notes.iter().any(|note| note.contains("05:00.0 carries eth0")), "{:?}", plan.notes);
+    assert!(!plan_on(&machine.capture, &[GPU], Cmdline).notes.iter().any(|note| note.contains("eth0")));
+}

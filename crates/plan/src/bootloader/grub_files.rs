@@ -126,7 +126,7 @@ impl Files {
             let origins = text.origins(&span)?;
             let (first, last) = (origins.first()?, origins.last()?);
             let joined = origins.windows(2).all(|pair| matches!(pair, [a, b] if a.file == b.file && a.span.end == b.span.start));
-            joined.then(|| first.span.start..last.span.end)
+            joined.then_some(first.span.start..last.span.end)
         };
         let place = |(index, span): (usize, &Span)| {
             let origin = text.origins(span).and_then(|list| list.into_iter().next());

@@ -283,15 +283,12 @@ struct Wanted {
 
 impl Wanted {
     fn new(host: &Host, early: &Early) -> Self {
-        let mut first: Vec<String> = VFIO_MODULES.map(str::to_owned).to_vec();
-        let (virqfd, obsolete): (Option<&str>, &[&str]) = match share(&host.kernels, VIRQFD) {
-            Share::All => (Some(VIRQFD), &[]),
-            // The question mark lets kernels go without it.
-            Share::Some => (Some("vfio_virqfd?"), &[]),
-            Share::None => (None, &[VIRQFD]),
-            Share::Unknown => (None, &[]),
+        // vfio-pci depends on it where it exists, so it need not be listed; listed, it makes mkinitcpio fail for a kernel without it.
+        let obsolete: &[&str] = match share(&host.kernels, VIRQFD) {
+            Share::Some | Share::None => &[VIRQFD],
+            Share::All | Share::Unknown => &[],
         };
-        first.extend(virqfd.map(str::to_owned));
+        let first = VFIO_MODULES.map(str::to_owned).to_vec();
         Self { first, obsolete, natives: early.natives.clone() }
     }
 
