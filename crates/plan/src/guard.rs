@@ -36,7 +36,8 @@ pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
     list
 }
 
-/// A display is lost where no other one with a connector of its own stays with the host.
+/// A display is lost where no other one with a connector of its own stays with the host, and the host used one so far: VGA functions
+/// say by `boot_vga` whether the firmware did, others have no such attribute (drivers/pci/pci-sysfs.c `pci_dev_attrs_are_visible`).
 fn only_display(host: &Host, ceded: &[PciAddress]) -> Option<Refusal> {
     let screens: Vec<_> = host.devices.iter().filter(|device| device.is_display() && !is_render_only(device)).collect();
     let lost = screens.iter().filter(|device| ceded.contains(&device.address));
@@ -46,7 +47,8 @@ fn only_display(host: &Host, ceded: &[PciAddress]) -> Option<Refusal> {
         let by_ids = device.id.is_some_and(|id| told.iter().any(|item| parameter::covers(item, &id.to_string())));
         ceded.contains(&device.address) || device.is_on_vfio() || by_ids
     };
-    screens.iter().all(|device| goes(device)).then(|| {
+    let in_use = |device: &PciDevice| device.boot_vga.unwrap_or_else(|| device.class.is_some_and(|class| class.base_and_sub() != 0x0300));
+    (screens.iter().all(|device| goes(device)) && screens.iter().any(|device| in_use(device))).then(|| {
         Refusal::new(
             "only-display",
             format!("{} is the only display of this host, and nothing could be repaired without a screen: add a second one, or switch the processor's own graphics on in the firmware's setup", lost.address),

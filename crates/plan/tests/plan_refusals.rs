@@ -127,8 +127,11 @@ fn the_only_display_stays() {
     let alone = without(arch(), "0000:00:02.0");
     let boots = Function { boot_vga: Some(true), ..intel_functions()[5].clone() };
     assert_refused(&alone.clone().functions(&[boots]), &[GPU], &["only-display"], &["0000:01:00.0"]);
-    // Without the attribute it is the only one all the same.
-    assert_refused(&alone, &[GPU], &["only-display"], &["0000:01:00.0"]);
+    // Display controllers other than VGA have no such attribute.
+    let other = Function { class: 0x03_8000, boot_vga: None, ..intel_functions()[5].clone() };
+    assert_refused(&alone.clone().functions(&[other]), &[GPU], &["only-display"], &["0000:01:00.0"]);
+    // A host without a screen has a card that its firmware did not use.
+    assert!(plan_on(&alone.capture, &[GPU], Cmdline).refused.is_empty());
     // The processor's graphics, where the other one only draws for it.
     let render = Function { class: 0x03_0200, boot_vga: None, ..intel_functions()[5].clone() };
     assert_refused(&arch().functions(&[render]), &["00:02.0"], &["only-display"], &["0000:00:02.0"]);

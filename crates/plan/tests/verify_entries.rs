@@ -1,10 +1,11 @@
-//! The generated menu, as verification reads it: other systems' entries prove nothing and are asked for nothing.
+//! What generators write, as verification reads it. Other systems' entries of GRUB's menu prove nothing and are asked for nothing; the lists
+//! of early modules are as mkinitcpio 41 and initramfs-tools 0.142 were seen to write them.
 
 #![allow(clippy::panic, reason = "clippy's exemption of tests does not reach what stands beside the tests here")]
 
 mod support;
 
-use cede_model::Host;
+use cede_model::{Capture, Entry, Host};
 use cede_plan::plan::{Condition, Expectation, When};
 use cede_plan::verify::{Result3, verify};
 use support::machine::{Loader, Machine};
@@ -33,4 +34,30 @@ fn only_this_systems_entries_count() {
     assert_eq!(result, Result3::NotMet);
     let (result, _) = judged(OTHERS, "intel_iommu=on");
     assert_eq!(result, Result3::CannotTell);
+}
+
+const IMAGE: &str = "/boot/initramfs-linux.img";
+
+fn loads(files: &[(&str, &str)]) -> Result3 {
+    let mut capture = Capture::new();
+    capture.insert(format!("{IMAGE}!"), Entry::Dir);
+    for (path, text) in files {
+        capture.insert(format!("{IMAGE}!/{path}"), Entry::File(text.as_bytes().to_vec()));
+    }
+    let expectation = Expectation::now(Condition::ImageLoads { image: IMAGE.to_owned(), module: "vfio_pci".to_owned() });
+    let report = verify(&Host::from_capture(capture), &[expectation], When::Now);
+    report.outcomes.first().map_or_else(|| panic!("nothing was judged"), |outcome| outcome.result)
+}
+
+#[test]
+fn each_generators_list_of_early_modules_is_read() {
+    let busybox = ("config", "MODULES=\"vfio_pci vfio vfio_iommu_type1 nouveau\"\nEARLYHOOKS=\"udev\"\nHOOKS=\"udev\"\n");
+    let list = "etc/modules-load.d/MODULES.conf";
+    assert_eq!(loads(&[busybox]), Result3::Met);
+    assert_eq!(loads(&[busybox, (list, "vfio_pci\nvfio\nvfio_iommu_type1\nnouveau\n")]), Result3::Met);
+    // MODULES was a string: one name of three words, which systemd-modules-load does not find; its init reads no `config`.
+    assert_eq!(loads(&[busybox, (list, "vfio_pci vfio vfio_iommu_type1\n")]), Result3::NotMet);
+    assert_eq!(loads(&[("config", "EARLYHOOKS=\"udev\"\n")]), Result3::NotMet);
+    assert_eq!(loads(&[("conf/modules", "vfio_pci \nvfio \nvfio_iommu_type1 \n")]), Result3::Met);
+    assert_eq!(loads(&[("conf/modules", "loop max_loop=8\n")]), Result3::NotMet);
 }

@@ -70,8 +70,9 @@ impl Function {
             text("subsystem_vendor", format!("{:#06x}\n", self.subsystem.0));
             text("subsystem_device", format!("{:#06x}\n", self.subsystem.1));
         }
-        if let Some(boots) = self.boot_vga {
-            text("boot_vga", format!("{}\n", u8::from(boots)));
+        match self.boot_vga {
+            Some(boots) => text("boot_vga", format!("{}\n", u8::from(boots))),
+            None => _ = capture.remove(&format!("{dir}/boot_vga")),
         }
         capture.insert(format!("{dir}/config"), Entry::File(self.config()));
         match self.driver {
