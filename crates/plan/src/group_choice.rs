@@ -21,9 +21,9 @@ pub struct Choice {
 /// Drivers that leave a group usable: vfio drivers, and those with `driver_managed_dma` (drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c).
 const TOLERATED: [&str; 2] = ["pcieport", "pci-stub"];
 
-/// Bridges of any kind (base class 06) stay: they cannot be bound to vfio-pci, or belong to the chipset.
+/// Bridges of any kind (base class 06) and IOMMUs (08 06) stay: they cannot be bound to vfio-pci, or belong to the chipset.
 pub fn stays(device: &PciDevice) -> bool {
-    device.is_bridge() || device.class.is_some_and(|class| class.base() == 0x06)
+    device.is_bridge() || device.class.is_some_and(|class| class.base() == 0x06 || class.base_and_sub() == 0x0806)
 }
 
 /// True for a member that keeps its group from being used by VFIO unless it is ceded too (drivers/iommu/iommu.c `iommu_group_claim_dma_owner`).
@@ -63,7 +63,9 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
     if stays(device) {
         return Some(Refusal::new(
             "bridge",
-            format!("{address} is a bridge: it stays with its driver; name the device behind it, `cede groups` shows it"),
+            format!(
+                "{address} is a bridge or part of the chipset: it stays with its driver; name the device behind it, `cede groups` shows it"
+            ),
         ));
     }
     if host.iommu == IommuState::On && host.group_of(address).is_none() {

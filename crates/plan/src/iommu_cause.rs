@@ -69,7 +69,7 @@ pub fn why_off(host: &Host) -> Option<OffCause> {
 }
 
 fn by_default(host: &Host, family: IommuFamily, words: &[String]) -> OffCause {
-    let asked = words.iter().any(|word| is_on(word, family));
+    let asked = asks_for(words, family);
     match (family, intel_default(host)) {
         (IommuFamily::Intel, (Some(false), evidence)) if !asked => OffCause::KernelDefault(evidence),
         (IommuFamily::Intel, (None, _)) if !asked => OffCause::KernelDefault(None),
@@ -85,6 +85,11 @@ pub fn off_words(words: &[String], family: IommuFamily) -> Vec<String> {
         names.contains(&name.as_str()) && value.unwrap_or_default().split(',').any(|item| item == "off")
     };
     words.iter().filter(says_off).cloned().collect()
+}
+
+/// True where the words switch the IOMMU on.
+pub fn asks_for(words: &[String], family: IommuFamily) -> bool {
+    words.iter().any(|word| is_on(word, family))
 }
 
 fn is_on(word: &str, family: IommuFamily) -> bool {

@@ -243,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_line_that_a_crash_cut_off_does_not_count() {
-        let plan = Plan { steps: vec![file("/etc/a"), Step::RunTool { argv: vec!["/usr/sbin/update-grub".into()], why: String::new() }], ..Plan::default() };
+        let plan = Plan {
+            steps: vec![file("/etc/a"), Step::RunTool { argv: vec!["/usr/sbin/update-grub".into()], why: String::new() }],
+            ..Plan::default()
+        };
         let mut text = line(&begin(Verb::Apply, 7, None, &plan));
         text.push_str(&line(&Record::Started { step: 0 }));
         text.push_str(line(&Record::Finished { end: End::Applied }).trim_end());

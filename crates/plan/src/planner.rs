@@ -12,6 +12,7 @@ use crate::parameter::{self, Wish};
 use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step};
 use crate::verify;
 use cede_model::iommu::IommuState;
+use cede_model::kernel::Kernel;
 use cede_model::kernel::installed::ModuleForm;
 use cede_model::pci::PciAddress;
 use cede_model::{Entry, Host};
@@ -41,6 +42,7 @@ fn draft(host: &Host, wanted: &[PciAddress], bind: BindMethod, plan: &mut Plan) 
     plan.devices.clone_from(&choice.ceded);
     plan.stays.clone_from(&choice.stays);
     plan.notes.clone_from(&choice.notes);
+    plan.notes.extend(crate::guard::costs(host, &choice.ceded));
     let ids = binding::ids(host, &choice.ceded)?;
     let natives = Natives::of(host, &choice.ceded);
     let obstacles = obstacles(host, &choice, &natives, bind);
@@ -60,7 +62,7 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) 
     list.extend(firmware_off(host));
     list.extend(direct_mapping(host, choice));
     list.extend(crate::guard::losses(host, &choice.ceded));
-    for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing) {
+    for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing && !is_left_over(host, kernel)) {
         list.push(Refusal::new(
             "no-vfio-pci",
             format!("kernel {} has no vfio-pci module: install the package with all of its modules, or remove that kernel", kernel.release),
@@ -71,7 +73,7 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) 
         list.push(Refusal::new(
             "native-driver-built-in",
             format!(
-                "{module} is built into kernel {release} and takes {address} before any module can: ceding it at boot cannot work there"
+                "{module} is built into kernel {release} and takes {address} before any module can: use a kernel that has it as a module, or choose another device"
             ),
         ));
     }
@@ -82,6 +84,12 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) 
         ));
     }
     list
+}
+
+/// The package took its lists along and only what was built later (DKMS) is left of that kernel.
+fn is_left_over(host: &Host, kernel: &Kernel) -> bool {
+    host.running.as_deref() != Some(&kernel.release)
+        && host.capture.observed(&format!("{}/modules.builtin", kernel.modules_dir)).is_absent()
 }
 
 fn firmware_off(host: &Host) -> Option<Refusal> {
@@ -113,7 +121,12 @@ fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Resul
     if host.iommu == IommuState::Off || !iommu_cause::off_words(&configured, family).is_empty() {
         wish.drop_off = family.parameter().into_iter().chain(["iommu"]).collect();
     }
-    let needs_on = host.iommu == IommuState::Off && iommu_cause::intel_default(host).0 != Some(true);
+    let needs_on = match (host.iommu, iommu_cause::intel_default(host).0) {
+        (_, Some(true)) | (IommuState::Unknown, _) => false,
+        (IommuState::Off, _) | (IommuState::On, Some(false)) => true,
+        // On, by a parameter that must stay, or by the default of a kernel that does not tell.
+        (IommuState::On, None) => iommu_cause::asks_for(&iommu_cause::running_words(host), family),
+    };
     if family == IommuFamily::Intel && (needs_on || cedes_uncovered_gpu(host, choice)) {
         wish.add = Some("intel_iommu=on");
     }
@@ -129,7 +142,13 @@ fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Resul
         (BindMethod::Modprobe, _, None) => {}
         (BindMethod::Cmdline, Some((value, _)), None) => {
             // The command line beats the file, so what the file lists must be on it as well.
-            wish.ids = value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            wish.ids = value.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
+            if let Some(odd) =
+                wish.ids.iter().find(|id| !id.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'x' | b'X')))
+            {
+                let message = format!("modprobe.d sets ids={value} for vfio-pci, of which `{odd}` is no id: correct it with an editor");
+                return Err(Refusal::new("ids-not-readable", message));
+            }
             wish.ids.extend(ids.iter().filter(|id| !value.split(',').any(|item| parameter::covers(item, id))).cloned());
         }
         (BindMethod::Cmdline, _, _) => wish.ids = ids.to_vec(),

@@ -164,22 +164,22 @@ fn image_has_file(host: &Host, path: &str, file: &str, wanted: &str) -> Judged {
     }
 }
 
-/// Each generator keeps its list elsewhere: initramfs-tools in `conf/modules`, mkinitcpio in `config` (busybox) or modules-load.d (systemd).
+/// Each generator keeps its list elsewhere: initramfs-tools in `conf/modules`, mkinitcpio in `config` (busybox init) or in modules-load.d
+/// (its systemd hook), where a line is one name and `config` is written but not read.
 fn image_loads(host: &Host, path: &str, module: &str) -> Judged {
     if let Err(judged) = image(host, path).map(|_| ()) {
         return judged;
     }
-    let text = |name: &str| host.capture.attribute(&format!("{path}!/{name}")).unwrap_or_default();
-    let lines = text("conf/modules")
-        .lines()
-        .chain(text("etc/modules-load.d/MODULES.conf").lines())
-        .chain(text("usr/lib/modules-load.d/MODULES.conf").lines());
-    let listed = lines.filter_map(|line| line.split_whitespace().next());
-    let config = text("config")
+    let text = |name: &str| host.capture.attribute(&format!("{path}!/{name}"));
+    let debian = text("conf/modules").unwrap_or_default().lines().filter_map(|line| line.split_whitespace().next());
+    let systemd = ["etc", "usr/lib"].map(|dir| text(&format!("{dir}/modules-load.d/MODULES.conf")));
+    let lines = systemd.iter().flatten().flat_map(|text| text.lines()).map(str::trim);
+    let config = text("config").filter(|_| systemd.iter().all(Option::is_none)).unwrap_or_default();
+    let words = config
         .lines()
         .filter_map(|line| line.strip_prefix("MODULES="))
         .flat_map(|value| value.trim_matches(['"', '\'', '(', ')']).split_whitespace());
-    if listed.chain(config).any(|name| module_name(name) == module) {
+    if debian.chain(lines).chain(words).any(|name| module_name(name) == module) {
         MET
     } else {
         not_met(format!("{path} does not list {module} to be loaded early"))

@@ -2,6 +2,7 @@
 
 use cede_model::Host;
 use cede_model::boot::{grub_cfg, loader_entry::LoaderEntry};
+use std::collections::BTreeSet;
 
 /// One entry of a boot menu that starts Linux.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +24,14 @@ pub struct BootEntry {
 /// Where GRUB reads its menu.
 pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
 
-/// Entries of GRUB's generated menu.
+/// Entries of GRUB's generated menu that start this system: those that `GRUB_CMDLINE_LINUX_DEFAULT` does not reach are left out.
 pub fn grub(host: &Host) -> Vec<BootEntry> {
-    let menu = grub_cfg::parse(host.capture.file(GRUB_CFG).unwrap_or_default());
+    let bytes = host.capture.file(GRUB_CFG).unwrap_or_default();
+    let menu = grub_cfg::parse(bytes);
+    let foreign = foreign_lines(bytes);
     let mut entries = Vec::new();
     for entry in &menu.entries {
-        for linux in &entry.linux {
+        for linux in entry.linux.iter().filter(|linux| !foreign.contains(&linux.line) && !is_memory_test(&linux.kernel)) {
             let files = std::iter::once(&linux.kernel).chain(&entry.initrd);
             entries.push(BootEntry {
                 title: text(&entry.name.title),
@@ -43,9 +46,35 @@ pub fn grub(host: &Host) -> Vec<BootEntry> {
     entries
 }
 
-/// Type #1 entries of the boot loader specification below every boot partition.
+/// Lines of the menu that come from other systems (`os-prober`) or from the user's own scripts, by the marks of grub-mkconfig.
+fn foreign_lines(menu: &[u8]) -> BTreeSet<usize> {
+    const FOREIGN: [&str; 3] = ["30_os-prober", "40_custom", "41_custom"];
+    let mut lines = BTreeSet::new();
+    let mut inside = false;
+    for (number, line) in (1..).zip(menu.split(|byte| *byte == b'\n')) {
+        let text = String::from_utf8_lossy(line);
+        if let Some(script) = text.strip_prefix("### BEGIN /etc/grub.d/") {
+            inside = FOREIGN.iter().any(|name| script.starts_with(name));
+        } else if text.starts_with("### END /etc/grub.d/") {
+            inside = false;
+        }
+        lines.extend(inside.then_some(number));
+    }
+    lines
+}
+
+/// memtest86+ is started like a kernel.
+fn is_memory_test(kernel: &[u8]) -> bool {
+    text(kernel).rsplit('/').next().unwrap_or_default().starts_with("memtest")
+}
+
+/// Type #1 entries of the boot loader specification below every boot partition. A host that has only a fallback entry starts by it.
 pub fn type1(host: &Host) -> Vec<BootEntry> {
-    type1_paths(host).into_iter().filter_map(|path| read_type1(host, path)).collect()
+    let mut entries: Vec<BootEntry> = type1_paths(host).into_iter().filter_map(|path| read_type1(host, path)).collect();
+    if entries.iter().all(|entry| entry.rescue) {
+        entries.iter_mut().for_each(|entry| entry.rescue = false);
+    }
+    entries
 }
 
 /// Paths of all Type #1 entry files.

@@ -2,6 +2,7 @@
 
 pub mod entries;
 pub mod grub;
+mod grub_files;
 pub mod systemd_boot;
 
 use crate::parameter::Wish;
@@ -65,7 +66,10 @@ pub const BOOTLOADERS: &[&dyn Bootloader] = &[&grub::Grub, &systemd_boot::System
 const OWNERS: &[(&str, &str)] = &[
     ("/etc/NIXOS", "this is NixOS: its boot configuration comes from /etc/nixos; set boot.kernelParams there"),
     ("/run/ostree-booted", "this is an ostree system: its kernel parameters are set with `rpm-ostree kargs`"),
-    ("/etc/kernel/proxmox-boot-uuids", "proxmox-boot-tool owns this boot configuration"),
+    (
+        "/etc/kernel/proxmox-boot-uuids",
+        "proxmox-boot-tool owns this boot configuration: add the parameters to /etc/kernel/cmdline and run `proxmox-boot-tool refresh`",
+    ),
     ("/etc/kernelstub/configuration", "kernelstub owns this boot configuration: use `kernelstub -a PARAMETER`"),
     ("/boot/grub2/grub.cfg", "this GRUB keeps its entries below /boot/loader: use `grubby --update-kernel=ALL --args=PARAMETER`"),
 ];
@@ -76,7 +80,7 @@ const OWNERS: &[(&str, &str)] = &[
 /// None is known, two claim the host, or something else owns the boot configuration.
 pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
     if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.exists(path)) {
-        return Err(Refusal::new("boot-loader-unsupported", format!("{why}; cede cannot change it yet")));
+        return Err(Refusal::new("boot-loader-unsupported", format!("cede cannot change this boot configuration yet: {why}")));
     }
     let found: Vec<(&dyn Bootloader, Detection)> =
         BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();

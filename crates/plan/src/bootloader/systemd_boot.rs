@@ -50,7 +50,7 @@ impl Bootloader for SystemdBoot {
         if host.capture.exists(STUB_INFO) {
             return Err(Refusal::new(
                 "unified-kernel-image",
-                "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet",
+                "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet: start by an entry below loader/entries, or add the parameters where the image is built",
             ));
         }
         let normal: Vec<BootEntry> = entries::type1(host).into_iter().filter(|entry| !entry.rescue).collect();
@@ -182,7 +182,7 @@ fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
         let added: Vec<&str> = edits.add.iter().map(String::as_str).collect();
         match lines.iter_mut().rev().find(|line| is_text(&line.as_slice())) {
             Some(line) => *line = CommandLine::parse(line).with_words(&added).ok_or("a quote is not closed")?,
-            None => return Err("it is empty".to_owned()),
+            None => lines.insert(lines.len().saturating_sub(1), added.join(" ").into_bytes()),
         }
     }
     Ok(lines.join(&b'\n'))
@@ -220,6 +220,8 @@ mod tests {
     fn the_template_of_future_entries_keeps_its_comments() {
         let got = edit_kernel_cmdline(b"# mine\nroot=1 rw\nquiet intel_iommu=off\n", &wish()).unwrap();
         assert_eq!(String::from_utf8_lossy(&got), "# mine\nroot=1 rw\nquiet intel_iommu=on vfio-pci.ids=10de:1f91\n");
-        assert!(edit_kernel_cmdline(b"# nothing\n", &wish()).is_err());
+        let got = edit_kernel_cmdline(b"# nothing\n", &wish()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), "# nothing\nintel_iommu=on vfio-pci.ids=10de:1f91\n");
+        assert_eq!(edit_kernel_cmdline(b"", &wish()).unwrap(), b"intel_iommu=on vfio-pci.ids=10de:1f91\n");
     }
 }

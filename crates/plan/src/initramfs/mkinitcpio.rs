@@ -5,8 +5,8 @@
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
-use cede_model::Host;
 use cede_model::kernel::{Kernel, installed::module_name};
+use cede_model::{Entry, Host};
 use std::cmp::Ordering;
 
 /// mkinitcpio.
@@ -38,7 +38,10 @@ impl InitramfsGenerator for Mkinitcpio {
         if let Some(image) = images.iter().find(|image| image.unified) {
             return Err(Refusal::new(
                 "unified-kernel-image",
-                format!("the preset {} makes a unified kernel image, which cede cannot prove yet", image.preset),
+                format!(
+                    "the preset {} makes a unified kernel image, which cede cannot prove yet: set `{}_image` in its place, with a boot loader entry",
+                    image.preset, image.preset
+                ),
             ));
         }
         for config in configs(host) {
@@ -110,24 +113,34 @@ impl Config {
         config
     }
 
+    /// A drop-in that is there and could not be read.
+    fn unseen<'a>(&self, host: &'a Host) -> Option<(&'a str, &'a str)> {
+        let below = host.capture.below(format!("{DROP_INS}/")).filter(|(path, _)| self.drop_ins && path.ends_with(".conf"));
+        below.into_iter().find_map(|(path, entry)| match entry {
+            Entry::Unreadable(why) => Some((path, why.as_str())),
+            _ => None,
+        })
+    }
+
     fn environment(&self) -> Environment {
         let bytes: Vec<&[u8]> = self.files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
         Environment::source(&bytes, Sourcing::Concatenated, Dialect::Bash)
     }
 
-    /// The words of an array, or of a string that is used as one.
+    /// The elements of an array; of a string the words of its first line (mkinitcpio: functions, `arrayize_config`).
     fn array(&self, name: &str) -> Result<Vec<String>, String> {
-        let words = |bytes: Option<Vec<u8>>| {
-            let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-            text.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        let lossy = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        let first_line = |text: &str| {
+            let line = text.split('\n').next().unwrap_or_default();
+            line.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         };
         match self.environment().get(name) {
             Evaluation::Unset => Ok(Vec::new()),
-            Evaluation::Scalar(text) => Ok(words(text.bytes())),
-            Evaluation::Array(list) => Ok(list.iter().flat_map(|text| words(text.bytes())).collect()),
+            Evaluation::Scalar(text) => Ok(first_line(&lossy(text.bytes()))),
+            Evaluation::Array(list) => Ok(list.iter().map(|text| lossy(text.bytes())).collect()),
             Evaluation::Unknown(unknown) => {
                 let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
-                Err(format!("{path}, line {}: {name}: {}", unknown.line, unknown.why))
+                Err(format!("{path}, line {}: {name}: {}; write it as a plain list there", unknown.line, unknown.why))
             }
         }
     }
@@ -136,19 +149,35 @@ impl Config {
         if self.files.is_empty() {
             return Err(Refusal::new("mkinitcpio-config-missing", format!("{} could not be read: run as root, or restore it", self.main)));
         }
+        if let Some((path, why)) = self.unseen(host) {
+            return Err(cannot(format!("{path} could not be read ({why}); run as root, or make it readable")));
+        }
         change.rests_on.extend(self.files.iter().map(|(path, _)| path.clone()));
         let wanted = Wanted::new(host, early);
         let modules = self.array("MODULES").map_err(cannot)?;
+        if let Some(glued) = modules.iter().find(|name| name.contains(char::is_whitespace)) {
+            return Err(cannot(format!(
+                "{}: MODULES has the one element \"{glued}\", which names no module; take the quotes away",
+                self.main
+            )));
+        }
+        if self.is_string("MODULES") && self.array("HOOKS").map_err(cannot)?.iter().any(|hook| hook == "systemd") {
+            let why = "MODULES is a string, and the systemd hook hands it on as the name of one module; write it as `MODULES=(…)`";
+            return Err(cannot(format!("{}: {why}", self.main)));
+        }
         let needs_files = self.files_to_add(early)?;
-        let after = if wanted.holds(&modules) && needs_files.is_empty() {
+        if wanted.leads(&modules) && needs_files.is_empty() {
             return Ok(());
-        } else if self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES") {
-            self.with_drop_in(&wanted, &needs_files)?
-        } else {
-            self.in_place(&wanted, &needs_files)?
-        };
-        self.check(&after, &wanted)?;
-        change.files.extend(self.steps(after));
+        }
+        let fresh = self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES");
+        let edited = if fresh { self.with_drop_in(&wanted, &needs_files) } else { self.in_place(&wanted, &needs_files) };
+        // A second mention of a module does no harm, so a drop-in of ours does where several files list them.
+        let edited = edited.or_else(|why| if self.drop_ins { self.with_drop_in(&wanted, &needs_files).map_err(|_| why) } else { Err(why) });
+        match edited {
+            Ok(after) => change.files.extend(self.steps(after)),
+            Err(_) if wanted.holds(&modules) && needs_files.is_empty() => {}
+            Err(why) => return Err(why),
+        }
         Ok(())
     }
 
@@ -186,13 +215,14 @@ impl Config {
                 Err(refusal) => trouble = Some(refusal),
             }
         }
-        Err(trouble.unwrap_or_else(|| cannot("a drop-in that is read later sets MODULES anew".to_owned())))
+        Err(trouble
+            .unwrap_or_else(|| cannot(format!("a file below {DROP_INS} that is read later sets MODULES anew; write `MODULES+=(…)` there"))))
     }
 
     /// Changes the file that holds our modules already, else the last one that assigns `MODULES`, else the main one.
     fn in_place(&self, wanted: &Wanted, files: &[String]) -> Result<Self, Refusal> {
         let first: Vec<&str> = wanted.first.iter().map(String::as_str).collect();
-        let mut trouble = format!("{}: no assignment of MODULES could be changed", self.main);
+        let mut trouble = format!("{}: no assignment of MODULES could be changed; write `MODULES=(…)` on one line", self.main);
         for at in (0..self.files.len()).rev() {
             let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: self.drop_ins };
             let Some((path, bytes)) = next.files.get_mut(at) else { continue };
@@ -212,7 +242,7 @@ impl Config {
                 if self.check(&next, wanted).is_ok() {
                     return Ok(next);
                 }
-                trouble = format!("{path} is not the only file that sets MODULES");
+                trouble = format!("{path} is not the only file that sets MODULES; set it in one file");
             }
         }
         Err(cannot(trouble))
@@ -230,7 +260,7 @@ impl Config {
         if wanted.holds(&new) && others(&old) == others(&new) {
             return Ok(());
         }
-        Err(cannot("a file that is read later sets MODULES anew".to_owned()))
+        Err(cannot(format!("a file below {DROP_INS} that is read later sets MODULES anew; write `MODULES+=(…)` there")))
     }
 
     fn steps(&self, after: Self) -> Vec<Step> {
@@ -253,21 +283,24 @@ struct Wanted {
 
 impl Wanted {
     fn new(host: &Host, early: &Early) -> Self {
-        let mut first: Vec<String> = VFIO_MODULES.map(str::to_owned).to_vec();
-        let (virqfd, obsolete): (Option<&str>, &[&str]) = match share(&host.kernels, VIRQFD) {
-            Share::All => (Some(VIRQFD), &[]),
-            // The question mark lets kernels go without it.
-            Share::Some => (Some("vfio_virqfd?"), &[]),
-            Share::None => (None, &[VIRQFD]),
-            Share::Unknown => (None, &[]),
+        // vfio-pci depends on it where it exists, so it need not be listed; listed, it makes mkinitcpio fail for a kernel without it.
+        let obsolete: &[&str] = match share(&host.kernels, VIRQFD) {
+            Share::Some | Share::None => &[VIRQFD],
+            Share::All | Share::Unknown => &[],
         };
-        first.extend(virqfd.map(str::to_owned));
+        let first = VFIO_MODULES.map(str::to_owned).to_vec();
         Self { first, obsolete, natives: early.natives.clone() }
     }
 
     fn is_ours(&self, name: &str) -> bool {
         let name = module_name(name.trim_end_matches('?'));
         VFIO_MODULES.contains(&name.as_str()) || name == VIRQFD
+    }
+
+    /// True where [`Self::holds`] and ours come before all others, so that no driver of another function has to be thought of.
+    fn leads(&self, modules: &[String]) -> bool {
+        let others = modules.iter().skip_while(|name| self.is_ours(name));
+        self.holds(modules) && !others.into_iter().any(|name| self.is_ours(name))
     }
 
     /// True where all of ours are listed, none is obsolete, and no native driver of a ceded function comes before vfio-pci.
@@ -349,9 +382,12 @@ fn images_in_boot(host: &Host) -> Vec<Image> {
     names.map(|name| Image { preset: String::new(), path: format!("/boot/{name}"), kernel: None, unified: false }).collect()
 }
 
-/// mkinitcpio says itself whether it knows drop-ins; without its text, their directory does.
+/// mkinitcpio says itself whether it knows drop-ins (`_d_config`, since v36); without its text, their directory does.
 fn reads_drop_ins(host: &Host) -> bool {
-    let names_them = |script: &[u8]| String::from_utf8_lossy(script).contains("mkinitcpio.conf.d");
+    let names_them = |script: &[u8]| {
+        let text = String::from_utf8_lossy(script);
+        text.contains("mkinitcpio.conf.d") || text.contains("_d_config=")
+    };
     host.capture.file(TOOL).map_or_else(|| host.capture.exists(DROP_INS), names_them)
 }
 

@@ -65,12 +65,16 @@ pub fn find(host: &Host) -> Result<&'static dyn InitramfsGenerator, Refusal> {
     let other = OTHERS.iter().find(|(path, _)| host.capture.exists(path)).map(|(_, name)| *name);
     match (found.as_slice(), other) {
         ([one], _) => Ok(*one),
-        ([], Some(name)) => {
-            Err(Refusal::new("initramfs-unsupported", format!("this host's initramfs comes from {name}, which cede cannot set up yet")))
-        }
-        ([], None) => {
-            Err(Refusal::new("initramfs-unknown", "no initramfs generator that cede knows was found (mkinitcpio, initramfs-tools)"))
-        }
+        ([], Some(name)) => Err(Refusal::new(
+            "initramfs-unsupported",
+            format!(
+                "this host's initramfs comes from {name}, which cede cannot set up yet: use mkinitcpio or initramfs-tools, or set it up by hand"
+            ),
+        )),
+        ([], None) => Err(Refusal::new(
+            "initramfs-unknown",
+            "no initramfs generator that cede knows was found: install mkinitcpio or initramfs-tools, or give a capture that has their files",
+        )),
         (several, _) => {
             let names: Vec<_> = several.iter().map(|generator| generator.name()).collect();
             Err(Refusal::new(

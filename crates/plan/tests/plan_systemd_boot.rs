@@ -1,0 +1,83 @@
+//! Loader entries: what is added reaches the kernel verbatim, and fallback entries stay.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+mod support;
+
+use cede_model::Capture;
+use cede_plan::intent::BindMethod::Cmdline;
+use cede_plan::plan::step::inverse;
+use support::machine::{GPU, Loader, Machine};
+use support::{after, applied, paths, plan_on};
+
+const ENTRY: &str = "/boot/loader/entries/linux.conf";
+
+fn options(capture: &Capture, path: &str) -> Vec<String> {
+    let text = String::from_utf8_lossy(capture.file(path).unwrap()).into_owned();
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("options")).filter(|rest| rest.starts_with([' ', '\t']));
+    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_entry_but_the_fallback_gets_the_words() {
+    let machine = Machine::arch(Loader::SystemdBoot).text("/etc/kernel/cmdline", "root=UUID=1b7a rw\n");
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    let done = applied(&machine.capture, &plan.steps);
+    for entry in ["linux", "linux-lts"] {
+        let words = options(&done, &format!("/boot/loader/entries/{entry}.conf"));
+        assert_eq!(words, ["root=UUID=1b7a", "rw", "loglevel=3", "quiet", "intel_iommu=on", "vfio-pci.ids=10de:1f91,10de:10fa"]);
+    }
+    assert!(!paths(&plan).contains(&"/boot/loader/entries/linux-fallback.conf"));
+    assert_eq!(done.file("/etc/kernel/cmdline").unwrap(), b"root=UUID=1b7a rw intel_iommu=on vfio-pci.ids=10de:1f91,10de:10fa\n");
+    assert!(plan_on(&done, &[GPU], Cmdline).is_empty());
+    let back = applied(&done, &inverse(&plan.steps));
+    machine.capture.entries().for_each(|(path, entry)| assert_eq!(back.get(path), Some(entry)));
+}
+
+#[test]
+fn odd_entries_keep_their_words() {
+    let cases: [(&str, &[&str]); 9] = [
+        ("title A\nlinux /v\noptions a b\noptions c\n", &["a", "b", "c", "+"]),
+        ("title A\r\nlinux /v\r\noptions a b\r\n", &["a", "b", "+"]),
+        ("linux /v\noptions a intel_iommu=off iommu=pt", &["a", "iommu=pt", "+"]),
+        ("linux\t/v\noptions\ta  intel_iommu=off intel_iommu=off\t b\n", &["a", "b", "+"]),
+        ("# options x\nlinux /v\n", &["+"]),
+        ("linux /v\noptions a -- init=arg\n", &["a", "+", "--", "init=arg"]),
+        ("linux /v\noptions vfio-pci.ids=1b21:1 a\n", &["vfio-pci.ids=1b21:1,10de:1f91,10de:10fa", "a", "on"]),
+        ("linux /v\noptions dyndbg=\"file a +p\" quiet\n", &["dyndbg=\"file", "a", "+p\"", "quiet", "+"]),
+        ("title \u{e9}t\u{e9}\nefi /EFI/a.efi\noptions a\narchitecture x64\n", &["a", "+"]),
+    ];
+    for (before, expected) in cases {
+        let machine = Machine::arch(Loader::SystemdBoot).text(ENTRY, before);
+        let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+        assert!(plan.refused.is_empty(), "{before:?}: {:?}", plan.refused);
+        let done = applied(&machine.capture, &plan.steps);
+        let wanted: Vec<&str> = expected
+            .iter()
+            .flat_map(|word| match *word {
+                "+" => vec!["intel_iommu=on", "vfio-pci.ids=10de:1f91,10de:10fa"],
+                "on" => vec!["intel_iommu=on"],
+                word => vec![word],
+            })
+            .collect();
+        assert_eq!(options(&done, ENTRY), wanted, "{before:?}");
+        assert!(plan_on(&done, &[GPU], Cmdline).is_empty(), "{before:?}");
+    }
+}
+
+#[test]
+fn a_host_with_nothing_but_a_fallback_starts_by_it() {
+    let mut machine = Machine::arch(Loader::SystemdBoot);
+    for name in ["linux", "linux-lts"] {
+        machine.capture.remove(&format!("/boot/loader/entries/{name}.conf"));
+    }
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    let entry = String::from_utf8_lossy(after(&plan, "/boot/loader/entries/linux-fallback.conf")).into_owned();
+    assert!(entry.contains("options root=UUID=1b7a rw intel_iommu=on vfio-pci.ids="), "{entry}");
+}

@@ -1,0 +1,63 @@
+//! What generators write, as verification reads it. Other systems' entries of GRUB's menu prove nothing and are asked for nothing; the lists
+//! of early modules are as mkinitcpio 41 and initramfs-tools 0.142 were seen to write them.
+
+#![allow(clippy::panic, reason = "clippy's exemption of tests does not reach what stands beside the tests here")]
+
+mod support;
+
+use cede_model::{Capture, Entry, Host};
+use cede_plan::plan::{Condition, Expectation, When};
+use cede_plan::verify::{Result3, verify};
+use support::machine::{Loader, Machine};
+
+const OWN: &str = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple-1b7a' {\n\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro quiet WORDS\n\tinitrd\t/boot/initrd.img-6.1.0-28-amd64\n}\nsubmenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1b7a' {\n\tmenuentry 'Debian, with Linux 6.1.0-28-amd64' --class debian {\n\t\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro quiet WORDS\n\t}\n\tmenuentry 'Debian, with Linux 6.1.0-28-amd64 (recovery mode)' --class debian {\n\t\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro single\n\t}\n}\n### END /etc/grub.d/10_linux ###\n";
+
+const OTHERS: &str = "### BEGIN /etc/grub.d/20_memtest86+ ###\nmenuentry 'Memory test' {\n\tlinux\t/boot/memtest86+x64.bin\n}\n### END /etc/grub.d/20_memtest86+ ###\n### BEGIN /etc/grub.d/30_os-prober ###\nmenuentry 'Fedora (on /dev/sda2)' --class gnu-linux {\n\tlinux /boot/vmlinuz root=/dev/sda2\n}\n### END /etc/grub.d/30_os-prober ###\n### BEGIN /etc/grub.d/40_custom ###\nmenuentry 'rescue disk' {\n\tlinux /rescue/vmlinuz x\n}\n### END /etc/grub.d/40_custom ###\n";
+
+fn judged(menu: &str, parameter: &str) -> (Result3, String) {
+    let machine = Machine::arch(Loader::Grub).text("/boot/grub/grub.cfg", menu);
+    let expectation = Expectation::now(Condition::EntriesCarry { parameter: parameter.to_owned() });
+    let report = verify(&Host::from_capture(machine.capture), &[expectation], When::Now);
+    let outcome = report.outcomes.into_iter().next().unwrap_or_else(|| panic!("nothing was judged"));
+    (outcome.result, outcome.cause.unwrap_or_default())
+}
+
+#[test]
+fn only_this_systems_entries_count() {
+    let carries = format!("{}{OTHERS}", OWN.replace("WORDS", "intel_iommu=on vfio-pci.ids=10de:1f91,10de:10fa"));
+    for parameter in ["intel_iommu=on", "vfio-pci.ids=10de:1f91,10de:10fa", "vfio-pci.ids=10de:10fa"] {
+        assert_eq!(judged(&carries, parameter), (Result3::Met, String::new()), "{parameter}");
+    }
+    let (result, cause) = judged(&carries, "vfio-pci.ids=8086:1533");
+    assert!(result == Result3::NotMet && cause.contains("Debian"), "{cause}");
+    let (result, _) = judged(&format!("{}{OTHERS}", OWN.replacen("WORDS", "intel_iommu=on", 1).replace("WORDS", "")), "intel_iommu=on");
+    assert_eq!(result, Result3::NotMet);
+    let (result, _) = judged(OTHERS, "intel_iommu=on");
+    assert_eq!(result, Result3::CannotTell);
+}
+
+const IMAGE: &str = "/boot/initramfs-linux.img";
+
+fn loads(files: &[(&str, &str)]) -> Result3 {
+    let mut capture = Capture::new();
+    capture.insert(format!("{IMAGE}!"), Entry::Dir);
+    for (path, text) in files {
+        capture.insert(format!("{IMAGE}!/{path}"), Entry::File(text.as_bytes().to_vec()));
+    }
+    let expectation = Expectation::now(Condition::ImageLoads { image: IMAGE.to_owned(), module: "vfio_pci".to_owned() });
+    let report = verify(&Host::from_capture(capture), &[expectation], When::Now);
+    report.outcomes.first().map_or_else(|| panic!("nothing was judged"), |outcome| outcome.result)
+}
+
+#[test]
+fn each_generators_list_of_early_modules_is_read() {
+    let busybox = ("config", "MODULES=\"vfio_pci vfio vfio_iommu_type1 nouveau\"\nEARLYHOOKS=\"udev\"\nHOOKS=\"udev\"\n");
+    let list = "etc/modules-load.d/MODULES.conf";
+    assert_eq!(loads(&[busybox]), Result3::Met);
+    assert_eq!(loads(&[busybox, (list, "vfio_pci\nvfio\nvfio_iommu_type1\nnouveau\n")]), Result3::Met);
+    // MODULES was a string: one name of three words, which systemd-modules-load does not find; its init reads no `config`.
+    assert_eq!(loads(&[busybox, (list, "vfio_pci vfio vfio_iommu_type1\n")]), Result3::NotMet);
+    assert_eq!(loads(&[("config", "EARLYHOOKS=\"udev\"\n")]), Result3::NotMet);
+    assert_eq!(loads(&[("conf/modules", "vfio_pci \nvfio \nvfio_iommu_type1 \n")]), Result3::Met);
+    assert_eq!(loads(&[("conf/modules", "loop max_loop=8\n")]), Result3::NotMet);
+}
