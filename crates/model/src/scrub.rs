@@ -21,7 +21,7 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
         said.push(format!("{macs} MAC addresses"));
     }
     if ids > 0 {
-        said.push(format!("{ids} UUIDs, each replaced by a made-up one"));
+        said.push(format!("{ids} UUIDs and machine ids, each replaced by a made-up one"));
     }
     let names = host_names(capture);
     if names > 0 {
@@ -50,31 +50,40 @@ fn serial_numbers(capture: &mut Capture) -> usize {
     count
 }
 
-/// MAC addresses become zeros; a UUID becomes the same made-up one wherever it stands, so that what belongs together still does.
+/// MAC addresses become zeros; a UUID or machine id becomes the same made-up one wherever it stands, in names too, so that what belongs
+/// together still does.
 fn identifiers(capture: &mut Capture) -> (usize, usize) {
-    let mut uuids: BTreeMap<String, String> = BTreeMap::new();
+    let mut ids: BTreeMap<String, String> = BTreeMap::new();
     let mut macs = BTreeSet::new();
-    let paths: Vec<String> = capture
-        .entries()
-        .filter(|(path, entry)| {
-            matches!(entry, Entry::File(_)) && !path.starts_with("/lib/modules") && !path.starts_with(device::PCI_DEVICES)
+    let mut clean = |text: &str| {
+        replace_words(text, |word| {
+            let count = ids.len() + 1;
+            if is_uuid(word) {
+                Some(ids.entry(word.to_lowercase()).or_insert_with(|| format!("00000000-0000-4000-a000-{count:012}")).clone())
+            } else if is_machine_id(word) {
+                Some(ids.entry(word.to_lowercase()).or_insert_with(|| format!("{count:032}")).clone())
+            } else {
+                is_mac(word).then(|| "00:00:00:00:00:00".to_owned()).inspect(|_| _ = macs.insert(word.to_owned()))
+            }
         })
-        .map(|(path, _)| path.to_owned())
-        .collect();
-    for path in paths {
-        let Some(Ok(text)) = capture.file(&path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)) else { continue };
-        let mut out = replace_words(&text, |word| {
-            let count = uuids.len() + 1;
-            is_uuid(word)
-                .then(|| uuids.entry(word.to_lowercase()).or_insert_with(|| format!("00000000-0000-4000-a000-{count:012}")).clone())
-        });
-        out =
-            replace_words(&out, |word| is_mac(word).then(|| "00:00:00:00:00:00".to_owned()).inspect(|_| _ = macs.insert(word.to_owned())));
-        if out != text {
-            capture.insert(path, Entry::File(out.into_bytes()));
-        }
+    };
+    let mut out = Vec::new();
+    for (path, entry) in capture.entries() {
+        let is_table = path.starts_with("/lib/modules") || path.starts_with("/usr/share/") || path.starts_with(device::PCI_DEVICES);
+        let entry = match entry {
+            Entry::File(bytes) if !is_table => {
+                std::str::from_utf8(bytes).map_or_else(|_| entry.clone(), |text| Entry::File(clean(text).into_bytes()))
+            }
+            Entry::Link(target) => Entry::Link(clean(target)),
+            other => other.clone(),
+        };
+        out.push((clean(path), entry));
     }
-    (macs.len(), uuids.len())
+    let notes = std::mem::take(&mut capture.notes);
+    *capture = Capture::new();
+    capture.extend(out);
+    capture.notes = notes;
+    (macs.len(), ids.len())
 }
 
 /// Calls `f` with each run of hexadecimal digits, colons and dashes, and puts its answer in the place of the run.
@@ -88,7 +97,16 @@ fn replace_words(text: &str, mut f: impl FnMut(&str) -> Option<String>) -> Strin
         let end = tail.find(|c| !member(c)).unwrap_or(tail.len());
         let (word, after) = tail.split_at(end);
         out.push_str(before);
-        out.push_str(&f(word).unwrap_or_else(|| word.to_owned()));
+        match (f(word), word.split_once('-')) {
+            (Some(new), _) => out.push_str(&new),
+            // `MACHINEID-6.1.0` is one run with what follows.
+            (None, Some((head, tail))) if is_machine_id(head) => {
+                out.push_str(&f(head).unwrap_or_else(|| head.to_owned()));
+                out.push('-');
+                out.push_str(tail);
+            }
+            (None, _) => out.push_str(word),
+        }
         rest = after;
     }
     out
@@ -102,6 +120,11 @@ fn has_groups(word: &str, separator: char, lengths: &[usize]) -> bool {
 
 fn is_uuid(word: &str) -> bool {
     has_groups(word, '-', &[8, 4, 4, 4, 12])
+}
+
+/// 32 hexadecimal digits (machine-id(5)); as part of a name they are followed by `-` and more.
+fn is_machine_id(word: &str) -> bool {
+    word.len() == 32 && word.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn is_mac(word: &str) -> bool {
@@ -219,8 +242,24 @@ mod tests {
         let cmdline = capture.attribute("/proc/cmdline").unwrap();
         assert_eq!(cmdline, "root=UUID=00000000-0000-4000-a000-000000000001 ip=:::::eth0 mac=00:00:00:00:00:00 pci=0000:01:00.0");
         assert_eq!(capture.attribute("/boot/grub/grub.cfg").unwrap(), "search --fs-uuid 00000000-0000-4000-a000-000000000001\n# on host");
-        assert_eq!(said, ["1 MAC addresses", "1 UUIDs, each replaced by a made-up one", "2 mentions of the host's name"]);
+        assert_eq!(said, ["1 MAC addresses", "1 UUIDs and machine ids, each replaced by a made-up one", "2 mentions of the host's name"]);
         assert_eq!(capture.notes.len(), 3);
+    }
+
+    #[test]
+    fn identities_go_from_names_too() {
+        let id = "3f2504e04f8941d39a0c0305e82c3301";
+        let mut capture = Capture::new();
+        capture.insert(
+            format!("/boot/loader/entries/{id}-6.1.0.conf"),
+            Entry::File(format!("machine-id {id}\nlinux /{id}/6.1.0/linux\n").into_bytes()),
+        );
+        scrub(&mut capture);
+        let new = format!("{:032}", 1);
+        assert_eq!(
+            capture.attribute(&format!("/boot/loader/entries/{new}-6.1.0.conf")),
+            Some(format!("machine-id {new}\nlinux /{new}/6.1.0/linux").as_str())
+        );
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn used(host: &Host) -> Vec<Use> {
         }
         let source = words.iter().skip_while(|word| **word != "-").nth(2).copied().unwrap_or_default();
         let names = by_number(host, number).map_or_else(|| by_path(host, source), |name| vec![name]);
-        add(names, target);
+        add(with_btrfs_members(host, names), target);
     }
     for line in host.capture.attribute("/proc/swaps").unwrap_or_default().lines().skip(1) {
         add(line.split_whitespace().next().map(|source| by_path(host, source)).unwrap_or_default(), "swap");
@@ -143,6 +143,13 @@ fn used(host: &Host) -> Vec<Use> {
 fn by_number(host: &Host, number: &str) -> Option<String> {
     let has = |name: &&str| host.capture.attribute(&format!("/sys/class/block/{name}/dev")) == Some(number);
     host.capture.names_in("/sys/class/block").find(has).map(str::to_owned)
+}
+
+/// A btrfs is mounted by one of its devices and needs them all.
+fn with_btrfs_members(host: &Host, names: Vec<String>) -> Vec<String> {
+    let members = |uuid: &str| host.capture.names_in(&format!("/sys/fs/btrfs/{uuid}/devices")).map(str::to_owned).collect::<Vec<_>>();
+    let whole = host.capture.names_in("/sys/fs/btrfs").map(members).find(|list| list.iter().any(|member| names.contains(member)));
+    whole.unwrap_or(names)
 }
 
 /// `/dev/NAME`; for `/dev/mapper/NAME` the device of that name, or every mapped device where names were not seen.

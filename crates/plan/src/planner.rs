@@ -17,10 +17,27 @@ use cede_model::kernel::installed::ModuleForm;
 use cede_model::pci::PciAddress;
 use cede_model::{Entry, Host};
 
-/// Makes the plan. It never fails: what stands in the way is in its `refused`, and then it has no steps.
+/// Makes the plan from the configuration files. It never fails: what stands in the way is in its `refused`, and then it has no steps.
 pub fn plan(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
+    make(host, wanted, bind, Generated::Trusted)
+}
+
+/// As [`plan`], and where the files are right but a generated image or menu was seen to lack what they say, it is made anew.
+/// The capture must hold the opened images.
+pub fn plan_proved(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
+    make(host, wanted, bind, Generated::Proved)
+}
+
+/// Whether generated files are taken to be as their sources say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Generated {
+    Trusted,
+    Proved,
+}
+
+fn make(host: &Host, wanted: &[PciAddress], bind: BindMethod, generated: Generated) -> Plan {
     let mut plan = Plan { bind, ..Plan::default() };
-    match draft(host, wanted, bind, &mut plan) {
+    match draft(host, wanted, generated, &mut plan) {
         Ok(()) => {}
         Err(refusals) => {
             plan.steps.clear();
@@ -31,7 +48,8 @@ pub fn plan(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
     plan
 }
 
-fn draft(host: &Host, wanted: &[PciAddress], bind: BindMethod, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    let bind = plan.bind;
     if host.iommu == IommuState::Unknown {
         return Err(vec![Refusal::new(
             "host-not-read",
@@ -51,8 +69,9 @@ fn draft(host: &Host, wanted: &[PciAddress], bind: BindMethod, plan: &mut Plan) 
     }
     let one = |refusal: Refusal| vec![refusal];
     let wish = wish(host, &choice, bind, &ids).map_err(one)?;
-    steps(host, &wish, &natives, &ids, plan).map_err(one)?;
-    expect_after_reboot(host, &wish, &choice, plan);
+    let wanted = Wanted { wish, natives, ids, generated };
+    steps(host, &wanted, plan).map_err(one)?;
+    expect_after_reboot(host, &wanted.wish, &choice, plan);
     Ok(())
 }
 
@@ -169,18 +188,27 @@ fn cedes_uncovered_gpu(host: &Host, choice: &Choice) -> bool {
     choice.ceded.iter().any(uncovered)
 }
 
-fn steps(host: &Host, wish: &Wish, natives: &Natives, ids: &[String], plan: &mut Plan) -> Result<(), Refusal> {
+/// What the files, images and menus are to say.
+struct Wanted {
+    wish: Wish,
+    natives: Natives,
+    ids: Vec<String>,
+    generated: Generated,
+}
+
+fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
     let generator = initramfs::find(host)?;
     let loader = bootloader::find(host)?;
-    let modprobe = binding::modprobe_steps(host, natives, plan.bind, ids)?;
-    let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: natives.modules.clone() };
+    let modprobe = binding::modprobe_steps(host, &wanted.natives, plan.bind, &wanted.ids)?;
+    let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone() };
     let image = generator.change(host, &early)?;
-    let boot = loader.change(host, wish)?;
-    let boot_proofs = boot_conditions(host, wish);
-    // Files that are right are not enough: where an image or menu was seen to lack them, it is made anew all the same.
-    let lacks =
-        |conditions: &[Condition]| conditions.iter().any(|condition| verify::judge(host, condition).result == verify::Result3::NotMet);
-    let into_image = modprobe.iter().chain(&image.files).count() > 0 || (images_were_opened(host, &image.proofs) && lacks(&image.proofs));
+    let boot = loader.change(host, &wanted.wish)?;
+    let boot_proofs = boot_conditions(host, &wanted.wish);
+    let lacks = |conditions: &[Condition]| {
+        wanted.generated == Generated::Proved
+            && conditions.iter().any(|condition| verify::judge(host, condition).result == verify::Result3::NotMet)
+    };
+    let into_image = !modprobe.is_empty() || !image.files.is_empty() || lacks(&image.proofs);
     let into_menu = !boot.files.is_empty() || lacks(&boot_proofs);
     plan.steps = modprobe;
     plan.steps.extend(image.files);
@@ -195,16 +223,6 @@ fn steps(host: &Host, wish: &Wish, natives: &Natives, ids: &[String], plan: &mut
     paths.extend(plan.steps.iter().filter_map(|step| step.path().map(str::to_owned)));
     plan.rests_on = rests_on(host, paths);
     Ok(())
-}
-
-fn images_were_opened(host: &Host, proofs: &[Condition]) -> bool {
-    let image = |proof: &Condition| match proof {
-        Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. } => {
-            host.capture.exists(&format!("{image}!"))
-        }
-        _ => true,
-    };
-    proofs.iter().all(image)
 }
 
 /// modprobe.d files that the image must carry for the order and the ids to hold early: ours, as it will be.

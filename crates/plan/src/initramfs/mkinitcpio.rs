@@ -257,7 +257,7 @@ impl Config {
     fn check(&self, after: &Self, wanted: &Wanted) -> Result<(), Refusal> {
         let (old, new) = (self.array("MODULES").map_err(cannot)?, after.array("MODULES").map_err(cannot)?);
         let others = |list: &[String]| list.iter().filter(|name| !wanted.is_ours(name)).cloned().collect::<Vec<_>>();
-        if wanted.holds(&new) && others(&old) == others(&new) {
+        if wanted.holds(&new) && wanted.come_first(&new) && others(&old) == others(&new) {
             return Ok(());
         }
         Err(cannot(format!("a file below {DROP_INS} that is read later sets MODULES anew; write `MODULES+=(…)` there")))
@@ -301,6 +301,12 @@ impl Wanted {
     fn leads(&self, modules: &[String]) -> bool {
         let others = modules.iter().skip_while(|name| self.is_ours(name));
         self.holds(modules) && !others.into_iter().any(|name| self.is_ours(name))
+    }
+
+    /// True where all of ours stand before any other; a second mention further on does no harm.
+    fn come_first(&self, modules: &[String]) -> bool {
+        let head: Vec<&String> = modules.iter().take_while(|name| self.is_ours(name)).collect();
+        self.first.iter().all(|wanted| head.iter().any(|name| module_name(name) == module_name(wanted)))
     }
 
     /// True where all of ours are listed, none is obsolete, and no native driver of a ceded function comes before vfio-pci.
