@@ -22,12 +22,34 @@ pub trait ReadHost: Sync {
     /// The entry that stands there instead of a readable directory.
     fn list(&self, path: &str) -> Result<Vec<String>, Entry>;
 
-    /// Attributes of one sysfs directory: reads the files and links named, those that are not there left out.
-    fn attributes(&self, dir: &str, files: &[&str], links: &[&str]) -> Vec<(String, Entry)> {
-        let path = |name: &str| format!("{dir}/{name}");
-        let files = files.iter().map(|name| (path(name), self.read(&path(name), ATTRIBUTE_LIMIT)));
-        let links = links.iter().map(|name| (path(name), self.read_link(&path(name))));
-        files.chain(links).filter(|(_, entry)| *entry != Entry::Absent).collect()
+    /// A directory of which several attributes are to be read, as in sysfs. A directory that is not there has none.
+    fn attributes<'a>(&'a self, dir: &'a str) -> Box<dyn ReadAttributes + 'a>;
+}
+
+/// Reads small files and links of one directory by their names.
+pub trait ReadAttributes {
+    /// A regular file, whole.
+    fn file(&mut self, name: &str) -> Entry;
+
+    /// A link, not followed.
+    fn link(&mut self, name: &str) -> Entry;
+}
+
+/// For hosts that need not open a directory to read in it: every name is a path of its own.
+pub struct ByPath<'a> {
+    /// The host.
+    pub host: &'a dyn ReadHost,
+    /// The directory.
+    pub dir: &'a str,
+}
+
+impl ReadAttributes for ByPath<'_> {
+    fn file(&mut self, name: &str) -> Entry {
+        self.host.read(&[self.dir, name].join("/"), ATTRIBUTE_LIMIT)
+    }
+
+    fn link(&mut self, name: &str) -> Entry {
+        self.host.read_link(&[self.dir, name].join("/"))
     }
 }
 

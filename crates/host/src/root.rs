@@ -120,10 +120,9 @@ impl Root {
         let path = path.as_ref();
         require(path, &self.metadata(path)?, FileKind::File)?;
         let fd = self.open_raw(path, OFlags::RDONLY | SAFE).map_err(|errno| FileError::new(path, "opening it", errno))?;
-        require(path, &stat(&fd, path)?, FileKind::File)?;
-        let mut bytes = Vec::new();
-        dir_handle::read_to_end(&fd, path, limit, &mut bytes)?;
-        Ok(bytes)
+        let found = stat(&fd, path)?;
+        require(path, &found, FileKind::File)?;
+        dir_handle::read_sized(&fd, path, limit, found.size)
     }
 
     /// Reads the first `limit` bytes of a regular file, whatever follows.

@@ -11,13 +11,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-const USAGE: &str = "usage: cargo xtask bench [--sizes 8,400,2000,10000] [--rounds 15] [--limit SECONDS] [--dir DIR] [--attribute-only]";
+const USAGE: &str =
+    "usage: cargo xtask bench [tree] [--sizes 8,400,2000,10000] [--rounds 15] [--limit SECONDS] [--dir DIR] [--attribute-only]";
 
-/// Builds with optimisation, then measures in a mount namespace of its own where that can be had.
+/// Builds with optimisation, then measures in a mount namespace of its own where that can be had. With `tree`, only makes the trees and
+/// leaves them there, to look at or to profile on.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((word, rest)) if word == "floor" => floor::run(rest),
         Some((word, rest)) if word == "inside" => inside(&Settings::read(rest)?),
+        Some((word, rest)) if word == "tree" => {
+            let settings = Settings::read(rest)?;
+            for size in settings.sizes {
+                println!("{}", Tree::make(&settings.dir, size, settings.flavour)?.keep().display());
+            }
+            Ok(())
+        }
         _ => {
             Settings::read(arguments)?;
             outside(arguments)

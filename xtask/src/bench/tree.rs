@@ -75,6 +75,13 @@ impl Tree {
         &self.path
     }
 
+    /// Leaves it on disk.
+    pub(super) fn keep(self) -> PathBuf {
+        let path = self.path.clone();
+        std::mem::forget(self);
+        path
+    }
+
     /// Where pci.ids stands.
     pub(super) fn pci_ids(&self) -> PathBuf {
         self.path.join("usr/share/misc/pci.ids")

@@ -16,7 +16,7 @@ use cede_model::pci::PciNames;
 /// # Errors
 /// The host cannot be read.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let host = source::load(global, Scope::Devices)?;
+    let host = source::load(global, if global.json { Scope::Devices } else { Scope::List })?;
     source::require_functions(&host)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     let view = DevicesView::new(&host, &names);
