@@ -49,6 +49,21 @@ impl DirHandle {
         Ok(Self { fd, path: path.to_owned(), sysfs, only_files })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what bears a name here, links followed.
+    pub(crate) fn open_raw(&self, name: &str, flags: OFlags) -> Result<Result<OwnedFd, Errno>, FileError> {
+        self.check(name.as_ref())?;
+        Ok(fs::openat(&self.fd, name, flags, Mode::empty()))
+    }
+
+    /// A handle on a directory of the same file system.
+    pub(crate) fn like(&self, fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path, ..*self }
+    }
+
     fn check(&self, name: &OsStr) -> Result<(), FileError> {
         let bytes = name.as_bytes();
         if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0) {

@@ -57,21 +57,25 @@ impl ReadHost for Root {
         Ok(names)
     }
 
-    fn attributes<'a>(&'a self, dir: &'a str) -> Box<dyn ReadAttributes + 'a> {
-        Box::new(OpenDir { handle: self.open_dir(dir), buffer: Vec::new() })
+    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
+        let Ok(handle) = self.open_dir(base) else { return };
+        let mut buffer = Vec::new();
+        for name in names {
+            read(name, &mut OpenDir { handle: self.open_below(&handle, name), buffer: &mut buffer });
+        }
     }
 }
 
 /// A directory that is looked up once.
-struct OpenDir {
+struct OpenDir<'a> {
     handle: Result<DirHandle, FileError>,
-    buffer: Vec<u8>,
+    buffer: &'a mut Vec<u8>,
 }
 
-impl ReadAttributes for OpenDir {
+impl ReadAttributes for OpenDir<'_> {
     fn file(&mut self, name: &str) -> Entry {
         match &self.handle {
-            Ok(handle) => match handle.read_into(name, &mut self.buffer) {
+            Ok(handle) => match handle.read_into(name, self.buffer) {
                 Ok(()) => Entry::File(self.buffer.clone()),
                 Err(error) => failed(&error),
             },

@@ -22,8 +22,9 @@ pub trait ReadHost: Sync {
     /// The entry that stands there instead of a readable directory.
     fn list(&self, path: &str) -> Result<Vec<String>, Entry>;
 
-    /// A directory of which several attributes are to be read, as in sysfs. A directory that is not there has none.
-    fn attributes<'a>(&'a self, dir: &'a str) -> Box<dyn ReadAttributes + 'a>;
+    /// Opens directories of `base` one after the other, of which several attributes each are to be read, as in sysfs. One that is not
+    /// there has none. Links in `base` are followed; what they lead to is taken to be of the same file system.
+    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes));
 }
 
 /// Reads small files and links of one directory by their names.
@@ -35,12 +36,16 @@ pub trait ReadAttributes {
     fn link(&mut self, name: &str) -> Entry;
 }
 
-/// For hosts that need not open a directory to read in it: every name is a path of its own.
-pub struct ByPath<'a> {
-    /// The host.
-    pub host: &'a dyn ReadHost,
-    /// The directory.
-    pub dir: &'a str,
+/// [`ReadHost::each_directory`] for hosts that need not open a directory to read in it: every name is a path of its own.
+pub fn each_by_path(host: &dyn ReadHost, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
+    for name in names {
+        read(name, &mut ByPath { host, dir: &[base, name].join("/") });
+    }
+}
+
+struct ByPath<'a> {
+    host: &'a dyn ReadHost,
+    dir: &'a str,
 }
 
 impl ReadAttributes for ByPath<'_> {

@@ -200,6 +200,16 @@ impl Root {
         DirHandle::new(fd, path)
     }
 
+    /// Opens a directory of `base`, which the same root opened, by its name there; only to read files in it, not to list it. A link is
+    /// followed, and what it leads to is taken to be of the file system of `base`.
+    pub(crate) fn open_below(&self, base: &DirHandle, name: &str) -> Result<DirHandle, FileError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = base.path().join(name);
+        let opened = if self.live { base.open_raw(name, flags)? } else { self.open_raw(&path, flags) };
+        let fd = opened.map_err(|errno| FileError::new(&path, "opening the directory", errno))?;
+        Ok(base.like(fd, path))
+    }
+
     /// Makes a directory and those missing above it, each with exactly `mode`, and writes each parent to disk. Returns
     /// those it made, outermost first.
     ///

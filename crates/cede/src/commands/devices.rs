@@ -20,6 +20,8 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     source::require_functions(&host)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     let view = DevicesView::new(&host, &names);
+    // The process ends soon: taking a large host apart would only cost time.
+    std::mem::forget(host);
     if global.json {
         print_json(ui, &view)?;
         return Ok(Exit::Fine);

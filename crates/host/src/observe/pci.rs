@@ -6,11 +6,12 @@ use cede_model::iommu::{group::IOMMU_GROUPS, state::IOMMU_CLASS};
 use cede_model::pci::names::PCI_IDS_PATHS;
 use cede_model::{Capture, Entry};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// Below this number of directories, starting threads costs more than it saves.
-const WORTH_THREADS: usize = 64;
+/// Directories that a thread takes at a time. For fewer, starting threads costs more than it saves.
+const BLOCK: usize = 64;
 
 type Entries = Vec<(String, Entry)>;
 
@@ -18,17 +19,17 @@ type Entries = Vec<(String, Entry)>;
 pub(super) fn observe(host: &dyn ReadHost, scope: Scope, capture: &mut Capture) {
     let mut reader = Reader { host, capture };
     let names = reader.list(DEVICES);
-    let entries = read_all(&names, |name, entries| read_function(host, scope, name, entries));
-    let linked: HashSet<String> = entries.iter().filter_map(|(path, entry)| group_number(path, entry)).map(str::to_owned).collect();
-    reader.capture.extend(entries);
-    let groups = reader.list(IOMMU_GROUPS);
-    if scope.has_group_types() {
-        let entries = read_all(&groups, |number, entries| read_group(host, scope, number, entries));
-        reader.capture.extend(entries);
-    }
-    for number in groups.iter().filter(|number| !linked.contains(*number)) {
+    let functions = read_all(host, DEVICES, &names, |name, attributes, entries| {
+        read_function(host, scope, Function { dir: [DEVICES, name].join("/"), attributes, start: entries.len(), entries });
+    });
+    let numbers = reader.list(IOMMU_GROUPS);
+    let linked: HashSet<&str> = functions.iter().filter_map(|(path, entry)| group_number(path, entry)).collect();
+    for number in numbers.iter().filter(|number| !linked.contains(number.as_str())) {
         reader.names(&format!("{IOMMU_GROUPS}/{number}/devices"));
     }
+    let numbers = if scope.has_group_types() { numbers } else { Vec::new() };
+    let groups = read_all(host, IOMMU_GROUPS, &numbers, |number, attributes, entries| read_group(scope, number, attributes, entries));
+    reader.capture.extend(functions.into_iter().chain(groups));
     for unit in reader.list(IOMMU_CLASS) {
         reader.capture.insert(format!("{IOMMU_CLASS}/{unit}"), Entry::Dir);
     }
@@ -52,29 +53,41 @@ fn group_number<'a>(path: &str, entry: &'a Entry) -> Option<&'a str> {
     }
 }
 
-/// Reads every directory of a list, with as many threads as there are processors where it is long.
-fn read_all(names: &[String], read: impl Fn(&str, &mut Entries) + Sync) -> Entries {
-    let read = |part: &[String]| {
-        let mut entries = Vec::with_capacity(4 * part.len());
-        part.iter().for_each(|name| read(name, &mut entries));
-        entries
+/// Reads directories of `base`, with as many threads as there are processors where they are many. Each takes the next block when it is done
+/// with one, so that nobody waits for a thread that a busy machine does not let run.
+fn read_all(
+    host: &dyn ReadHost,
+    base: &str,
+    names: &[String],
+    read: impl Fn(&str, &mut dyn ReadAttributes, &mut Entries) + Sync,
+) -> Entries {
+    let blocks: Vec<&[String]> = names.chunks(BLOCK).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(block) = blocks.get(at) else { return done };
+            let mut entries = Vec::with_capacity(4 * block.len());
+            host.each_directory(base, block, &mut |name, attributes| read(name, attributes, &mut entries));
+            done.push((at, entries));
+        }
     };
-    let workers = if names.len() < WORTH_THREADS { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(8) };
-    let mut parts = names.chunks(names.len().div_ceil(workers).max(1));
-    let own = parts.next().unwrap_or_default();
-    std::thread::scope(|threads| {
-        let read = &read;
-        let running: Vec<_> = parts.map(|part| threads.spawn(move || read(part))).collect();
-        let mut entries = read(own);
-        entries.extend(running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
-        entries
-    })
+    let workers = if blocks.len() < 2 { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(blocks.len()).min(8) };
+    let mut done = std::thread::scope(|threads| {
+        let others: Vec<_> = (1..workers).map(|_| threads.spawn(work)).collect();
+        let mut done = work();
+        done.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().flat_map(|(_, entries)| entries).collect()
 }
 
 /// What was read of one function, in the order of reading.
 struct Function<'a> {
-    dir: &'a str,
-    attributes: Box<dyn ReadAttributes + 'a>,
+    dir: String,
+    attributes: &'a mut dyn ReadAttributes,
     entries: &'a mut Entries,
     start: usize,
 }
@@ -82,7 +95,7 @@ struct Function<'a> {
 impl Function<'_> {
     fn push(&mut self, name: &str, entry: Entry) {
         if entry != Entry::Absent {
-            self.entries.push(([self.dir, name].join("/"), entry));
+            self.entries.push(([self.dir.as_str(), name].join("/"), entry));
         }
     }
 
@@ -118,10 +131,7 @@ impl Function<'_> {
 }
 
 /// One read of `uevent` tells what six attributes would, and the driver; trees without it are read attribute by attribute.
-fn read_function(host: &dyn ReadHost, scope: Scope, name: &str, entries: &mut Entries) {
-    let dir = [DEVICES, name].join("/");
-    let start = entries.len();
-    let mut function = Function { dir: &dir, attributes: host.attributes(&dir), entries, start };
+fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) {
     function.files(&["uevent"]);
     if !(function.tells("/uevent", b"PCI_ID=") && function.tells("/uevent", b"PCI_CLASS=")) {
         function.files(&["vendor", "device", "class"]);
@@ -140,8 +150,8 @@ fn read_function(host: &dyn ReadHost, scope: Scope, name: &str, entries: &mut En
     if scope == Scope::Full {
         function.files(&["driver_override", "sriov_totalvfs", "sriov_numvfs"]);
         function.links(&["physfn"]);
-        let link = host.read_link(&dir);
-        function.entries.push((dir.clone(), link));
+        let link = host.read_link(&function.dir);
+        function.entries.push((function.dir.clone(), link));
     }
     // Reading configuration space wakes a sleeping device, so it is read only where nothing else tells: without groups, to foretell
     // them, and without ids.
@@ -149,15 +159,16 @@ fn read_function(host: &dyn ReadHost, scope: Scope, name: &str, entries: &mut En
         function.files(&["config"]);
     }
     if function.own().is_empty() {
-        function.entries.push((dir.clone(), Entry::Dir));
+        function.entries.push((function.dir.clone(), Entry::Dir));
     }
+    // What is in order already is put into the capture at once.
+    function.entries.get_mut(function.start..).unwrap_or_default().sort_unstable_by(|one, other| one.0.cmp(&other.0));
 }
 
 /// A group without a default domain may be a made-up one, which its name tells (drivers/iommu/iommu.c `iommu_group_show_type`,
 /// drivers/vfio/group.c `vfio_noiommu_group_alloc`).
-fn read_group(host: &dyn ReadHost, scope: Scope, number: &str, entries: &mut Entries) {
+fn read_group(scope: Scope, number: &str, attributes: &mut dyn ReadAttributes, entries: &mut Entries) {
     let dir = [IOMMU_GROUPS, number].join("/");
-    let mut attributes = host.attributes(&dir);
     let kind = attributes.file("type");
     let tells = matches!(&kind, Entry::File(text) if text.trim_ascii() != b"unknown");
     let mut push = |name: &str, entry: Entry| {
