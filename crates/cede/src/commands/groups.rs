@@ -33,9 +33,16 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
     let table = GroupTable::of(&host);
     if global.json {
         print_json(ui, &GroupsView::new(&host, &table, addresses))?;
-        return Ok(Exit::Fine);
+    } else {
+        print(ui, &host, &table, addresses)?;
     }
-    head(ui, &host, &table)?;
+    // The process ends here: taking a large host apart would only cost time.
+    std::mem::forget((host, table));
+    Ok(Exit::Fine)
+}
+
+fn print(ui: &mut Ui, host: &Host, table: &GroupTable, addresses: &[PciAddress]) -> Result<(), CommandError> {
+    head(ui, host, table)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     for row in table.rows.iter().filter(|row| addresses.is_empty() || row.devices.iter().any(|device| addresses.contains(device))) {
         let title = paint(HEADING, format_args!("group {}", row.id));
@@ -48,7 +55,7 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
         writeln!(ui.out(), "{}", paint(WARN, "in no group: behind no IOMMU"))?;
         members(ui, lone.into_iter(), &names)?;
     }
-    Ok(Exit::Fine)
+    Ok(())
 }
 
 fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError> {

@@ -151,7 +151,7 @@ mod tests {
         table.row(["0000:01:00.1", "audio", "-"]);
         let text = printed(&table, Some(40));
         assert!(text.lines().all(|line| line.width() <= 40), "{text}");
-        assert!(text.contains("TU117M [GeFo…  nouveau") && text.contains("audio         -"), "{text}");
+        assert!(text.contains("TU117M [GeForc…  nouveau") && text.contains("audio            -"), "{text}");
         assert!(printed(&table, None).contains("Max-Q]  nouveau"));
     }
 
