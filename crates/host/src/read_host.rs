@@ -24,7 +24,11 @@ pub trait ReadHost: Sync {
 
     /// Opens directories of `base` one after the other, of which several attributes each are to be read, as in sysfs. One that is not
     /// there has none. Links in `base` are followed; what they lead to is taken to be of the same file system.
-    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes));
+    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
+        for name in names {
+            read(name, &mut ByPath { host: self, dir: &[base, name].join("/") });
+        }
+    }
 }
 
 /// Reads small files and links of one directory by their names.
@@ -36,19 +40,13 @@ pub trait ReadAttributes {
     fn link(&mut self, name: &str) -> Entry;
 }
 
-/// [`ReadHost::each_directory`] for hosts that need not open a directory to read in it: every name is a path of its own.
-pub fn each_by_path(host: &dyn ReadHost, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
-    for name in names {
-        read(name, &mut ByPath { host, dir: &[base, name].join("/") });
-    }
-}
-
-struct ByPath<'a> {
-    host: &'a dyn ReadHost,
+/// For hosts that need not open a directory to read in it: every name is a path of its own.
+struct ByPath<'a, H: ?Sized> {
+    host: &'a H,
     dir: &'a str,
 }
 
-impl ReadAttributes for ByPath<'_> {
+impl<H: ReadHost + ?Sized> ReadAttributes for ByPath<'_, H> {
     fn file(&mut self, name: &str) -> Entry {
         self.host.read(&[self.dir, name].join("/"), ATTRIBUTE_LIMIT)
     }
