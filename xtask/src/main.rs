@@ -1,25 +1,32 @@
-//! Chores of the project. Each has a module of its own.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to whoever runs them")]
-
-mod bench;
+//! Chores of the project.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers: its progress goes to the terminal")]
 
 use std::process::ExitCode;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+mod bench;
+mod check;
+mod tidy;
+mod vm;
+
+const USAGE: &str = "usage: cargo xtask <chore>
+
+  bench  how long reading a host takes, beside other tools
+  test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
+  vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let chore = arguments.next().unwrap_or_default();
-    let arguments: Vec<String> = arguments.collect();
-    let done = match chore.as_str() {
-        "bench" => bench::run(&arguments),
-        _ => Err(format!("there is no chore `{chore}`: bench").into()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask {chore}: {error}");
-            ExitCode::FAILURE
+    match arguments.next().as_deref() {
+        Some("bench") => bench::main(arguments),
+        Some("test") => check::main(arguments),
+        Some("vm") => vm::main(arguments),
+        Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
         }
     }
 }

@@ -5,8 +5,10 @@ mod cli;
 mod commands;
 mod error;
 mod exit_code;
+mod operation_ui;
 mod render;
 mod source;
+mod time;
 mod ui;
 mod view;
 
@@ -34,7 +36,14 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Groups { addresses } => commands::groups::run(addresses, global, ui),
         Command::Check { addresses } => commands::check::run(addresses, global, ui),
         Command::Plan { wish, out } => commands::plan::run(wish, out.as_deref(), global, ui),
-        _ => Err(CommandError::usage("not there yet")),
+        Command::Status => commands::status::run(global, ui),
+        Command::Apply { wish, plan } => commands::apply::run(wish, plan.as_deref(), global, ui),
+        Command::Verify => commands::verify::run(global, ui),
+        Command::Undo { operation } => commands::undo::run(*operation, global, ui),
+        Command::Log => commands::log::run(global, ui),
+        Command::Recover => commands::recover::run(global, ui),
+        Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),
+        Command::Demo => commands::demo::run(ui),
     }
 }
 

@@ -92,13 +92,17 @@ impl Root {
     }
 
     pub(crate) fn open_raw(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.open_raw_with_mode(path, flags, Mode::empty())
+    }
+
+    pub(crate) fn open_raw_with_mode(&self, path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         if self.live {
-            return fs::openat(&self.dir, path, flags, Mode::empty());
+            return fs::openat(&self.dir, path, flags, mode);
         }
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..RETRIES {
-            match fs::openat2(&self.dir, path, flags, Mode::empty(), resolve) {
+            match fs::openat2(&self.dir, path, flags, mode, resolve) {
                 Err(Errno::AGAIN) => {}
                 result => return result,
             }

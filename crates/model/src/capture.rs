@@ -1,7 +1,7 @@
 //! Everything that was read from a host, and nothing concluded.
 
 use crate::observed::Observed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 /// One thing found on the host, kept exactly as read.
@@ -98,14 +98,15 @@ impl Capture {
         }
     }
 
-    /// The names directly below the directory `path`, sorted by byte. Names seen to be absent are left out.
-    pub fn names_in<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> {
+    /// The names directly below the directory `path`, sorted by byte, also those of directories of which only something inside was recorded.
+    /// Names seen to be absent are left out.
+    pub fn names_in<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
         let skip = prefix.len();
-        self.below(prefix)
-            .filter(|(_, e)| **e != Entry::Absent)
-            .filter_map(move |(p, _)| p.get(skip..))
-            .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+        let present = self.below(prefix).filter(|(_, entry)| **entry != Entry::Absent);
+        let names: BTreeSet<&str> =
+            present.filter_map(|(path, _)| path.get(skip..)?.split('/').next()).filter(|name| !name.is_empty()).collect();
+        names.into_iter()
     }
 
     /// All records below the prefix (which should end in `/`), in the order of their paths.
@@ -165,10 +166,10 @@ mod tests {
     #[test]
     fn names_in_a_directory_are_its_direct_children_only() {
         let mut capture = Capture::new();
-        for path in ["/etc/a.conf", "/etc/b/c.conf", "/etc/b", "/etcetera", "/etc-x/y"] {
+        for path in ["/etc/a.conf", "/etc/a/x", "/etc/b/c.conf", "/etc/b", "/etcetera", "/etc-x/y"] {
             capture.insert(path, Entry::Dir);
         }
         capture.insert("/etc/gone", Entry::Absent);
-        assert_eq!(capture.names_in("/etc").collect::<Vec<_>>(), ["a.conf", "b"]);
+        assert_eq!(capture.names_in("/etc").collect::<Vec<_>>(), ["a", "a.conf", "b"]);
     }
 }

@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod observed;
 pub mod os;
 pub mod pci;
+pub mod scrub;
 
 pub use capture::{Capture, Entry};
 pub use host::Host;

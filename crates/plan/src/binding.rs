@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Our own file of modprobe.d. Of several softdep lines for a module only the first counts (kmod: `kmod_softdep`), hence a name that sorts first.
 pub const OWN_FILE: &str = "/etc/modprobe.d/00-cede.conf";
 
-const OWN_HEAD: &str = "# Written by cede: gives PCI devices to virtual machines. `cede undo` removes this file.\n";
+const OWN_HEAD: &str = "# Written by cede to give PCI devices to guests; `cede undo` removes it.\n";
 
 const MODPROBE_DIRS: [&str; 5] =
     ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
@@ -230,6 +230,6 @@ mod tests {
     fn lines_join_our_file() {
         assert_eq!(with_lines(Some(b"a"), &["b".into()]), Some(b"a\nb\n".to_vec()));
         assert_eq!(with_lines(None, &[]), None);
-        assert!(with_lines(None, &["b".into()]).unwrap().ends_with(b"file.\nb\n"));
+        assert!(with_lines(None, &["b".into()]).unwrap().ends_with(b"removes it.\nb\n"));
     }
 }

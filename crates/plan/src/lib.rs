@@ -13,9 +13,12 @@ pub mod guard;
 pub mod initramfs;
 pub mod intent;
 pub mod iommu_cause;
+pub mod journal;
 pub mod parameter;
 pub mod plan;
 pub mod planner;
+pub mod tool_failure;
+pub mod undo;
 pub mod verify;
 
 pub use finding::{Finding, Verdict};

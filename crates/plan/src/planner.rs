@@ -10,6 +10,7 @@ use crate::intent::BindMethod;
 use crate::iommu_cause::{self, IommuFamily, OffCause};
 use crate::parameter::{self, Wish};
 use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step};
+use crate::verify;
 use cede_model::iommu::IommuState;
 use cede_model::kernel::installed::ModuleForm;
 use cede_model::pci::PciAddress;
@@ -156,20 +157,35 @@ fn steps(host: &Host, wish: &Wish, natives: &Natives, ids: &[String], plan: &mut
     let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: natives.modules.clone() };
     let image = generator.change(host, &early)?;
     let boot = loader.change(host, wish)?;
-    let into_image = modprobe.iter().chain(&image.files).count() > 0;
+    let boot_proofs = boot_conditions(host, wish);
+    // Files that are right are not enough: where an image or menu was seen to lack them, it is made anew all the same.
+    let lacks =
+        |conditions: &[Condition]| conditions.iter().any(|condition| verify::judge(host, condition).result == verify::Result3::NotMet);
+    let into_image = modprobe.iter().chain(&image.files).count() > 0 || (images_were_opened(host, &image.proofs) && lacks(&image.proofs));
+    let into_menu = !boot.files.is_empty() || lacks(&boot_proofs);
     plan.steps = modprobe;
     plan.steps.extend(image.files);
     plan.steps.extend(boot.files.iter().cloned());
     plan.steps.extend(if into_image { image.tools } else { Vec::new() });
-    plan.steps.extend(if boot.files.is_empty() { Vec::new() } else { boot.tools });
+    plan.steps.extend(if into_menu { boot.tools } else { Vec::new() });
     plan.notes.extend(image.notes);
     let files: Vec<Condition> = plan.steps.iter().filter_map(file_condition).collect();
     plan.expects.extend(files.into_iter().chain(image.proofs).map(Expectation::now));
-    plan.expects.extend(boot_conditions(host, wish).into_iter().map(Expectation::now));
+    plan.expects.extend(boot_proofs.into_iter().map(Expectation::now));
     let mut paths: Vec<String> = image.rests_on.into_iter().chain(boot.rests_on).chain(modprobe_paths(host)).collect();
     paths.extend(plan.steps.iter().filter_map(|step| step.path().map(str::to_owned)));
     plan.rests_on = rests_on(host, paths);
     Ok(())
+}
+
+fn images_were_opened(host: &Host, proofs: &[Condition]) -> bool {
+    let image = |proof: &Condition| match proof {
+        Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. } => {
+            host.capture.exists(&format!("{image}!"))
+        }
+        _ => true,
+    };
+    proofs.iter().all(image)
 }
 
 /// modprobe.d files that the image must carry for the order and the ids to hold early: ours, as it will be.

@@ -71,7 +71,8 @@ pub fn not_yet(expects: &[Expectation], when: When, cause: &str) -> VerifyReport
     VerifyReport { outcomes: expects.iter().filter(|e| e.when == when).map(|e| outcome(&e.what)).collect() }
 }
 
-fn judge(host: &Host, condition: &Condition) -> Outcome {
+/// Judges one condition.
+pub fn judge(host: &Host, condition: &Condition) -> Outcome {
     let (result, cause) = match condition {
         Condition::FileIs { path, sha256 } => file_is(host, path, sha256.as_deref()),
         Condition::ImageHasModule { image, kernel, module } => image_has_module(host, image, kernel.as_deref(), module),
@@ -89,6 +90,7 @@ fn judge(host: &Host, condition: &Condition) -> Outcome {
         }
         Condition::IommuOn => iommu_on(host),
         Condition::BoundTo { device, driver } => bound_to(host, device, driver),
+        Condition::NotOn { device, driver } => not_on(host, device, driver),
         Condition::GroupsWhole { devices } => groups_whole(host, devices),
         Condition::NoTwinTaken { devices } => no_twin_taken(host, devices),
     };
@@ -198,7 +200,7 @@ fn entries(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Jud
 }
 
 /// A list of ids may hold more than was asked for.
-fn carries(word: &str, parameter: &str) -> bool {
+pub(crate) fn carries(word: &str, parameter: &str) -> bool {
     let ((name, value), (wanted, ids)) = (parameter::split(word), parameter::split(parameter));
     if wanted != parameter::VFIO_IDS || name != wanted {
         return parameter::same(word, parameter) || (name == wanted && value.unwrap_or_default().split(',').any(|item| Some(item) == ids));
@@ -242,6 +244,14 @@ fn bound_to(host: &Host, wanted: &Identity, driver: &str) -> Judged {
         Observed::Known(name) => not_met(format!("{name} has it: {}", why_native(host, wanted, name))),
         Observed::Absent => not_met(format!("no driver has it: {}", why_nobody(host, wanted))),
         Observed::Unknown(why) => cannot_tell(why.clone()),
+    }
+}
+
+fn not_on(host: &Host, wanted: &Identity, driver: &str) -> Judged {
+    match host.device(wanted.address) {
+        None => not_met(format!("there is no device at {}", wanted.address)),
+        Some(device) if device.driver_name() == Some(driver) => not_met(format!("{driver} still has it: was the machine started anew?")),
+        Some(_) => MET,
     }
 }
 

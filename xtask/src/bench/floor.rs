@@ -2,7 +2,7 @@
 //!
 //! Where the kernel's `uevent` tells vendor, device, class, subsystem and driver, that is one read.
 
-use crate::Result;
+use super::Result;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Running programs in turn and taking their time.
 
+use super::Result;
 use super::contestants::Contestant;
-use crate::Result;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -9,4 +9,17 @@ mod report;
 mod session;
 mod tree;
 
-pub(crate) use session::run;
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Runs the benchmark, or the part of it that the arguments name.
+pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    match session::run(&arguments.collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

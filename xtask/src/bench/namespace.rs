@@ -1,6 +1,6 @@
 //! A mount namespace of our own, in which the invented host stands at `/sys` for programs that look nowhere else.
 
-use crate::Result;
+use super::Result;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -1,12 +1,12 @@
 //! One run of the benchmark.
 
+use super::Result;
 use super::contestants::contestants;
 use super::floor;
 use super::measure::{Effort, Outcomes, measure};
 use super::namespace::{Mounted, unshare};
 use super::report::{Sizes, report};
 use super::tree::{Flavour, Tree};
-use crate::Result;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const USAGE: &str =
 
 /// Builds with optimisation, then measures in a mount namespace of its own where that can be had. With `tree`, only makes the trees and
 /// leaves them there, to look at or to profile on.
-pub(crate) fn run(arguments: &[String]) -> Result<()> {
+pub(super) fn run(arguments: &[String]) -> Result<()> {
     match arguments.split_first() {
         Some((word, rest)) if word == "floor" => floor::run(rest),
         Some((word, rest)) if word == "inside" => inside(&Settings::read(rest)?),

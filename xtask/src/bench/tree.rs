@@ -1,7 +1,7 @@
 //! A directory that looks like `/` of a host: sysfs as Linux 6.12 shows it, the tables of one kernel, pci.ids.
 
+use super::Result;
 use super::functions::{Function, functions};
-use crate::Result;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;

@@ -9,6 +9,7 @@ use crate::source;
 use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::check::CheckView;
 use cede_host::Scope;
+use cede_model::Host;
 use cede_model::pci::PciAddress;
 use cede_plan::{Finding, Verdict, checks};
 
@@ -21,9 +22,17 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
     if let Some(missing) = addresses.iter().find(|address| host.device(**address).is_none()) {
         return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
     }
-    let findings = checks::check(&host, addresses);
+    show(&host, addresses, global.json, ui)
+}
+
+/// Runs the checks on a host and shows what they found.
+///
+/// # Errors
+/// Those of the stream.
+pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let findings = checks::check(host, addresses);
     let problems = findings.iter().filter(|finding| finding.verdict == Verdict::Problem).count();
-    if global.json {
+    if json {
         print_json(ui, &CheckView::new(&findings))?;
     } else {
         let verdict = match problems {
@@ -31,7 +40,8 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
             1 => paint(BAD, "1 problem"),
             count => paint(BAD, format_args!("{count} problems")),
         };
-        writeln!(ui.out(), "{verdict}, {} findings", findings.len())?;
+        let others = findings.len() - problems;
+        writeln!(ui.out(), "{verdict}{}", if others > 0 { format!(", {others} other findings") } else { String::new() })?;
         for finding in &findings {
             print(ui, finding)?;
         }

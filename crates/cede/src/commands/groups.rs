@@ -30,19 +30,22 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
     if let Some(missing) = addresses.iter().find(|address| host.device(**address).is_none()) {
         return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
     }
-    let table = GroupTable::of(&host);
-    if global.json {
-        print_json(ui, &GroupsView::new(&host, &table, addresses))?;
-    } else {
-        print(ui, &host, &table, addresses)?;
-    }
+    show(&host, addresses, global.json, ui)?;
     // The process ends here: taking a large host apart would only cost time.
-    std::mem::forget((host, table));
+    std::mem::forget(host);
     Ok(Exit::Fine)
 }
 
-fn print(ui: &mut Ui, host: &Host, table: &GroupTable, addresses: &[PciAddress]) -> Result<(), CommandError> {
-    head(ui, host, table)?;
+/// Shows a host's groups, or those of some functions.
+///
+/// # Errors
+/// Those of the stream.
+pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<(), CommandError> {
+    let table = GroupTable::of(host);
+    if json {
+        return print_json(ui, &GroupsView::new(host, &table, addresses));
+    }
+    head(ui, host, &table)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     for row in table.rows.iter().filter(|row| addresses.is_empty() || row.devices.iter().any(|device| addresses.contains(device))) {
         let title = paint(HEADING, format_args!("group {}", row.id));

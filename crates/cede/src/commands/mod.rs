@@ -1,9 +1,17 @@
 //! One file for each verb.
 
+pub mod apply;
+pub mod capture;
 pub mod check;
+pub mod demo;
 pub mod devices;
 pub mod groups;
+pub mod log;
 pub mod plan;
+pub mod recover;
+pub mod status;
+pub mod undo;
+pub mod verify;
 
 use crate::error::CommandError;
 use crate::ui::Ui;

@@ -3,4 +3,6 @@
 pub mod check;
 pub mod devices;
 pub mod groups;
+pub mod log;
+pub mod status;
 pub mod verify;

@@ -8,6 +8,7 @@ use cede_model::iommu::state::ACPI_TABLES;
 const TEXTS: &[&str] = &[
     "/proc/cmdline",
     "/proc/sys/kernel/random/boot_id",
+    "/proc/sys/kernel/hostname",
     "/etc/os-release",
     "/usr/lib/os-release",
     "/etc/default/grub",
@@ -86,6 +87,11 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
         reader.text(&format!("/sys/firmware/efi/efivars/{variable}-{LOADER_GUID}"));
     }
     explicit_configs(reader);
+    reader.texts_in(cede_plan::journal::OPERATIONS, ".jsonl");
+    for shell in ["/bin/sh", "/usr/bin/sh"] {
+        let link = reader.host.read_link(shell);
+        reader.capture.insert(shell, link);
+    }
 }
 
 /// A systemd-boot partition: its settings, Type #1 entries, and unified kernel images by name.

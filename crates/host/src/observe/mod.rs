@@ -93,11 +93,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Lists a directory and records that each name is there.
+    /// Lists a directory and records that each name is there; what was read of it already stays.
     fn names(&mut self, path: &str) {
         for name in self.list(path) {
             let below = format!("{path}/{name}");
-            self.probe(&below);
+            if self.capture.get(&below).is_none() {
+                self.probe(&below);
+            }
         }
     }
 

@@ -28,10 +28,7 @@ impl PciNames {
         }
         let mut names = Self::default();
         let mut section = Section::Other;
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', file).chain([file.len()]) {
-            let line = file.get(start..end).unwrap_or_default();
-            start = end + 1;
+        for line in file.split(|byte| *byte == b'\n') {
             match line.first() {
                 None | Some(b'#') => {}
                 Some(b'\t') => names.below(&section, line, &wanted),

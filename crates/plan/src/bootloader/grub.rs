@@ -20,7 +20,7 @@ const VARIABLES: [&str; 2] = ["GRUB_CMDLINE_LINUX", DEFAULT];
 const MKCONFIG: [&str; 2] = ["/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig"];
 const UPDATE_GRUB: &str = "/usr/sbin/update-grub";
 
-const OWN_HEAD: &str = "# Written by cede: gives PCI devices to virtual machines. `cede undo` removes this file.\n";
+const OWN_HEAD: &str = "# Written by cede to give PCI devices to guests; `cede undo` removes it.\n";
 
 impl Bootloader for Grub {
     fn name(&self) -> &'static str {

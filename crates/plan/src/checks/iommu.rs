@@ -44,13 +44,13 @@ fn off(host: &Host) -> Finding {
         Some(OffCause::Parameter(words)) => by_parameter(host, &words, none),
         Some(OffCause::Firmware) => problem("the IOMMU is off: the firmware offers none", none)
             .also(tables)
-            .remedy("switch VT-d (Intel) or AMD-Vi, also called IOMMU, on in the firmware's setup, then `cede check`; a processor or board without it cannot cede devices"),
+            .remedy("switch VT-d (Intel) or AMD-Vi, also called IOMMU, on in the firmware's setup, then `cede check`; a processor or board without it cannot cede devices, and a virtual machine must be given one"),
         Some(OffCause::KernelDefault(evidence)) => {
-            problem("the IOMMU is off: the firmware offers it, and the kernel leaves it off unless told", none).also(evidence).also(tables).also(Some(running(host))).remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how")
+            problem("the IOMMU is off: the firmware offers it, and the kernel leaves it off unless told", none).also(evidence).also(tables).also(running(host)).remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how")
         }
         Some(OffCause::Unexplained) | None => problem("the IOMMU is off although nothing switches it off", none)
             .also(tables)
-            .also(Some(running(host)))
+            .also(running(host))
             .remedy("the kernel log tells why it could not start: `sudo dmesg | grep -e DMAR -e AMD-Vi`; in a virtual machine, it must be given one"),
     }
 }
@@ -63,7 +63,7 @@ fn by_parameter(host: &Host, words: &[String], none: Evidence) -> Finding {
     let text = words.join(" ");
     let remedy = format!("`cede apply ADDR` takes {text} out; `cede plan ADDR` shows how");
     problem(&format!("the IOMMU is off: the kernel was started with {text}"), none)
-        .also(Some(running(host)))
+        .also(running(host))
         .also(set_at(host, words))
         .remedy(remedy)
 }
@@ -87,8 +87,9 @@ fn off_next_time(host: &Host) -> Option<Finding> {
     Some(finding.also(evidence).remedy("take it out of the boot configuration; `cede plan ADDR` does"))
 }
 
-fn running(host: &Host) -> Evidence {
-    Evidence::at_line("/proc/cmdline", 1, String::from_utf8_lossy(host.running_cmdline().known().copied().unwrap_or_default()))
+fn running(host: &Host) -> Option<Evidence> {
+    let line = *host.running_cmdline().known()?;
+    Some(Evidence::at_line("/proc/cmdline", 1, String::from_utf8_lossy(line)))
 }
 
 fn table_evidence(host: &Host) -> Vec<Evidence> {

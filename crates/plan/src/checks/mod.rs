@@ -6,6 +6,7 @@ pub mod groups_whole;
 pub mod iommu;
 pub mod native_built_in;
 pub mod stale;
+pub mod unreadable;
 
 use crate::finding::Finding;
 use cede_model::Host;
@@ -16,7 +17,7 @@ pub type Check = fn(&Host, &[PciAddress]) -> Vec<Finding>;
 
 /// Every check there is.
 pub const CHECKS: &[Check] =
-    &[iommu::check, groups_whole::check, boot_display::check, native_built_in::check, early_load::check, stale::check];
+    &[iommu::check, groups_whole::check, boot_display::check, native_built_in::check, early_load::check, stale::check, unreadable::check];
 
 /// Runs every check; problems come first.
 pub fn check(host: &Host, devices: &[PciAddress]) -> Vec<Finding> {

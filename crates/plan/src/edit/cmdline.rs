@@ -236,7 +236,8 @@ mod tests {
     /// Expected values follow next_arg() by hand.
     #[test]
     fn grammar_of_next_arg() {
-        let table: [(&[u8], &[(&str, Option<&str>)]); 12] = [
+        type Expected = [(&'static str, Option<&'static str>)];
+        let table: [(&[u8], &Expected); 12] = [
             (b"", &[]),
             (b"  ", &[]),
             (b"quiet splash", &[("quiet", None), ("splash", None)]),

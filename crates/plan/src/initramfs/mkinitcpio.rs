@@ -166,7 +166,7 @@ impl Config {
 
     /// A file of our own behind the others. It starts with an empty line: the files are glued together, and the one before may lack its line end.
     fn with_drop_in(&self, wanted: &Wanted, files: &[String]) -> Result<Self, Refusal> {
-        let mut text = "\n# Written by cede: gives PCI devices to virtual machines. `cede undo` removes this file.\n".to_owned();
+        let mut text = "\n# Written by cede to give PCI devices to guests; `cede undo` removes it.\n".to_owned();
         text.push_str(&format!("MODULES=({} \"${{MODULES[@]}}\")\n", wanted.first.join(" ")));
         if !files.is_empty() {
             text.push_str(&format!("FILES+=({})\n", files.join(" ")));

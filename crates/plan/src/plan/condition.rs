@@ -76,6 +76,13 @@ pub enum Condition {
         /// Name of the driver.
         driver: String,
     },
+    /// The driver does not have the function.
+    NotOn {
+        /// Which function.
+        device: Identity,
+        /// Name of the driver.
+        driver: String,
+    },
     /// Every endpoint in the groups of these functions is ceded: the group is as planned or foretold.
     GroupsWhole {
         /// The ceded functions.
@@ -124,6 +131,7 @@ impl std::fmt::Display for Condition {
             Self::RunningWithout { parameter } => write!(f, "the kernel was started without {parameter}"),
             Self::IommuOn => write!(f, "the IOMMU is on"),
             Self::BoundTo { device, driver } => write!(f, "{device} is on {driver}"),
+            Self::NotOn { device, driver } => write!(f, "{device} is not on {driver}"),
             Self::GroupsWhole { devices } => write!(f, "the whole group of {} is ceded", list(devices)),
             Self::NoTwinTaken { .. } => write!(f, "no other device was taken along"),
         }

@@ -87,6 +87,7 @@ enum ConditionFile {
     RunningWithout { parameter: String },
     IommuOn,
     BoundTo { device: IdentityFile, driver: String },
+    NotOn { device: IdentityFile, driver: String },
     GroupsWhole { devices: Vec<String> },
     NoTwinTaken { devices: Vec<IdentityFile> },
 }
@@ -246,6 +247,7 @@ impl From<&Condition> for ConditionFile {
             Condition::RunningWithout { parameter } => Self::RunningWithout { parameter },
             Condition::IommuOn => Self::IommuOn,
             Condition::BoundTo { device, driver } => Self::BoundTo { device: IdentityFile::from(&device), driver },
+            Condition::NotOn { device, driver } => Self::NotOn { device: IdentityFile::from(&device), driver },
             Condition::GroupsWhole { devices } => Self::GroupsWhole { devices: strings(&devices) },
             Condition::NoTwinTaken { devices } => Self::NoTwinTaken { devices: devices.iter().map(IdentityFile::from).collect() },
         }
@@ -267,6 +269,7 @@ impl TryFrom<ConditionFile> for Condition {
             ConditionFile::RunningWithout { parameter } => Self::RunningWithout { parameter },
             ConditionFile::IommuOn => Self::IommuOn,
             ConditionFile::BoundTo { device, driver } => Self::BoundTo { device: Identity::try_from(&device)?, driver },
+            ConditionFile::NotOn { device, driver } => Self::NotOn { device: Identity::try_from(&device)?, driver },
             ConditionFile::GroupsWhole { devices } => Self::GroupsWhole { devices: addresses(&devices)? },
             ConditionFile::NoTwinTaken { devices } => {
                 Self::NoTwinTaken { devices: devices.iter().map(Identity::try_from).collect::<Result<_, _>>()? }

@@ -23,7 +23,7 @@ pub fn append_elements(bytes: &[u8], var: &str, elements: &[&str]) -> Result<Vec
 }
 
 /// Removes every occurrence of the elements, compared byte by byte. Elements that are not there are ignored; a line
-/// that is left as `VAR+=()` goes too.
+/// that is left as `VAR+=()` or `VAR=("${VAR[@]}")` goes too.
 ///
 /// # Errors
 /// See [`CannotEdit`].
@@ -256,8 +256,10 @@ fn removal(bytes: &[u8], literal: &ArrayLiteral, index: usize) -> Span {
 
 fn without_empty_line(bytes: &[u8], var: &str) -> Option<Vec<u8>> {
     let before = Before::read(bytes, var, Shells::Bash).ok()?;
-    let empty = format!("{var}+=()");
-    let site = before.sites().iter().rev().find(|site| slice(bytes, &site.assign.span) == empty.as_bytes())?;
+    let empty = [format!("{var}+=()"), format!("{var}=(\"${{{var}[@]}}\")")];
+    let is_empty = |text: &[u8]| empty.iter().any(|empty| empty.as_bytes() == text);
+    let mut sites = before.sites().iter().rev();
+    let site = sites.find(|site| is_empty(slice(bytes, &site.assign.span)))?;
     let line = own_line(bytes, site.alone.as_ref()?)?;
     Some(replaced(bytes, &line, b""))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::error::{Unknown, Why};
 use super::parser::parse;
 use super::state::{Body, Site, Sourcing, State, Unit, Value, mentions, perilous, special, starts_unset};
-use super::syntax::{Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word, name_byte, slice};
+use super::syntax::{Assign, AssignValue, CommandKind, Dialect, Part, PartKind, Script, Simple, Span, Word, is_name, name_byte, slice};
 use super::text::{Chunk, Text};
 
 /// The variables after the files were sourced in order.
@@ -88,6 +88,9 @@ impl Environment {
 impl State {
     fn run(&mut self, unit: &Unit, script: &Script) {
         for command in &script.commands {
+            if let Some(at) = script.fallible.iter().find(|at| command.span.contains(at)) {
+                self.lose(unit.unknown(*at, Why::Lost("an expansion that may fail".to_owned())));
+            }
             match &command.kind {
                 CommandKind::Simple(simple) => self.simple(unit, simple),
                 CommandKind::Function { inner, functions } => self.define(unit, &command.span, inner, functions),
@@ -100,8 +103,9 @@ impl State {
                 }
                 CommandKind::HereDocument => {
                     let text = slice(&unit.bytes, &command.span);
-                    if text.contains(&b'$') && (text.contains(&b'=') || text.windows(2).any(|p| p == b"((")) {
-                        self.taint_mentioned(unit, &command.span);
+                    let risky = |p: &[u8]| p.starts_with(b"${") || p.starts_with(b"$[") || p == b"$((";
+                    if text.windows(3).any(risky) {
+                        self.lose(unit.unknown(command.span.start, Why::Lost("an expansion that may fail".to_owned())));
                     }
                 }
             }
@@ -115,7 +119,7 @@ impl State {
                 self.assign(unit, assign, alone.then(|| simple.span.clone()));
             }
             if simple.redirected {
-                self.taint_mentioned(unit, &simple.span);
+                self.lose(unit.unknown(simple.span.start, Why::Lost("a redirection that may fail".to_owned())));
             }
             return;
         };
@@ -152,7 +156,11 @@ impl State {
         if functions.is_empty() {
             return;
         }
-        let effects: Vec<Effect> = inner.iter().map(|simple| self.classify(unit, simple)).collect();
+        let usual = |simple: &&Simple| {
+            let word = simple.words.first().map(|word| slice(&unit.bytes, &word.span));
+            !matches!(word, Some(b"local" | b"return" | b"shift"))
+        };
+        let effects: Vec<Effect> = inner.iter().filter(usual).map(|simple| self.classify(unit, simple)).collect();
         self.functions.extend(functions.iter().cloned());
         self.bodies.push(Body {
             mentions: mentions(slice(&unit.bytes, span)),
@@ -203,18 +211,18 @@ impl State {
         let rest = simple.words.get(1..).unwrap_or_default();
         let computed = |words: &[Word]| words.iter().any(|word| word.literal(&unit.bytes).is_none());
         let literal = |word: Option<&Word>| word.and_then(|word| word.literal(&unit.bytes));
+        let flag = literal(rest.first()).unwrap_or_default();
         match name.as_slice() {
+            _ if self.ends_or_bends(simple, &name, rest.len(), &flag) => Effect::Lost,
             b"source" if !self.bash() => Effect::Mentions,
             b"." | b"eval" | b"source" => Effect::Anything,
-            b"set" if rest.len() == 1 && matches!(literal(rest.first()).as_deref(), Some(b"-a" | b"+a")) => Effect::Mentions,
-            b"trap" | b"alias" | b"unalias" | b"set" | b"shopt" | b"enable" | b"exec" | b"exit" | b"return" | b"builtin" | b"command"
-            | b"break" | b"continue" | b"local" => Effect::Lost,
             b"unset" | b"read" | b"mapfile" | b"readarray" | b"getopts" | b"let" | b"wait" | b"export" | b"readonly" | b"declare"
             | b"typeset"
                 if computed(rest) =>
             {
                 Effect::Anything
             }
+            b"unset" if rest.iter().any(|word| literal(Some(word)).is_none_or(|text| !is_name(&text))) => Effect::Lost,
             b"declare" | b"typeset" if rest.iter().any(|word| word.literal(&unit.bytes).is_some_and(|w| w.contains(&b'n'))) => {
                 Effect::Anything
             }
@@ -225,6 +233,19 @@ impl State {
         }
     }
 
+    /// Commands that may end the shell or change how it reads on.
+    fn ends_or_bends(&self, simple: &Simple, name: &[u8], arguments: usize, flag: &[u8]) -> bool {
+        match name {
+            // A special builtin whose redirection fails ends dash.
+            b":" | b"export" | b"readonly" | b"unset" | b"times" => simple.redirected,
+            b"set" => arguments != 1 || !matches!(flag, b"-a" | b"+a"),
+            b"command" => !flag.eq_ignore_ascii_case(b"-v"),
+            b"trap" | b"alias" | b"unalias" | b"shopt" | b"enable" | b"exec" | b"exit" | b"return" | b"builtin" | b"break"
+            | b"continue" | b"local" | b"shift" | b"coproc" => true,
+            _ => false,
+        }
+    }
+
     /// `export`, `readonly`, `declare`, `typeset` at the top level.
     fn declare(&mut self, unit: &Unit, simple: &Simple, command: &str) {
         let mut flags = BTreeSet::new();
@@ -232,8 +253,10 @@ impl State {
         for word in simple.words.get(1..).unwrap_or_default() {
             match word.literal(&unit.bytes) {
                 Some(text) if text.starts_with(b"-") || text.starts_with(b"+") => flags.extend(text),
-                Some(text) if super::syntax::is_name(&text) => names.push(String::from_utf8_lossy(&text).into_owned()),
-                Some(_) => return self.taint_mentioned(unit, &simple.span),
+                Some(text) if is_name(&text) => names.push(String::from_utf8_lossy(&text).into_owned()),
+                Some(_) => {
+                    return self.lose(unit.unknown(simple.span.start, Why::Lost(command.to_owned())));
+                }
                 None => {
                     return self.taint_all(&unit.unknown(simple.span.start, Why::Anything(command.to_owned())));
                 }
@@ -334,9 +357,15 @@ fn store(old: Value, new: Value, append: bool) -> Value {
             Value::Array(elements)
         }
         (_, new) if !append => new,
-        (Value::Scalar(old), Value::Scalar(text)) => Value::Scalar(Text { chunks: old.chunks.into_iter().chain(text.chunks).collect() }),
+        (Value::Scalar(mut old), Value::Scalar(text)) => {
+            old.chunks.extend(text.chunks);
+            Value::Scalar(old)
+        }
         (Value::Scalar(old), Value::Array(elements)) => Value::Array(std::iter::once(old).chain(elements).collect()),
-        (Value::Array(old), Value::Array(elements)) => Value::Array(old.into_iter().chain(elements).collect()),
+        (Value::Array(mut old), Value::Array(elements)) => {
+            old.extend(elements);
+            Value::Array(old)
+        }
         (Value::Unknown(unknown), Value::Scalar(text)) => {
             let hole = Chunk { bytes: Vec::new(), origin: None, hole: Some(unknown) };
             Value::Scalar(Text { chunks: std::iter::once(hole).chain(text.chunks).collect() })

@@ -4,7 +4,8 @@
 //! strange file is cheap, misreading it is not.
 
 use super::error::{ParseError, line_of};
-use super::syntax::{Dialect, Index, Op, Part, PartKind, Quote, Word, name_byte, name_start};
+use super::parser::parse_below;
+use super::syntax::{Dialect, Index, Part, PartKind, Quote, Word, name_byte, name_start};
 
 /// How deep substitutions, parameters and compound commands may nest.
 pub(super) const MAX_DEPTH: usize = 48;
@@ -23,6 +24,8 @@ pub(super) struct Lexer<'a> {
     pub(super) inner: Vec<super::syntax::Simple>,
     /// Functions defined inside it.
     pub(super) functions: Vec<String>,
+    /// Expansions that may end the shell.
+    pub(super) fallible: Vec<usize>,
     /// Bodies with expansions that were read.
     pub(super) bodies: Vec<super::syntax::Span>,
 }
@@ -41,6 +44,7 @@ impl<'a> Lexer<'a> {
             pending: Vec::new(),
             inner: Vec::new(),
             functions: Vec::new(),
+            fallible: Vec::new(),
             bodies: Vec::new(),
         }
     }
@@ -96,6 +100,14 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Reads a word where a new one must begin, so that `#` would be a comment: then the word is empty.
+    pub(super) fn token(&mut self) -> Parsed<Word> {
+        if self.peek() == Some(b'#') {
+            return Ok(Word { span: self.pos..self.pos, parts: Vec::new() });
+        }
+        self.word()
+    }
+
     /// Reads a word, which may be empty when a separator stands here.
     pub(super) fn word(&mut self) -> Parsed<Word> {
         let start = self.pos;
@@ -114,7 +126,7 @@ impl<'a> Lexer<'a> {
         Ok(Word { span: start..self.pos, parts })
     }
 
-    fn plain(&mut self, parts: &mut Vec<Part>) {
+    pub(super) fn plain(&mut self, parts: &mut Vec<Part>) {
         let start = self.pos;
         while let Some(byte) = self.peek() {
             if matches!(byte, b' ' | b'\t' | b'\n' | b'|' | b'&' | b';' | b'(' | b')' | b'<' | b'>' | b'\'' | b'"' | b'$' | b'`' | b'\\') {
@@ -125,7 +137,7 @@ impl<'a> Lexer<'a> {
         parts.push(Part { span: start..self.pos, quote: Quote::None, kind: PartKind::Verbatim });
     }
 
-    fn backslash(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
+    pub(super) fn backslash(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
         let start = self.pos;
         match self.at(1) {
             None => return self.error(start, "backslash at the end of the file"),
@@ -138,7 +150,7 @@ impl<'a> Lexer<'a> {
         Ok(())
     }
 
-    fn single(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
+    pub(super) fn single(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
         let open = self.pos;
         self.pos += 1;
         while let Some(byte) = self.peek() {
@@ -152,7 +164,7 @@ impl<'a> Lexer<'a> {
         self.error(open, "single quote that is not closed")
     }
 
-    fn double(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
+    pub(super) fn double(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
         let open = self.pos;
         self.pos += 1;
         let before = parts.len();
@@ -179,7 +191,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// Plain bytes inside double quotes; a backslash before an ordinary byte is one of them.
-    fn double_run(&mut self, parts: &mut Vec<Part>) {
+    pub(super) fn double_run(&mut self, parts: &mut Vec<Part>) {
         let start = self.pos;
         while let Some(byte) = self.peek() {
             match byte {
@@ -191,20 +203,33 @@ impl<'a> Lexer<'a> {
         parts.push(Part { span: start..self.pos, quote: Quote::Double, kind: PartKind::Verbatim });
     }
 
-    /// A backquoted command: only a backslash protects inside it.
+    /// A backquoted command: only a backslash protects inside it. dash reads it at once, so it must parse.
     pub(super) fn backtick(&mut self, parts: &mut Vec<Part>, quote: Quote) -> Parsed<()> {
         let open = self.pos;
+        let mut inner = Vec::new();
         self.pos += 1;
         loop {
-            match self.peek() {
-                None => return self.error(open, "backquote that is not closed"),
-                Some(b'`') => break,
-                Some(b'\\') => self.pos += 2,
-                Some(_) => self.pos += 1,
+            match (self.peek(), self.at(1)) {
+                (None, _) => return self.error(open, "backquote that is not closed"),
+                (Some(b'`'), _) => break,
+                (Some(b'\\'), Some(next)) => {
+                    let escapes = matches!(next, b'`' | b'\\' | b'$') || (next == b'"' && quote == Quote::Double);
+                    inner.extend((!escapes).then_some(b'\\'));
+                    inner.push(next);
+                    self.pos += 2;
+                }
+                (Some(byte), _) => {
+                    inner.push(byte);
+                    self.pos += 1;
+                }
             }
         }
         self.pos += 1;
-        parts.push(Part { span: open..self.pos, quote, kind: PartKind::Computed("a command substitution") });
+        if self.depth >= MAX_DEPTH || parse_below(&inner, self.dialect, self.depth + 1).is_err() {
+            return self.error(open, "command in backquotes that cannot be read");
+        }
+        let kind = PartKind::Computed("a command substitution");
+        parts.push(Part { span: open..self.pos, quote, kind });
         Ok(())
     }
 
@@ -262,190 +287,5 @@ impl<'a> Lexer<'a> {
             self.pos += 1;
         }
         name
-    }
-
-    /// `${...}`. Forms that are not understood are delimited and count as computed.
-    fn braced_parameter(quote: Quote) -> impl FnOnce(&mut Self) -> Parsed<PartKind> {
-        move |lexer| {
-            let open = lexer.pos;
-            lexer.pos += 2;
-            let head = lexer.braced_head();
-            let mut parts = Vec::new();
-            let plain = lexer.braced_word(open, quote, &mut parts)?;
-            Ok(match head {
-                Some((name, index, None)) if parts.is_empty() && plain => PartKind::Parameter { name, index, op: None },
-                Some((name, Index::None, Some(op))) if plain => PartKind::Parameter { name, index: Index::None, op: Some((op, parts)) },
-                _ => PartKind::Computed("a parameter expansion"),
-            })
-        }
-    }
-
-    /// Name, subscript and operator; `None` if the form is another one.
-    fn braced_head(&mut self) -> Option<(String, Index, Option<Op>)> {
-        self.peek().filter(|b| name_start(*b))?;
-        let name = self.name();
-        let mut index = Index::None;
-        for (text, found) in [(b"[@]", Index::At), (b"[*]", Index::Star)] {
-            if self.bash() && self.starts(text) {
-                self.pos += text.len();
-                index = found;
-            }
-        }
-        let ops: [(&[u8], Op); 4] = [
-            (b":-", Op::Default { or_empty: true }),
-            (b":+", Op::Alternative { or_empty: true }),
-            (b"-", Op::Default { or_empty: false }),
-            (b"+", Op::Alternative { or_empty: false }),
-        ];
-        let found = ops.into_iter().find(|(text, _)| self.starts(text));
-        if let Some((text, op)) = found {
-            self.pos += text.len();
-            return Some((name, index, Some(op)));
-        }
-        (self.peek() == Some(b'}')).then_some((name, index, None))
-    }
-
-    /// Reads up to the closing brace; `false` if there is quoting inside.
-    fn braced_word(&mut self, open: usize, quote: Quote, parts: &mut Vec<Part>) -> Parsed<bool> {
-        let mut plain = true;
-        loop {
-            let start = self.pos;
-            match self.peek() {
-                None => return self.error(open, "`${` that is not closed"),
-                Some(b'}') => {
-                    self.pos += 1;
-                    return Ok(plain);
-                }
-                Some(b'$') => self.dollar(parts, quote)?,
-                Some(b'`') => self.backtick(parts, quote)?,
-                Some(b'\'') if quote == Quote::Double => {
-                    return self.error(start, "single quote inside `\"${..}\"`");
-                }
-                Some(b'\'') => {
-                    plain = false;
-                    self.single(&mut Vec::new())?;
-                }
-                Some(b'"') => {
-                    plain = false;
-                    self.deeper(|lexer| lexer.double(&mut Vec::new()))?;
-                }
-                Some(b'\\') => {
-                    plain = false;
-                    self.pos += 2;
-                }
-                Some(_) => {
-                    while self.peek().is_some_and(|b| !matches!(b, b'}' | b'$' | b'`' | b'\'' | b'"' | b'\\')) {
-                        self.pos += 1;
-                    }
-                    parts.push(Part { span: start..self.pos, quote, kind: PartKind::Verbatim });
-                }
-            }
-        }
-    }
-
-    /// `((..))` from its first parenthesis.
-    pub(super) fn arithmetic(&mut self) -> Parsed<()> {
-        let open = self.pos;
-        self.pos += 2;
-        let mut level = 2_usize;
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'(' => level += 1,
-                b')' if level == 2 => {
-                    if self.at(1) != Some(b')') {
-                        return self.error(open, "`((` that is not closed by `))`");
-                    }
-                    self.pos += 2;
-                    return Ok(());
-                }
-                b')' => level -= 1,
-                b'\'' | b'"' | b'\\' => return self.error(self.pos, "quoting inside `((..))`"),
-                b'$' => {
-                    self.dollar(&mut Vec::new(), Quote::Double)?;
-                    continue;
-                }
-                b'`' => {
-                    self.backtick(&mut Vec::new(), Quote::Double)?;
-                    continue;
-                }
-                _ => {}
-            }
-            self.pos += 1;
-        }
-        self.error(open, "`((` that is not closed")
-    }
-
-    /// `$'..'`.
-    fn ansi_c(&mut self, parts: &mut Vec<Part>) -> Parsed<()> {
-        let open = self.pos;
-        self.pos += 2;
-        let before = parts.len();
-        loop {
-            let start = self.pos;
-            match self.peek() {
-                None => return self.error(open, "`$'` that is not closed"),
-                Some(b'\'') => break,
-                Some(b'\\') => {
-                    let kind = self.ansi_c_escape(open)?;
-                    parts.push(Part { span: start..self.pos, quote: Quote::AnsiC, kind });
-                }
-                Some(_) => {
-                    while self.peek().is_some_and(|b| b != b'\'' && b != b'\\') {
-                        self.pos += 1;
-                    }
-                    parts.push(Part { span: start..self.pos, quote: Quote::AnsiC, kind: PartKind::Verbatim });
-                }
-            }
-        }
-        if parts.len() == before {
-            parts.push(Part { span: self.pos..self.pos, quote: Quote::AnsiC, kind: PartKind::Verbatim });
-        }
-        self.pos += 1;
-        Ok(())
-    }
-
-    /// One escape of `$'..'` (bash manual, "ANSI-C Quoting").
-    fn ansi_c_escape(&mut self, open: usize) -> Parsed<PartKind> {
-        let Some(byte) = self.at(1) else {
-            return self.error(open, "`$'` that is not closed");
-        };
-        self.pos += 2;
-        let simple = match byte {
-            b'a' => 7,
-            b'b' => 8,
-            b'e' | b'E' => 27,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 11,
-            b'\\' | b'\'' | b'"' | b'?' => byte,
-            b'0'..=b'7' => {
-                self.pos -= 1;
-                return Ok(self.ansi_c_number(8, 3));
-            }
-            b'x' if self.peek().is_some_and(|b| b.is_ascii_hexdigit()) => {
-                return Ok(self.ansi_c_number(16, 2));
-            }
-            b'x' | b'u' | b'U' | b'c' => return Ok(PartKind::Computed("an escape in `$'..'`")),
-            other => return Ok(PartKind::Escape(vec![b'\\', other])),
-        };
-        Ok(PartKind::Escape(vec![simple]))
-    }
-
-    fn ansi_c_number(&mut self, radix: u32, digits: usize) -> PartKind {
-        let mut value = 0_u32;
-        for _ in 0..digits {
-            let Some(digit) = self.peek().and_then(|b| char::from(b).to_digit(radix)) else {
-                break;
-            };
-            value = value * radix + digit;
-            self.pos += 1;
-        }
-        // A zero byte ends the string in bash; above 255 the high bits are dropped.
-        match u8::try_from(value & 0xff) {
-            Ok(0) | Err(_) => PartKind::Computed("a NUL in `$'..'`"),
-            Ok(byte) => PartKind::Escape(vec![byte]),
-        }
     }
 }

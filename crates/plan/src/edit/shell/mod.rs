@@ -5,14 +5,19 @@
 //! [`Unknown`], never guessed.
 
 pub mod array;
+mod compound;
 mod env;
 mod error;
 mod expand;
+mod expansion;
 mod lexer;
 mod parser;
+mod simple;
 mod splice;
 mod state;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod words;
 

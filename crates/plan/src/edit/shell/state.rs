@@ -143,7 +143,7 @@ impl State {
             foreign: false,
             anything: None,
             lost: None,
-            budget: 32 << 20,
+            budget: 8 << 20,
         }
     }
 

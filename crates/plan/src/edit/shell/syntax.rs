@@ -41,6 +41,8 @@ impl Shells {
 pub struct Script {
     /// The commands, in the order in which the shell runs them.
     pub commands: Vec<Command>,
+    /// Offsets of expansions that may fail and then end the shell: `${X?}`, arithmetic, forms that one shell lacks.
+    pub fallible: Vec<usize>,
 }
 
 /// One command of the top level.

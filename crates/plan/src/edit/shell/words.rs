@@ -38,7 +38,7 @@ pub fn append_words(bytes: &[u8], var: &str, words: &[&str], shells: Shells) -> 
 /// Removes the last occurrence of the word, with the blank beside it. A line that is left as `VAR="$VAR"` goes too.
 ///
 /// # Errors
-/// See [`CannotEdit`]; among them a value of which some part is computed.
+/// See [`CannotEdit`]; among them a word that does not come after every computed part of the value.
 pub fn remove_word(bytes: &[u8], var: &str, word: &str, shells: Shells) -> Result<Vec<u8>, CannotEdit> {
     let before = Before::read(bytes, var, shells)?;
     remove(&before, word, Grammar::Kernel)
@@ -89,12 +89,38 @@ fn tokens(value: &[u8], grammar: Grammar) -> Vec<Span> {
     }
 }
 
+/// The words of a value. What comes before the first blank after a computed part counts as one word: only a shell
+/// could cut it.
+fn spans(text: &Text, grammar: Grammar) -> Vec<Span> {
+    let raw = text.raw();
+    let mut end = 0;
+    let mut after_hole = 0;
+    for chunk in &text.chunks {
+        end += chunk.bytes.len();
+        if chunk.hole.is_some() {
+            after_hole = end;
+        }
+    }
+    let opaque = text.hole().map(|_| {
+        let mut quoted = false;
+        let end = raw.iter().enumerate().position(|(at, byte)| {
+            quoted ^= *byte == b'"';
+            at >= after_hole && *byte == b' ' && !quoted
+        });
+        end.unwrap_or(raw.len())
+    });
+    let from = opaque.unwrap_or(0);
+    let rest = tokens(raw.get(from..).unwrap_or_default(), grammar);
+    let shifted = rest.into_iter().map(|span| span.start + from..span.end + from);
+    opaque.map(|end| 0..end).into_iter().chain(shifted).collect()
+}
+
 fn words_of(value: &Value, grammar: Grammar) -> Option<Vec<Vec<u8>>> {
     match value {
         Value::Unset => Some(Vec::new()),
         Value::Scalar(text) => {
-            let bytes = text.bytes()?;
-            Some(tokens(&bytes, grammar).iter().map(|span| slice(&bytes, span).to_vec()).collect())
+            let raw = text.raw();
+            Some(spans(text, grammar).iter().map(|span| slice(&raw, span).to_vec()).collect())
         }
         _ => None,
     }
@@ -102,7 +128,7 @@ fn words_of(value: &Value, grammar: Grammar) -> Option<Vec<Vec<u8>>> {
 
 fn check_words(before: &Before<'_>, words: &[&str], grammar: Grammar) -> Result<(), CannotEdit> {
     for word in words {
-        let one = tokens(word.as_bytes(), grammar) == [0..word.len()];
+        let one = matches!(tokens(word.as_bytes(), grammar).as_slice(), [span] if *span == (0..word.len()));
         let quotes = word.bytes().filter(|b| *b == b'"').count();
         if !one || quotes % 2 == 1 || word.bytes().any(|b| b.is_ascii_control()) || *word == "--" {
             let (var, line) = (before.var.to_owned(), before.line());
@@ -129,6 +155,11 @@ pub(super) fn insert(before: &Before<'_>, words: &[&str], end: End, grammar: Gra
     };
     let self_reference = assignment(before.var, format!("${} ", before.var).as_bytes(), &joined);
     let at_end = with_line(before.bytes, &self_reference);
+    let known = text.chunks.iter().filter(|chunk| chunk.hole.is_none());
+    let quotes = known.flat_map(|chunk| &chunk.bytes).filter(|b| **b == b'"').count();
+    if grammar == Grammar::Kernel && quotes % 2 == 1 {
+        return Err(CannotEdit::OpenQuote { var: before.var.to_owned(), line: before.line() });
+    }
     let Some(value) = text.bytes() else {
         let mut raw = text.raw();
         raw.push(b' ');
@@ -136,10 +167,6 @@ pub(super) fn insert(before: &Before<'_>, words: &[&str], end: End, grammar: Gra
         return before.choose([at_end], |value| matches!(value, Value::Scalar(text) if text.raw() == raw));
     };
     let spans = tokens(&value, grammar);
-    let quotes = value.iter().filter(|b| **b == b'"').count();
-    if grammar == Grammar::Kernel && quotes % 2 == 1 {
-        return Err(CannotEdit::OpenQuote { var: before.var.to_owned(), line: before.line() });
-    }
     let index = match end {
         End::Front => 0,
         End::Back => spans.iter().position(|span| kernel_end(&value, span, grammar)).unwrap_or(spans.len()),
@@ -275,18 +302,16 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn find(before: &'a Before<'_>, word: &str, grammar: Grammar) -> Result<Self, CannotEdit> {
         let missing = || CannotEdit::NotThere { var: before.var.to_owned(), word: word.to_owned(), line: before.line() };
-        if let Some(unknown) = before.hole() {
-            return Err(unknown);
-        }
         let text = match before.value() {
             Value::Scalar(text) => text,
             Value::Unset => return Err(missing()),
             Value::Array(_) | Value::Unknown(_) => return Err(before.no_safe_form()),
         };
         let value = text.raw();
-        let spans = tokens(&value, grammar);
+        let spans = spans(text, grammar);
         let words: Vec<Vec<u8>> = spans.iter().map(|span| slice(&value, span).to_vec()).collect();
-        let index = words.iter().rposition(|w| w == word.as_bytes()).ok_or_else(missing)?;
+        let index = words.iter().rposition(|w| w == word.as_bytes());
+        let index = index.ok_or_else(|| before.hole().unwrap_or_else(missing))?;
         let span = spans.get(index).cloned().unwrap_or_default();
         Ok(Self { text, words, spans, index, span })
     }

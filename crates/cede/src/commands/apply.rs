@@ -1,0 +1,111 @@
+//! `cede apply`.
+
+use crate::cli::{Global, WishArgs};
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui;
+use crate::render::plan::{print_plan, print_refusals};
+use crate::source;
+use crate::ui::{GOOD, Ui, paint};
+use cede_host::apply::{apply, look};
+use cede_host::{Machine, Scope, observe};
+use cede_model::Host;
+use cede_plan::journal::Verb;
+use cede_plan::{Plan, plan::format, planner};
+use std::path::Path;
+
+/// Shows the change, asks, carries it out, proves it.
+///
+/// # Errors
+/// See the exit codes.
+pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.host.is_some() {
+        return Err(CommandError::usage("a capture cannot be changed").hint("`cede --host FILE plan ADDR` shows what would be done"));
+    }
+    let root = source::open_root(global)?;
+    let plan = match file {
+        Some(path) => read_plan(path)?,
+        None => make(&root, wish)?,
+    };
+    if !plan.refused.is_empty() {
+        print_refusals(ui, &plan)?;
+        return Ok(Exit::Refused);
+    }
+    print_plan(ui, &plan, global.verbose)?;
+    if plan.is_empty() {
+        return Ok(Exit::Fine);
+    }
+    require_root()?;
+    if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
+        writeln!(ui.out(), "nothing was changed")?;
+        return Ok(Exit::Fine);
+    }
+    carry_out(&root, &plan, ui)
+}
+
+/// Carries a plan out and shows how it goes.
+///
+/// # Errors
+/// See [`cede_host::apply::ApplyError`].
+pub fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+    ui.flush()?;
+    let applied =
+        apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
+    operation_ui::finish(ui, &applied, "reboot, then `cede verify`")
+}
+
+/// The plan; where no file needs changing, the generated images are opened too, for right files alone are not enough.
+///
+/// # Errors
+/// No address was given.
+pub fn make(machine: &dyn Machine, wish: &WishArgs) -> Result<Plan, CommandError> {
+    if wish.addresses.is_empty() {
+        return Err(CommandError::usage("no device was named").hint("`cede status` shows what can be ceded; then `cede apply ADDR`"));
+    }
+    let host = Host::from_capture(observe(machine, Scope::Full));
+    let plan = planner::plan(&host, &wish.addresses, wish.bind.into());
+    if plan.is_empty() && rustix::process::geteuid().is_root() {
+        let host = look(machine, &plan.expects);
+        return Ok(planner::plan(&host, &wish.addresses, wish.bind.into()));
+    }
+    Ok(plan)
+}
+
+fn read_plan(path: &Path) -> Result<Plan, CommandError> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
+    format::parse(&text).map_err(|error| CommandError::usage(format!("{shown}: {error}")))
+}
+
+/// Writing to the boot configuration is for root.
+///
+/// # Errors
+/// The user is another.
+pub fn require_root() -> Result<(), CommandError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::Refused, "only root can change the boot configuration; nothing was changed")
+        .hint("run the same command with sudo"))
+}
+
+/// Asks; refuses where nobody can answer.
+///
+/// # Errors
+/// Standard input is no terminal.
+pub fn confirmed(ui: &mut Ui, question: &str) -> Result<bool, CommandError> {
+    let answer = ui.ask(question)?;
+    answer.ok_or_else(|| {
+        CommandError::new(Exit::Refused, "nobody can answer: standard input is no terminal; nothing was changed")
+            .hint("add --yes to go on without asking")
+    })
+}
+
+/// The line under an empty plan or undo.
+///
+/// # Errors
+/// Those of the stream.
+pub fn nothing(ui: &mut Ui, why: &str) -> Result<Exit, CommandError> {
+    writeln!(ui.out(), "{}: {why}", paint(GOOD, "nothing to do"))?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,68 @@
+//! `cede log`.
+
+use super::print_json;
+use super::verify::operations;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::render::table::Table;
+use crate::source;
+use crate::time::utc;
+use crate::ui::Ui;
+use crate::view::log::LogView;
+use cede_host::Scope;
+use cede_plan::Step;
+use cede_plan::journal::{self, End, Operation, Verb};
+
+/// Lists what was done, oldest first.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let host = source::load(global, Scope::Full)?;
+    let list = operations(&host)?;
+    if global.json {
+        print_json(ui, &LogView::new(&list))?;
+        return Ok(Exit::Fine);
+    }
+    if list.is_empty() {
+        writeln!(ui.out(), "cede has changed nothing on this host yet")?;
+        return Ok(Exit::Fine);
+    }
+    let mut table = Table::new(0, 4);
+    for operation in &list {
+        table.row([&operation.number.to_string(), &utc(operation.time), &verb(operation), state(&list, operation), &what(operation)]);
+    }
+    let width = ui.width();
+    table.print(ui.out(), width)?;
+    for operation in list.iter().filter(|_| global.verbose) {
+        writeln!(ui.out(), "\noperation {}", operation.number)?;
+        crate::render::plan::print_steps(ui, &operation.plan.steps)?;
+    }
+    Ok(Exit::Fine)
+}
+
+fn verb(operation: &Operation) -> String {
+    match operation.verb {
+        Verb::Apply => "apply".to_owned(),
+        Verb::Undo(number) => format!("undo {number}"),
+    }
+}
+
+/// How an operation stands.
+pub fn state(list: &[Operation], operation: &Operation) -> &'static str {
+    match operation.end {
+        None => "interrupted",
+        Some(End::RolledBack) => "rolled back",
+        Some(End::PartlyChanged) => "partly rolled back",
+        Some(End::Applied) if operation.verb != Verb::Apply => "done",
+        Some(End::Applied) if journal::in_force(list, operation) => "in force",
+        Some(End::Applied) => "undone",
+    }
+}
+
+fn what(operation: &Operation) -> String {
+    let devices: Vec<String> = operation.plan.devices.iter().map(|device| device.address.to_string()).collect();
+    let files = operation.plan.steps.iter().filter_map(Step::path).count();
+    format!("{} · {files} files", devices.join(" "))
+}

@@ -1,0 +1,29 @@
+//! `cede recover`.
+
+use super::apply::{nothing, require_root};
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui;
+use crate::source;
+use crate::ui::{GOOD, Ui, paint};
+use cede_host::apply::recover;
+
+/// Takes back what an interrupted operation did.
+///
+/// # Errors
+/// See the exit codes.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.host.is_some() {
+        return Err(CommandError::usage("a capture cannot be changed"));
+    }
+    let root = source::open_root(global)?;
+    require_root()?;
+    match recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))? {
+        None => nothing(ui, "no operation was interrupted"),
+        Some(number) => {
+            writeln!(ui.out(), "{} operation {number}: every file is as it was before it", paint(GOOD, "rolled back"))?;
+            Ok(Exit::Fine)
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! `cede status`: one screen.
+
+use super::groups::describe;
+use super::print_json;
+use super::verify::judge;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::render::table::{Table, wrapped};
+use crate::source;
+use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
+use crate::view::groups::state_name;
+use crate::view::status::StatusView;
+use cede_host::Scope;
+use cede_model::Host;
+use cede_model::iommu::IommuState;
+use cede_model::pci::{PciDevice, PciNames};
+use cede_plan::journal::{self, Operation};
+use cede_plan::{bootloader, checks, group_choice, initramfs};
+
+/// Shows how the host stands and what to type next.
+///
+/// # Errors
+/// The host cannot be read.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let host = source::load(global, Scope::Full)?;
+    source::require_functions(&host)?;
+    show(&host, global.json, ui)
+}
+
+/// Shows how a host stands.
+///
+/// # Errors
+/// Those of the stream.
+pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+    // Without root the journal may be closed to us; the rest of the screen does not need it.
+    let operations = journal::operations(&host.capture);
+    let facts = Facts::new(host, operations.as_deref().unwrap_or_default(), operations.is_err());
+    if json {
+        print_json(ui, &facts.view())?;
+    } else {
+        facts.print(ui)?;
+    }
+    Ok(Exit::Fine)
+}
+
+struct Facts<'a> {
+    host: &'a Host,
+    loader: String,
+    generator: String,
+    ceded: Vec<&'a PciDevice>,
+    candidates: Vec<&'a PciDevice>,
+    pending: bool,
+    journal_closed: bool,
+    next: String,
+}
+
+impl<'a> Facts<'a> {
+    fn new(host: &'a Host, operations: &[Operation], journal_closed: bool) -> Self {
+        let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
+        let candidates = candidates(host);
+        let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
+        let pending = operations.last().is_some_and(|operation| {
+            operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id && operation.end == Some(journal::End::Applied)
+        });
+        let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
+        let verified = in_force && judge(host, operations).passed();
+        let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
+            (Some(_), _, _, _) => "sudo cede recover".to_owned(),
+            (_, true, _, _) => "reboot, then `cede verify`".to_owned(),
+            (_, _, true, _) if !verified => "cede verify".to_owned(),
+            (_, _, true, _) => "give the ceded devices to a guest; `cede undo` takes them back".to_owned(),
+            (_, _, _, Some(device)) => format!("cede plan {}", device.address),
+            _ => "cede check".to_owned(),
+        };
+        let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
+        let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
+        Self { host, loader, generator, ceded, candidates, pending, journal_closed, next }
+    }
+
+    fn view(&self) -> StatusView {
+        let list = |devices: &[&PciDevice]| devices.iter().map(|device| device.address.to_string()).collect();
+        StatusView {
+            format: "cede.status/1",
+            iommu: state_name(self.host.iommu),
+            kernel: self.host.running.clone(),
+            boot_loader: self.loader.clone(),
+            initramfs: self.generator.clone(),
+            ceded: list(&self.ceded),
+            candidates: list(&self.candidates),
+            reboot_pending: self.pending,
+            next: self.next.clone(),
+        }
+    }
+
+    fn print(&self, ui: &mut Ui) -> Result<(), CommandError> {
+        let width = ui.width();
+        let names = PciNames::of_devices(&self.host.capture, &self.host.devices);
+        let out = ui.out();
+        let head = |name: &str| paint(HEADING, format_args!("{name:<10}"));
+        let (state, why) = iommu(self.host);
+        wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
+        let system = self.host.os.name.clone().unwrap_or_else(|| "system not known".to_owned());
+        wrapped(out, &head("System"), &format!("{system}, kernel {}", self.host.running.as_deref().unwrap_or("not known")), width)?;
+        wrapped(out, &head("Boot"), &format!("{}, initramfs by {}", self.loader, self.generator), width)?;
+        let ceded = match (self.ceded.is_empty(), self.pending) {
+            (true, true) => paint(WARN, "nothing yet: a change waits for the reboot"),
+            (true, false) => "nothing".to_owned(),
+            (false, _) => paint(GOOD, format_args!("{} devices on vfio-pci", self.ceded.len())),
+        };
+        writeln!(out, "{}{ceded}", head("Ceded"))?;
+        devices(&self.ceded, &names).print(out, width)?;
+        writeln!(
+            out,
+            "{}{}",
+            head("Can go"),
+            if self.candidates.is_empty() { "no display, network, NVMe or USB device that the host can spare" } else { "" }.trim_end()
+        )?;
+        devices(&self.candidates, &names).print(out, width)?;
+        if self.journal_closed {
+            writeln!(out, "(the journal is for root: with sudo, this screen also tells what cede did)")?;
+        }
+        writeln!(out, "\nNext: {}", self.next)?;
+        Ok(())
+    }
+}
+
+fn devices(list: &[&PciDevice], names: &PciNames) -> Table {
+    let mut table = Table::new(2, 2);
+    for device in list {
+        let id = device.id.map(|id| id.to_string()).unwrap_or_default();
+        table.row([&device.address.to_string(), &id, &describe(device, names), device.driver_name().unwrap_or("-")]);
+    }
+    table
+}
+
+fn iommu(host: &Host) -> (String, String) {
+    match host.iommu {
+        IommuState::On => (paint(GOOD, "on:"), format!("{} groups", host.groups.len())),
+        IommuState::Unknown => (paint(WARN, "cannot be told:"), "/sys was not seen".to_owned()),
+        IommuState::Off => {
+            let finding = checks::iommu::check(host, &[]).into_iter().next();
+            let why = finding.map(|finding| finding.summary.replace("the IOMMU is off", "").trim_start_matches(':').trim().to_owned());
+            (paint(BAD, "off:"), why.unwrap_or_default())
+        }
+    }
+}
+
+/// Kinds of devices that people give away, of which the host would lose nothing vital: one function for each slot.
+fn candidates(host: &Host) -> Vec<&PciDevice> {
+    let wanted = |device: &&PciDevice| {
+        device.class.is_some_and(|class| matches!(class.base(), 0x03) || matches!(class.base_and_sub(), 0x0200 | 0x0280 | 0x0108 | 0x0c03))
+    };
+    let spare = |device: &&PciDevice| {
+        device.boot_vga != Some(true)
+            && !device.is_on_vfio()
+            && group_choice::choose(host, &[device.address]).is_ok_and(|choice| cede_plan::guard::losses(host, &choice.ceded).is_empty())
+    };
+    let of_its_kind = |device: &PciDevice| {
+        host.devices
+            .iter()
+            .filter(|other| other.class.map(|class| class.base_and_sub()) == device.class.map(|class| class.base_and_sub()))
+            .count()
+    };
+    // The only USB controller has the keyboard, the only network card may carry this session.
+    let not_last = |device: &&PciDevice| device.is_display() || of_its_kind(device) > 1;
+    let mut list: Vec<&PciDevice> = host.devices.iter().filter(wanted).filter(not_last).filter(spare).collect();
+    list.dedup_by(|later, earlier| later.address.same_slot(earlier.address));
+    list.sort_by_key(|device| !device.is_display());
+    list.truncate(8);
+    list
+}

@@ -1,0 +1,92 @@
+//! `cede undo`.
+
+use super::apply::{confirmed, nothing, require_root};
+use super::verify::operations;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui;
+use crate::render::plan::print_steps;
+use crate::source;
+use crate::ui::{BAD, HEADING, Ui, paint};
+use cede_host::apply::{apply, look_at_files};
+use cede_host::{Machine, Scope, observe};
+use cede_model::Host;
+use cede_plan::Plan;
+use cede_plan::diff;
+use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::undo::{Conflict, undo};
+
+/// Takes an operation back: shows the diff, asks, brings the files back, regenerates.
+///
+/// # Errors
+/// See the exit codes.
+pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.host.is_some() {
+        return Err(CommandError::usage("a capture cannot be changed"));
+    }
+    let root = source::open_root(global)?;
+    let list = operations(&Host::from_capture(observe(&root, Scope::Full)))?;
+    let Some(operation) = choose(&list, number)? else {
+        return nothing(ui, "no operation is in force; `cede log` shows what was done");
+    };
+    let Some(plan) = propose(&root, operation, ui)? else { return Ok(Exit::Refused) };
+    require_root()?;
+    if !global.yes && !confirmed(ui, "\nBring these files back?")? {
+        writeln!(ui.out(), "nothing was changed")?;
+        return Ok(Exit::Fine);
+    }
+    carry_out(&root, operation, &plan, ui)
+}
+
+/// Shows what bringing an operation's files back means; `None` after showing what is in conflict.
+///
+/// # Errors
+/// Those of the stream.
+pub fn propose(machine: &dyn Machine, operation: &Operation, ui: &mut Ui) -> Result<Option<Plan>, CommandError> {
+    match undo(&look_at_files(machine, operation), operation) {
+        Ok(plan) => {
+            writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
+            print_steps(ui, &plan.steps)?;
+            Ok(Some(plan))
+        }
+        Err(conflicts) => refuse(ui, &conflicts).map(|()| None),
+    }
+}
+
+/// Carries an undo out and shows how it goes.
+///
+/// # Errors
+/// See [`cede_host::apply::ApplyError`].
+pub fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+    ui.flush()?;
+    let applied = apply(machine, plan, Verb::Undo(operation.number), &mut |event| operation_ui::show(ui, &event))
+        .map_err(|error| operation_ui::failed(&error))?;
+    operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells")
+}
+
+fn choose(list: &[Operation], number: Option<u32>) -> Result<Option<&Operation>, CommandError> {
+    let in_force = |operation: &&Operation| journal::in_force(list, operation);
+    let Some(number) = number else { return Ok(list.iter().rev().find(in_force)) };
+    match list.iter().find(|operation| operation.number == number) {
+        None => Err(CommandError::usage(format!("there is no operation {number}")).hint("`cede log` lists them")),
+        Some(operation) if journal::in_force(list, operation) => Ok(Some(operation)),
+        Some(_) => {
+            Err(CommandError::usage(format!("operation {number} is not in force: it was undone, rolled back, or is an undo itself"))
+                .hint("`cede log` tells"))
+        }
+    }
+}
+
+/// A file that someone else changed is shown in its three versions, as two diffs, and nothing is written.
+fn refuse(ui: &mut Ui, conflicts: &[Conflict]) -> Result<(), CommandError> {
+    for conflict in conflicts {
+        let out = ui.out();
+        writeln!(out, "{} {} was changed after cede wrote it", paint(BAD, "conflict:"), conflict.path)?;
+        writeln!(out, "\ncede's change was:\n{}", diff::unified(&conflict.path, conflict.before.as_deref(), conflict.ours.as_deref()))?;
+        writeln!(out, "since then:\n{}", diff::unified(&conflict.path, conflict.ours.as_deref(), conflict.now.as_deref()))?;
+    }
+    let paths = conflicts.iter().map(|conflict| conflict.path.as_str()).collect::<Vec<_>>().join(", ");
+    Err(CommandError::new(Exit::Refused, format!("{paths}: changed since; nothing was written"))
+        .hint("undo a later operation first (`cede log`), or take the later change back by hand, then `cede undo` again"))
+}

@@ -1,0 +1,110 @@
+//! `cede verify`.
+
+use super::print_json;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::render::table::wrapped;
+use crate::source;
+use crate::ui::{BAD, GOOD, Ui, WARN, paint};
+use crate::view::verify::VerifyView;
+use cede_host::Scope;
+use cede_model::Host;
+use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::plan::When;
+use cede_plan::verify::{self, Result3, VerifyReport};
+
+/// Compares the recorded intent with a fresh look.
+///
+/// # Errors
+/// The host or its journal cannot be read.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let host = source::load(global, Scope::Full)?;
+    show(&host, global.json, ui)
+}
+
+/// Judges a host by its journal and shows the report.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let operations = operations(host)?;
+    let report = judge(host, &operations);
+    if json {
+        print_json(ui, &VerifyView::new(&report))?;
+    } else {
+        print_report(ui, &report, &operations)?;
+    }
+    Ok(if report.passed() { Exit::Fine } else { Exit::Problems })
+}
+
+/// The journal as an error that the user understands.
+///
+/// # Errors
+/// It cannot be read.
+pub fn operations(host: &Host) -> Result<Vec<Operation>, CommandError> {
+    journal::operations(&host.capture).map_err(|error| match error {
+        JournalError::Unreadable { .. } => {
+            CommandError::unreadable(format!("the journal is for root alone: {error}")).hint("run the same command with sudo")
+        }
+        other => CommandError::unreadable(other.to_string()),
+    })
+}
+
+/// Judges every operation that is in force; where all were undone, the last undo.
+pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
+    let mut meant: Vec<&Operation> = operations.iter().filter(|operation| journal::in_force(operations, operation)).collect();
+    if meant.is_empty() {
+        meant.extend(operations.iter().rev().find(|operation| operation.end == Some(journal::End::Applied)));
+    }
+    let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
+    let mut report = VerifyReport::default();
+    for operation in meant {
+        let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
+        let part = if same_boot {
+            verify::not_yet(&operation.plan.expects, When::AfterReboot, "the machine was not started anew yet: reboot first")
+        } else {
+            verify::verify(host, &operation.plan.expects, When::AfterReboot)
+        };
+        for outcome in part.outcomes {
+            if !report.outcomes.contains(&outcome) {
+                report.outcomes.push(outcome);
+            }
+        }
+    }
+    report
+}
+
+/// Prints a report: the verdict first.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]) -> Result<(), CommandError> {
+    let width = ui.width();
+    let out = ui.out();
+    if report.outcomes.is_empty() {
+        let why =
+            if operations.is_empty() { "cede has changed nothing on this host yet" } else { "no operation was carried out to its end" };
+        wrapped(out, &format!("{} ", paint(WARN, "nothing to verify:")), &format!("{why}. `cede status` shows what can be ceded"), width)?;
+        return Ok(());
+    }
+    let waiting = report.outcomes.iter().all(|outcome| outcome.result == Result3::CannotTell);
+    let verdict = match (report.passed(), waiting) {
+        (true, _) => paint(GOOD, "verified: everything is as planned"),
+        (_, true) => paint(WARN, "cannot tell yet"),
+        _ => paint(BAD, "not verified"),
+    };
+    writeln!(out, "{verdict}")?;
+    for outcome in &report.outcomes {
+        let mark = match outcome.result {
+            Result3::Met => paint(GOOD, "met        "),
+            Result3::NotMet => paint(BAD, "not met    "),
+            Result3::CannotTell => paint(WARN, "cannot tell"),
+        };
+        wrapped(out, &format!("  {mark} "), &outcome.what, width)?;
+        if let Some(cause) = &outcome.cause {
+            wrapped(out, "              ", cause, width)?;
+        }
+    }
+    Ok(())
+}

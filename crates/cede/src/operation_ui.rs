@@ -1,0 +1,67 @@
+//! Shows an operation while it runs.
+
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::render::table::{clean_line, wrapped};
+use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
+use cede_host::apply::{Applied, ApplyError, Event};
+use cede_plan::Step;
+
+/// Prints an event on standard error.
+pub fn show(ui: &mut Ui, event: &Event<'_>) {
+    let err = ui.err();
+    // Progress that cannot be printed stops nothing: the change itself goes on.
+    let _ = match event {
+        Event::Step(Step::ReplaceFile { path, after: Some(_), .. }) => write!(err, "write  {path} "),
+        Event::Step(Step::ReplaceFile { path, after: None, .. }) => write!(err, "remove {path} "),
+        Event::Step(Step::RunTool { argv, .. }) => writeln!(err, "{}    {}", paint(HEADING, "run"), argv.join(" ")),
+        Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
+        Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
+        Event::Proving => writeln!(err, "prove  open what was generated and compare it with the plan"),
+        Event::RollingBack(cause) => writeln!(err, "\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
+    };
+}
+
+/// The error of an operation as the user sees it.
+pub fn failed(error: &ApplyError) -> CommandError {
+    let exit = match error {
+        ApplyError::Unchanged(_) | ApplyError::Interrupted(_) => Exit::Refused,
+        ApplyError::HostChanged(_) => Exit::Changed,
+        ApplyError::RolledBack(_) => Exit::RolledBack,
+        ApplyError::PartlyChanged { .. } => Exit::PartlyChanged,
+    };
+    let error_text = CommandError::new(exit, error.to_string());
+    match error {
+        ApplyError::Interrupted(_) | ApplyError::PartlyChanged { .. } => error_text.hint("sudo cede recover"),
+        _ => error_text,
+    }
+}
+
+/// The end of an operation that worked: what was proved, and what to type next.
+///
+/// # Errors
+/// Those of the stream.
+pub fn finish(ui: &mut Ui, applied: &Applied, next: &str) -> Result<Exit, CommandError> {
+    let width = ui.width();
+    let out = ui.out();
+    if !applied.left_to_run.is_empty() {
+        wrapped(
+            out,
+            &format!("\n{} ", paint(WARN, "not finished:")),
+            "the files are written; a mounted system's tools are not run by cede. Run these inside it (chroot), then start it:",
+            width,
+        )?;
+        for argv in &applied.left_to_run {
+            writeln!(out, "  {}", argv.join(" "))?;
+        }
+        return Ok(Exit::Problems);
+    }
+    let told = applied.proof.outcomes.iter().filter(|outcome| outcome.result == cede_plan::verify::Result3::Met).count();
+    let open: Vec<_> = applied.proof.outcomes.iter().filter(|outcome| outcome.result != cede_plan::verify::Result3::Met).collect();
+    writeln!(out, "\n{}: {told} conditions hold (operation {})", paint(GOOD, "proved"), applied.number)?;
+    for outcome in open {
+        wrapped(out, "  not known: ", &format!("{}: {}", outcome.what, outcome.cause.as_deref().unwrap_or_default()), width)?;
+    }
+    writeln!(out, "Next: {next}")?;
+    Ok(Exit::Reboot)
+}

@@ -1,0 +1,49 @@
+//! `cede.log/1`.
+
+use crate::commands::log::state;
+use cede_plan::Step;
+use cede_plan::journal::{Operation, Verb};
+use serde::Serialize;
+
+/// The operations, oldest first.
+#[derive(Debug, Serialize)]
+pub struct LogView {
+    format: &'static str,
+    /// The operations.
+    pub operations: Vec<OperationView>,
+}
+
+/// One operation.
+#[derive(Debug, Serialize)]
+pub struct OperationView {
+    /// Its number.
+    pub number: u32,
+    /// `apply` or `undo`.
+    pub verb: &'static str,
+    /// The operation that an undo takes back.
+    pub of: Option<u32>,
+    /// Seconds since 1970.
+    pub time: u64,
+    /// How it stands, in words.
+    pub state: &'static str,
+    /// Functions that it is about.
+    pub devices: Vec<String>,
+    /// Files that it wrote.
+    pub files: Vec<String>,
+}
+
+impl LogView {
+    /// The view of a journal.
+    pub fn new(list: &[Operation]) -> Self {
+        let view = |operation: &Operation| OperationView {
+            number: operation.number,
+            verb: if operation.verb == Verb::Apply { "apply" } else { "undo" },
+            of: if let Verb::Undo(of) = operation.verb { Some(of) } else { None },
+            time: operation.time,
+            state: state(list, operation),
+            devices: operation.plan.devices.iter().map(|device| device.address.to_string()).collect(),
+            files: operation.plan.steps.iter().filter_map(Step::path).map(str::to_owned).collect(),
+        };
+        Self { format: "cede.log/1", operations: list.iter().map(view).collect() }
+    }
+}

@@ -1,0 +1,26 @@
+//! `cede.status/1`.
+
+use serde::Serialize;
+
+/// How the host stands.
+#[derive(Debug, Serialize)]
+pub struct StatusView {
+    /// Name and version of the format.
+    pub format: &'static str,
+    /// `on`, `off` or `unknown`.
+    pub iommu: &'static str,
+    /// Release of the running kernel.
+    pub kernel: Option<String>,
+    /// Boot loader.
+    pub boot_loader: String,
+    /// Initramfs generator.
+    pub initramfs: String,
+    /// Functions on vfio-pci.
+    pub ceded: Vec<String>,
+    /// Functions that could go.
+    pub candidates: Vec<String>,
+    /// True where a change waits for the next start.
+    pub reboot_pending: bool,
+    /// What to type.
+    pub next: String,
+}

@@ -1,0 +1,260 @@
+//! The built binary: its JSON contract, its exit codes, and that a capture and the tree it was taken from get the same answers.
+
+use cede_model::{Entry, capture_text};
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/hosts")
+}
+
+fn laptop() -> PathBuf {
+    fixtures().join("arch-gtx1650-laptop/host.capture")
+}
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("cede-cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Lays a capture out as a tree, as a kernel would: functions are links into `/sys/devices`.
+fn unpack(capture: &Path, root: &Path) {
+    let capture = capture_text::parse(&fs::read_to_string(capture).unwrap()).unwrap();
+    for (path, entry) in capture.entries() {
+        let place = root.join(path.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        match entry {
+            Entry::File(bytes) => fs::write(&place, bytes).unwrap(),
+            Entry::Present(size) => fs::File::create(&place).unwrap().set_len(*size).unwrap(),
+            Entry::Link(target) => {
+                if capture.below(format!("{path}/")).next().is_some() {
+                    fs::create_dir_all(place.parent().unwrap().join(target)).unwrap();
+                }
+                symlink(target, &place).unwrap();
+            }
+            Entry::Dir => fs::create_dir_all(&place).unwrap(),
+            Entry::Absent | Entry::Unreadable(_) => {}
+        }
+    }
+}
+
+fn cede(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_capture_and_its_tree_give_the_same_answers() {
+    let mut hosts = 0;
+    for entry in fs::read_dir(fixtures()).unwrap().map(Result::unwrap) {
+        let (capture, dir) = (entry.path().join("host.capture"), Dir::new("same"));
+        unpack(&capture, &dir.0);
+        for verb in ["groups", "devices", "check"] {
+            let from_capture = cede(&["--host", capture.to_str().unwrap(), verb, "--json"]);
+            let from_tree = cede(&["--root", dir.0.to_str().unwrap(), verb, "--json"]);
+            assert_eq!(json(&from_capture), json(&from_tree), "{verb} of {}", capture.display());
+            assert_eq!(code(&from_capture), code(&from_tree));
+        }
+        hosts += 1;
+    }
+    assert!(hosts > 1);
+}
+
+#[test]
+fn a_scrubbed_capture_of_a_tree_answers_as_the_tree_does() {
+    let dir = Dir::new("capture");
+    unpack(&laptop(), &dir.0);
+    let (root, file) = (dir.0.to_str().unwrap(), dir.0.join("out.capture"));
+    let made = cede(&["--root", root, "capture", file.to_str().unwrap()]);
+    assert_eq!(code(&made), 0, "{}", text(&made.stderr));
+    for verb in [&["groups"][..], &["devices"], &["check", "01:00.0"], &["plan", "01:00.0"], &["status"], &["verify"], &["log"]] {
+        let arguments = |source: &'static str, place: &str| {
+            [&[source, place], verb, &["--json"]].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let run = |list: Vec<String>| cede(&list.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(json(&run(arguments("--host", file.to_str().unwrap()))), json(&run(arguments("--root", root))), "{verb:?}");
+    }
+}
+
+#[test]
+fn devices_and_groups_keep_their_contract() {
+    let host = laptop();
+    let devices = json(&cede(&["--host", host.to_str().unwrap(), "devices", "--json"]));
+    assert_eq!(devices["format"], "cede.devices/1");
+    let gpu = devices["devices"].as_array().unwrap().iter().find(|device| device["address"] == "0000:01:00.0").unwrap();
+    let expected = serde_json::json!({
+        "address": "0000:01:00.0", "vendor": "10de", "device": "1f91", "subsystem_vendor": "1043", "subsystem_device": "109f",
+        "class": "030000", "revision": "a1", "driver": "nouveau", "modules": ["nouveau"], "iommu_group": null, "numa_node": null,
+        "boot_vga": false, "reset_methods": ["flr", "pm", "bus"],
+        "name": {"vendor": "NVIDIA Corporation", "device": "TU117M [GeForce GTX 1650 Mobile / Max-Q]", "class": "VGA compatible controller"}
+    });
+    assert_eq!(*gpu, expected);
+    let groups = json(&cede(&["--host", host.to_str().unwrap(), "groups", "--json", "01:00.0"]));
+    assert_eq!(
+        groups,
+        serde_json::json!({
+            "format": "cede.groups/1", "iommu": {"state": "off"}, "origin": "predicted",
+            "groups": [{"id": 1, "type": null, "devices": ["0000:00:01.0", "0000:01:00.0", "0000:01:00.1"]}]
+        })
+    );
+}
+
+#[test]
+fn check_and_plan_keep_their_contract() {
+    let host = laptop();
+    let output = cede(&["--host", host.to_str().unwrap(), "check", "--json"]);
+    let finding = json(&output)["findings"][0].clone();
+    assert_eq!((code(&output), finding["id"].as_str(), finding["verdict"].as_str()), (1, Some("iommu-off"), Some("problem")));
+    let evidence = finding["evidence"].as_array().unwrap();
+    assert!(
+        evidence
+            .iter()
+            .any(|e| e["source"] == "/lib/modules/6.11.5-arch1-1/config" && e["text"] == "CONFIG_INTEL_IOMMU_DEFAULT_ON is not set"),
+        "{evidence:?}"
+    );
+    let plan = json(&cede(&["--host", host.to_str().unwrap(), "plan", "01:00.0", "--json"]));
+    assert_eq!(plan["devices"], serde_json::json!(["0000:01:00.0", "0000:01:00.1"]));
+    let paths: Vec<_> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["path"].as_str().or(step["argv"][0].as_str()).unwrap()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/etc/modprobe.d/00-cede.conf",
+            "/etc/mkinitcpio.conf.d/95-cede.conf",
+            "/etc/default/grub",
+            "/usr/bin/mkinitcpio",
+            "/usr/bin/grub-mkconfig"
+        ]
+    );
+    assert!(plan["steps"][2]["after"].as_str().unwrap().contains("\"loglevel=3 quiet intel_iommu=on vfio-pci.ids=10de:1f91,10de:10fa\""));
+    assert!(plan["expects"].as_array().unwrap().iter().any(|e| e["when"] == "after_reboot" && e["what"] == "the IOMMU is on"));
+    assert_eq!(plan["refused"], serde_json::json!([]));
+}
+
+#[test]
+fn exit_codes_are_as_documented() {
+    let (host, dir) = (laptop(), Dir::new("codes"));
+    let host = host.to_str().unwrap();
+    let not_a_capture = dir.0.join("x");
+    fs::write(&not_a_capture, "nothing").unwrap();
+    let cases: [(&[&str], i32, &str); 9] = [
+        (&["frobnicate"], 2, "frobnicate"),
+        (&["plan"], 2, "cede status"),
+        (&["--host", host, "groups", "99:00.0"], 2, "cede devices"),
+        (&["--host", "/nonexistent", "groups"], 3, "/nonexistent"),
+        (&["--host", not_a_capture.to_str().unwrap(), "groups"], 3, "cede capture"),
+        (&["--root", dir.0.to_str().unwrap(), "groups"], 3, "--host FILE"),
+        (&["--host", host, "plan", "00:01.0"], 4, "bridge"),
+        (&["--host", host, "plan", "02:00.0"], 4, "nvme0n1p2 → /"),
+        (&["--host", host, "verify"], 1, "cede status"),
+    ];
+    for (arguments, wanted, words) in cases {
+        let output = cede(arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(code(&output), wanted, "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+/// Everything below a directory: path, mode and bytes or link target.
+fn manifest(dir: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut list = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        if kind.is_dir() {
+            list.push((path.clone(), mode, Vec::new()));
+            list.extend(manifest(&path));
+        } else if kind.is_symlink() {
+            list.push((path.clone(), mode, fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()));
+        } else {
+            list.push((path.clone(), mode, fs::read(&path).unwrap()));
+        }
+    }
+    list.sort();
+    list
+}
+
+#[test]
+fn a_mounted_system_is_changed_and_brought_back_to_the_byte() {
+    let dir = Dir::new("mounted");
+    unpack(&laptop(), &dir.0);
+    let root = dir.0.to_str().unwrap();
+    let before = manifest(&dir.0.join("etc"));
+    assert_eq!(code(&cede(&["--root", root, "apply", "01:00.0"])), 4, "nobody can answer, so nothing happens");
+    assert_eq!(manifest(&dir.0.join("etc")), before);
+    let applied = cede(&["--root", root, "apply", "01:00.0", "--yes"]);
+    let said = text(&applied.stdout);
+    assert_eq!(code(&applied), 1, "its tools still have to be run: {said}{}", text(&applied.stderr));
+    assert!(said.contains("/usr/bin/mkinitcpio -P"), "{said}");
+    assert!(fs::read_to_string(dir.0.join("etc/default/grub")).unwrap().contains("intel_iommu=on"));
+    let log = json(&cede(&["--root", root, "log", "--json"]));
+    assert_eq!((log["operations"][0]["state"].as_str(), log["operations"].as_array().unwrap().len()), (Some("in force"), 1));
+    let again = cede(&["--root", root, "apply", "01:00.0", "--yes"]);
+    assert!(text(&again.stdout).contains("nothing to do"), "{}", text(&again.stdout));
+    let undone = cede(&["--root", root, "undo", "--yes"]);
+    assert_eq!(code(&undone), 1, "{}{}", text(&undone.stdout), text(&undone.stderr));
+    assert_eq!(manifest(&dir.0.join("etc")), before);
+}
+
+#[test]
+fn a_saved_plan_is_refused_once_the_host_changed() {
+    let dir = Dir::new("saved");
+    unpack(&laptop(), &dir.0);
+    let (root, plan) = (dir.0.to_str().unwrap(), dir.0.join("plan.json"));
+    assert_eq!(code(&cede(&["--root", root, "plan", "01:00.0", "--out", plan.to_str().unwrap()])), 0);
+    let grub = dir.0.join("etc/default/grub");
+    let old = fs::read_to_string(&grub).unwrap();
+    fs::write(&grub, format!("{old}# mine\n")).unwrap();
+    let output = cede(&["--root", root, "apply", "--plan", plan.to_str().unwrap(), "--yes"]);
+    assert_eq!(code(&output), 5, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("/etc/default/grub changed"), "{}", text(&output.stderr));
+    fs::write(&grub, old).unwrap();
+    assert_eq!(code(&cede(&["--root", root, "apply", "--plan", plan.to_str().unwrap(), "--yes"])), 1);
+    assert!(fs::read_to_string(&grub).unwrap().contains("vfio-pci.ids=10de:1f91,10de:10fa"));
+}
+
+#[test]
+fn the_demo_walks_the_whole_road() {
+    let output = cede(&["demo"]);
+    let said = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{said}{}", text(&output.stderr));
+    for part in [
+        "off: the firmware offers it",
+        "+GRUB_CMDLINE_LINUX_DEFAULT=\"loglevel=3 quiet intel_iommu=on vfio-pci.ids=10de:1f91,10de:10fa\"",
+        "verified: everything is as planned",
+        "Undo operation 1",
+        "every file of the laptop is byte for byte what it was",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+}

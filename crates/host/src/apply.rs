@@ -1,0 +1,285 @@
+//! Carries a plan out: journal, steps, proof; and rolls back what failed.
+
+use crate::images;
+use crate::machine::{EffectError, Machine};
+use crate::observe::{Scope, observe};
+use crate::read_host::{FILE_LIMIT, ReadHost};
+use cede_model::{Entry, Host};
+use cede_plan::digest::sha256;
+use cede_plan::journal::{self, End, Operation, Record, Verb};
+use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
+use cede_plan::tool_failure;
+use cede_plan::verify::{self, VerifyReport};
+
+/// What happens while an operation runs, for showing it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step begins.
+    Step(&'a Step),
+    /// A tool printed a line.
+    Output(&'a str),
+    /// A step is done.
+    Done,
+    /// The generated files are opened and compared with the plan.
+    Proving,
+    /// Something failed; what was done is taken back.
+    RollingBack(&'a str),
+}
+
+/// Why nothing, or not all, was done. Each says in which of three worlds the host is: unchanged, rolled back, partly changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Nothing was changed.
+    #[error("{0}; nothing was changed")]
+    Unchanged(String),
+    /// The host is not as it was when the plan was made; nothing was changed.
+    #[error("{0}; nothing was changed: make a new plan")]
+    HostChanged(String),
+    /// An earlier operation was interrupted.
+    #[error("operation {0} was interrupted: run `cede recover` first")]
+    Interrupted(u32),
+    /// Every file is as it was.
+    #[error("{0}; everything was rolled back")]
+    RolledBack(String),
+    /// Some files could not be brought back.
+    #[error("{cause}; rolling back failed too: {rollback}")]
+    PartlyChanged {
+        /// What failed first.
+        cause: String,
+        /// What could not be taken back.
+        rollback: String,
+    },
+}
+
+/// What came of an operation.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its number in the journal.
+    pub number: u32,
+    /// The proof before the reboot.
+    pub proof: VerifyReport,
+    /// Tools that are still to be run by hand, on a system that is only mounted.
+    pub left_to_run: Vec<Vec<String>>,
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
+    let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
+    let _lock = machine.lock().map_err(unchanged)?;
+    let host = Host::from_capture(observe(machine, Scope::Full));
+    let operations = journal::operations(&host.capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
+    if let Some(open) = journal::interrupted(&operations) {
+        return Err(ApplyError::Interrupted(open.number));
+    }
+    check(machine, &host, plan)?;
+    let number = operations.last().map_or(1, |operation| operation.number + 1);
+    let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
+    let begin = journal::begin(verb, machine.time(), boot_id, plan);
+    let path = journal::path(number);
+    machine.create_private(&path, journal::line(&begin).as_bytes()).map_err(unchanged)?;
+    let mut run = Run { machine, plan, path, started: Vec::new(), tell };
+    let result = run.steps().and_then(|()| run.prove());
+    match result {
+        Ok(proof) => run.finish(End::Applied).map_err(|error| run.roll_back(error)).map(|()| Applied {
+            number,
+            proof,
+            left_to_run: run.left_to_run(),
+        }),
+        Err(cause) => Err(run.roll_back(cause)),
+    }
+}
+
+/// The facts that the plan rests on must still be true.
+fn check(machine: &dyn Machine, host: &Host, plan: &Plan) -> Result<(), ApplyError> {
+    for fact in &plan.rests_on {
+        let now = match machine.read(&fact.path, FILE_LIMIT) {
+            Entry::File(bytes) => Some(sha256(&bytes)),
+            _ => None,
+        };
+        if now != fact.sha256 {
+            return Err(ApplyError::HostChanged(format!("{} changed since the plan was made", fact.path)));
+        }
+    }
+    for identity in &plan.devices {
+        if !host.devices.is_empty() && !host.device(identity.address).is_some_and(|device| identity.matches(device)) {
+            return Err(ApplyError::HostChanged(format!("{identity} is not there any more")));
+        }
+    }
+    let tools = plan.steps.iter().filter_map(|step| if let Step::RunTool { argv, .. } = step { argv.first() } else { None });
+    for tool in tools.filter(|_| machine.runs_tools()) {
+        if !matches!(machine.probe(tool), Entry::Present(_)) {
+            return Err(ApplyError::Unchanged(format!("{tool} is missing: install the package that brings it")));
+        }
+    }
+    Ok(())
+}
+
+/// One operation at work.
+struct Run<'a> {
+    machine: &'a dyn Machine,
+    plan: &'a Plan,
+    path: String,
+    started: Vec<usize>,
+    tell: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Run<'_> {
+    fn record(&self, record: &Record) -> Result<(), String> {
+        self.machine.append(&self.path, journal::line(record).as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn finish(&self, end: End) -> Result<(), String> {
+        self.record(&Record::Finished { end })
+    }
+
+    fn steps(&mut self) -> Result<(), String> {
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            if step.path().is_none() && !self.machine.runs_tools() {
+                continue;
+            }
+            self.record(&Record::Started { step: index })?;
+            self.started.push(index);
+            perform(self.machine, step, self.tell)?;
+            self.record(&Record::Done { step: index })?;
+        }
+        Ok(())
+    }
+
+    fn left_to_run(&self) -> Vec<Vec<String>> {
+        let tools = self.plan.steps.iter().filter_map(|step| if let Step::RunTool { argv, .. } = step { Some(argv.clone()) } else { None });
+        tools.filter(|_| !self.machine.runs_tools()).collect()
+    }
+
+    /// Looks at the host anew, images opened, and judges what must hold before the reboot.
+    fn prove(&mut self) -> Result<VerifyReport, String> {
+        (self.tell)(Event::Proving);
+        let host = look(self.machine, &self.plan.expects);
+        let mut expects = self.plan.expects.clone();
+        if !self.machine.runs_tools() {
+            expects.retain(|expectation| matches!(expectation.what, Condition::FileIs { .. }));
+        }
+        let report = verify::verify(&host, &expects, When::Now);
+        let failed = report.outcomes.iter().find(|outcome| outcome.result == verify::Result3::NotMet);
+        match failed {
+            Some(outcome) => Err(format!("not proved: {}: {}", outcome.what, outcome.cause.as_deref().unwrap_or("it is not so"))),
+            None => Ok(report),
+        }
+    }
+
+    fn roll_back(&mut self, cause: String) -> ApplyError {
+        (self.tell)(Event::RollingBack(&cause));
+        let operation = Operation {
+            number: 0,
+            verb: Verb::Apply,
+            time: 0,
+            boot_id: None,
+            plan: self.plan.clone(),
+            started: self.started.clone(),
+            end: None,
+        };
+        match take_back(self.machine, &operation, self.tell) {
+            Ok(()) => match self.finish(End::RolledBack) {
+                Ok(()) => ApplyError::RolledBack(cause),
+                Err(error) => ApplyError::PartlyChanged {
+                    cause,
+                    rollback: format!("every file is back, but the journal could not be closed: {error}"),
+                },
+            },
+            Err(rollback) => {
+                // The journal keeps the operation open where even this record cannot be written: `recover` then tries again.
+                let _ = self.finish(End::PartlyChanged);
+                ApplyError::PartlyChanged { cause, rollback }
+            }
+        }
+    }
+}
+
+/// Does one step.
+fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+    tell(Event::Step(step));
+    match step {
+        Step::ReplaceFile { path, before, after } => {
+            machine.replace(path, before.as_deref(), after.as_deref()).map_err(|error| error.to_string())?
+        }
+        Step::RunTool { argv, .. } => {
+            let end = machine.run(argv, &mut |line| tell(Event::Output(line))).map_err(|error| error.to_string())?;
+            if !end.success {
+                let cause = tool_failure::explain(&end.output).map(|cause| format!(": {cause}")).unwrap_or_default();
+                return Err(format!("{} failed ({}){cause}", argv.join(" "), end.status));
+            }
+        }
+    }
+    tell(Event::Done);
+    Ok(())
+}
+
+/// Brings every file of an operation back, all of them even where one fails, then runs its tools again.
+fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+    let mut problems = Vec::new();
+    for step in journal::roll_back_steps(operation) {
+        if let Step::ReplaceFile { path, after, .. } = &step {
+            let now = match machine.read(path, FILE_LIMIT) {
+                Entry::File(bytes) => Some(bytes),
+                _ => None,
+            };
+            if now == *after {
+                continue;
+            }
+        }
+        if let Err(problem) = perform(machine, &step, tell) {
+            problems.push(problem);
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Takes back what an interrupted operation did. Returns its number, or `None` where none was interrupted.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result<Option<u32>, ApplyError> {
+    let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
+    let _lock = machine.lock().map_err(unchanged)?;
+    let capture = observe(machine, Scope::Full);
+    let operations = journal::operations(&capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
+    let Some(open) = journal::interrupted(&operations) else { return Ok(None) };
+    let finished = |end| machine.append(&journal::path(open.number), format!("\n{}", journal::line(&Record::Finished { end })).as_bytes());
+    match take_back(machine, open, tell) {
+        Ok(()) => finished(End::RolledBack).map(|()| Some(open.number)).map_err(unchanged),
+        Err(rollback) => Err(ApplyError::PartlyChanged { cause: format!("operation {} was interrupted", open.number), rollback }),
+    }
+}
+
+/// A full look at the host with the images opened that the expectations speak of, and the files read that they name.
+pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
+    let mut capture = observe(machine, Scope::Full);
+    for expectation in expects {
+        match &expectation.what {
+            Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. }
+                if capture.get(&format!("{image}!")).is_none() =>
+            {
+                images::open(machine, image, &mut capture);
+            }
+            Condition::FileIs { path, .. } => read_file(machine, &mut capture, path),
+            _ => {}
+        }
+    }
+    Host::from_capture(capture)
+}
+
+/// A full look with the files of an operation's steps, for planning its undo.
+pub fn look_at_files(host: &dyn ReadHost, operation: &Operation) -> Host {
+    let mut capture = observe(host, Scope::Full);
+    for path in operation.plan.steps.iter().filter_map(Step::path) {
+        read_file(host, &mut capture, path);
+    }
+    Host::from_capture(capture)
+}
+
+fn read_file(host: &dyn ReadHost, capture: &mut cede_model::Capture, path: &str) {
+    let entry = host.read(path, FILE_LIMIT);
+    capture.insert(path, entry);
+}

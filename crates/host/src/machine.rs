@@ -1,0 +1,84 @@
+//! What an operation may do to a host. The machine, a mounted system and the simulated host do it each in their way.
+
+use crate::read_host::ReadHost;
+
+/// Why a change could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectError {
+    /// A file could not be written or removed.
+    #[error("{0}")]
+    File(String),
+    /// The file is not what it was when the plan was made; nothing was written.
+    #[error("{0}")]
+    Changed(String),
+    /// A tool could not be started.
+    #[error("{tool}: {why}")]
+    Tool {
+        /// Its path.
+        tool: String,
+        /// Why not.
+        why: String,
+    },
+    /// Another run holds the lock.
+    #[error("another cede is at work on this host: wait for it to end")]
+    Locked,
+}
+
+/// How a tool ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolEnd {
+    /// True for exit status 0.
+    pub success: bool,
+    /// The exit status or signal, in words.
+    pub status: String,
+    /// Everything that it printed.
+    pub output: String,
+}
+
+/// Keeps other runs out as long as it lives.
+pub trait Lock {}
+
+/// A host that can be changed.
+pub trait Machine: ReadHost {
+    /// Puts `after` in the place of `before`, atomically and durably; `None` stands for no file. Directories that are missing are made.
+    ///
+    /// # Errors
+    /// [`EffectError::Changed`] where the file is not as `before` says; then nothing was written.
+    fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError>;
+
+    /// Makes a private file of our own with this content, durable when it returns. It must not exist.
+    ///
+    /// # Errors
+    /// It exists, or cannot be written.
+    fn create_private(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError>;
+
+    /// Appends to a file of our own, durable when it returns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn append(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError>;
+
+    /// Runs a tool by its absolute path with a clean environment and no standard input, handing each line of its output on as it comes.
+    ///
+    /// # Errors
+    /// It could not be started.
+    fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError>;
+
+    /// Whether tools can be run: not on a system that is only mounted.
+    fn runs_tools(&self) -> bool;
+
+    /// Takes the lock below `/var/lib/cede`.
+    ///
+    /// # Errors
+    /// [`EffectError::Locked`], or it cannot be made.
+    fn lock(&self) -> Result<Box<dyn Lock>, EffectError>;
+
+    /// Seconds since 1970.
+    fn time(&self) -> u64;
+
+    /// The bytes of a generated image, which may be large.
+    ///
+    /// # Errors
+    /// What stands there instead.
+    fn image(&self, path: &str) -> Result<Vec<u8>, cede_model::Entry>;
+}

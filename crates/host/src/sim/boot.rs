@@ -1,0 +1,153 @@
+//! Starting the simulated host: the menu's first entry, its image, the IOMMU, and which driver gets each function first.
+
+use cede_model::boot::grub_cfg;
+use cede_model::initramfs_image::{InitramfsImage, Limits, read_image};
+use cede_model::iommu::foretell::foretell;
+use cede_model::kernel::module_name;
+use cede_model::pci::device::PCI_DEVICES;
+use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::{Capture, Entry, Host};
+use cede_plan::edit::modprobe::ModprobeConfig;
+use cede_plan::parameter;
+
+/// Starts it: everything that the kernel shows is made anew.
+pub(super) fn start(state: &mut Capture, native: &Host) {
+    let menu = grub_cfg::parse(state.file("/boot/grub/grub.cfg").unwrap_or_default());
+    let first = menu.entries.first();
+    let words: Vec<String> = first
+        .and_then(|entry| entry.linux.first())
+        .map(|linux| linux.words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+        .unwrap_or_default();
+    let image = first.and_then(|entry| entry.initrd.first()).map(|path| format!("/boot{}", String::from_utf8_lossy(path)));
+    let cmdline = format!("BOOT_IMAGE=/vmlinuz-linux {}\n", words.join(" "));
+    state.insert("/proc/cmdline", Entry::File(cmdline.into_bytes()));
+    next_boot_id(state);
+    let iommu = words.iter().any(|word| word == "intel_iommu=on");
+    switch_iommu(state, native, iommu);
+    let opened = image.and_then(|path| read_image(state.file(&path)?, &Limits::default(), |_| true).ok());
+    let early = Early::read(state, opened.as_ref(), &words);
+    let vfio = early.vfio_loaded();
+    if vfio {
+        state.insert("/sys/bus/pci/drivers/vfio-pci", Entry::Dir);
+    } else {
+        state.remove("/sys/bus/pci/drivers/vfio-pci");
+    }
+    for device in &native.devices {
+        let driver = if vfio && iommu && early.gives(device) { Some("vfio-pci") } else { device.driver_name() };
+        bind(state, device, driver);
+    }
+}
+
+fn next_boot_id(state: &mut Capture) {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let last: u32 = state.attribute(PATH).and_then(|id| id.rsplit('-').next()?.parse().ok()).unwrap_or(0);
+    state.insert(PATH, Entry::File(format!("00000000-0000-4000-8000-{:012}\n", last + 1).into_bytes()));
+}
+
+/// With the IOMMU on the kernel makes the groups that its rules give.
+fn switch_iommu(state: &mut Capture, native: &Host, on: bool) {
+    let stale: Vec<String> = state
+        .entries()
+        .map(|(path, _)| path)
+        .filter(|path| {
+            path.starts_with("/sys/kernel/iommu_groups/") || path.starts_with("/sys/class/iommu/") || path.ends_with("/iommu_group")
+        })
+        .map(str::to_owned)
+        .collect();
+    for path in stale {
+        state.remove(&path);
+    }
+    if !on {
+        return;
+    }
+    state.insert("/sys/class/iommu/dmar0", Entry::Dir);
+    let prediction = foretell(native);
+    for (number, group) in prediction.groups().unwrap_or_default().iter().enumerate() {
+        state.insert(format!("/sys/kernel/iommu_groups/{number}/type"), Entry::File(b"DMA-FQ\n".to_vec()));
+        for address in group {
+            link_group(state, *address, number);
+        }
+    }
+}
+
+fn link_group(state: &mut Capture, address: PciAddress, number: usize) {
+    state.insert(format!("{PCI_DEVICES}{address}/iommu_group"), Entry::Link(format!("../../../../kernel/iommu_groups/{number}")));
+    state.insert(format!("/sys/kernel/iommu_groups/{number}/devices/{address}"), Entry::Link(format!("../../../../devices/{address}")));
+}
+
+/// What is loaded before the native drivers, and which ids vfio-pci then has.
+struct Early {
+    listed: bool,
+    has_module: bool,
+    softdeps: bool,
+    ids: Vec<String>,
+}
+
+impl Early {
+    fn read(state: &Capture, image: Option<&InitramfsImage>, words: &[String]) -> Self {
+        let inside = |path: &str| image.and_then(|image| image.file(path)).unwrap_or_default().to_vec();
+        let config = String::from_utf8_lossy(&inside("config")).into_owned();
+        let names = config.trim().trim_start_matches("MODULES=").trim_matches('"');
+        let listed = names.split_whitespace().any(|name| module_name(name) == "vfio_pci");
+        let has_module =
+            image.is_some_and(|image| image.kernel_releases().iter().any(|release| image.module(release, "vfio_pci").is_some()));
+        let in_image: Vec<(String, Vec<u8>)> = image
+            .into_iter()
+            .flat_map(|image| image.entries.keys())
+            .filter(|path| path.starts_with("etc/modprobe.d/"))
+            .map(|path| (format!("/{path}"), inside(path)))
+            .collect();
+        let on_disk = state
+            .names_in("/etc/modprobe.d")
+            .map(|name| format!("/etc/modprobe.d/{name}"))
+            .filter_map(|path| Some((state.file(&path)?.to_vec(), path)))
+            .map(|(bytes, path)| (path, bytes));
+        let files = if listed { in_image } else { on_disk.collect() };
+        let modprobe = ModprobeConfig::from_files(files.iter().map(|(path, bytes)| (path.as_str(), bytes.as_slice())));
+        let softdeps = modprobe.softdep("nouveau").is_some_and(|softdep| softdep.pre.iter().any(|name| module_name(name) == "vfio_pci"));
+        let on_line = words
+            .iter()
+            .rev()
+            .find(|word| parameter::split(word).0 == parameter::VFIO_IDS)
+            .and_then(|word| parameter::split(word).1)
+            .map(str::to_owned);
+        let value = on_line.or_else(|| modprobe.option("vfio_pci", "ids").map(|(value, _)| value)).unwrap_or_default();
+        Self { listed, has_module, softdeps, ids: value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect() }
+    }
+
+    /// By the list of the image, or by a softdep once a native driver is loaded.
+    fn vfio_loaded(&self) -> bool {
+        (self.listed && self.has_module) || self.softdeps
+    }
+
+    fn gives(&self, device: &PciDevice) -> bool {
+        let id = device.id.map(|id| id.to_string()).unwrap_or_default();
+        !device.is_bridge() && self.ids.iter().any(|item| parameter::covers(item, &id))
+    }
+}
+
+/// Shows the driver as the kernel does: in `uevent`.
+fn bind(state: &mut Capture, device: &PciDevice, driver: Option<&str>) {
+    let path = format!("{PCI_DEVICES}{}/uevent", device.address);
+    let old = String::from_utf8_lossy(state.file(&path).unwrap_or_default()).into_owned();
+    let rest: String = old.lines().filter(|line| !line.starts_with("DRIVER=")).map(|line| format!("{line}\n")).collect();
+    let head = driver.map(|driver| format!("DRIVER={driver}\n")).unwrap_or_default();
+    state.insert(path, Entry::File(format!("{head}{rest}").into_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tools;
+    use super::*;
+
+    #[test]
+    fn the_menu_tool_and_the_start_agree_on_the_command_line() {
+        let mut state = Capture::new();
+        state.insert("/etc/default/grub", Entry::File(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet intel_iommu=on\"\n".to_vec()));
+        state.insert("/boot/vmlinuz-linux", Entry::Present(1));
+        tools::make_menu(&mut state, &mut |_| {});
+        let native = Host::from_capture(state.clone());
+        start(&mut state, &native);
+        assert!(state.attribute("/proc/cmdline").unwrap().ends_with("rw quiet intel_iommu=on"));
+    }
+}

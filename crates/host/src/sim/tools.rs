@@ -1,0 +1,128 @@
+//! The tools of the simulated host: an initramfs generator in the manner of mkinitcpio, and a menu generator in the manner of grub-mkconfig.
+
+use cede_model::initramfs_image::newc::{NewcEntry, with_parents, write_newc};
+use cede_model::kernel::{Kernel, module_name};
+use cede_model::{Capture, Entry};
+use cede_plan::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
+
+const PRESETS: &str = "/etc/mkinitcpio.d";
+const IMAGE_MODULES: &str = "usr/lib/modules";
+
+/// Makes the image of every preset. False where a module is missing; the image is made all the same, as mkinitcpio does.
+pub(super) fn make_images(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
+    let config = Config::read(state);
+    let presets: Vec<String> =
+        state.names_in(PRESETS).filter(|name| name.ends_with(".preset")).map(|name| format!("{PRESETS}/{name}")).collect();
+    let mut success = true;
+    for preset in presets {
+        let environment = Environment::source(&[state.file(&preset).unwrap_or_default()], Sourcing::Each, Dialect::Bash);
+        for name in array(&environment, "PRESETS") {
+            let Some(path) = array(&environment, &format!("{name}_image")).into_iter().next() else { continue };
+            let Some(kernel) = Kernel::installed(state).into_iter().next_back() else { continue };
+            let (entries, missing) = config.entries(state, &kernel);
+            for module in &missing {
+                print(&format!("==> ERROR: module not found: '{module}'"));
+            }
+            success &= missing.is_empty();
+            let count = entries.len();
+            match write_newc(&with_parents(entries)) {
+                Ok(bytes) => state.insert(path.as_str(), Entry::File(bytes)),
+                Err(error) => {
+                    print(&format!("{path}: {error}"));
+                    success = false;
+                }
+            }
+            print(&format!("{path}: {count} files for {}", kernel.release));
+        }
+    }
+    success
+}
+
+/// What mkinitcpio's configuration says, main file and drop-ins glued together.
+struct Config {
+    modules: Vec<String>,
+    hooks: Vec<String>,
+    files: Vec<String>,
+}
+
+impl Config {
+    fn read(state: &Capture) -> Self {
+        let drop_ins = state.names_in("/etc/mkinitcpio.conf.d").map(|name| format!("/etc/mkinitcpio.conf.d/{name}"));
+        let paths: Vec<String> = std::iter::once("/etc/mkinitcpio.conf".to_owned()).chain(drop_ins).collect();
+        let files: Vec<&[u8]> = paths.iter().map(|path| state.file(path).unwrap_or_default()).collect();
+        let environment = Environment::source(&files, Sourcing::Concatenated, Dialect::Bash);
+        Self { modules: array(&environment, "MODULES"), hooks: array(&environment, "HOOKS"), files: array(&environment, "FILES") }
+    }
+
+    fn has(&self, hook: &str) -> bool {
+        self.hooks.iter().any(|name| name == hook)
+    }
+
+    /// The files of the image, and the listed modules that the kernel does not have.
+    fn entries(&self, state: &Capture, kernel: &Kernel) -> (Vec<NewcEntry>, Vec<String>) {
+        let mut entries = Vec::new();
+        let mut missing = Vec::new();
+        let displays: &[&str] = if self.has("kms") { &["i915", "nouveau"] } else { &[] };
+        let listed = self.modules.iter().map(|name| (name.trim_end_matches('?'), !name.ends_with('?')));
+        for (name, needed) in listed.chain(displays.iter().map(|name| (*name, false))) {
+            match module_path(state, kernel, name) {
+                Some(path) => entries.push(NewcEntry::file(&format!("{IMAGE_MODULES}/{}/{path}", kernel.release), "module")),
+                None if needed => missing.push(name.to_owned()),
+                None => {}
+            }
+        }
+        let conf: Vec<String> = if self.has("modconf") {
+            state.names_in("/etc/modprobe.d").map(|name| format!("/etc/modprobe.d/{name}")).collect()
+        } else {
+            Vec::new()
+        };
+        for path in conf.iter().chain(&self.files) {
+            entries.extend(state.file(path).map(|bytes| NewcEntry::file(path.trim_start_matches('/'), bytes)));
+        }
+        let names: Vec<&str> =
+            self.modules.iter().map(|name| name.trim_end_matches('?')).filter(|name| !missing.iter().any(|m| m == name)).collect();
+        entries.push(NewcEntry::file("config", format!("MODULES=\"{}\"\n", names.join(" "))));
+        (entries, missing)
+    }
+}
+
+fn module_path(state: &Capture, kernel: &Kernel, module: &str) -> Option<String> {
+    let dep = String::from_utf8_lossy(state.file(&format!("{}/modules.dep", kernel.modules_dir))?).into_owned();
+    let wanted = module_name(module);
+    dep.lines()
+        .filter_map(|line| line.split(':').next())
+        .find(|path| cede_model::kernel::installed::module_of_path(path).as_ref() == Some(&wanted))
+        .map(str::to_owned)
+}
+
+/// Makes GRUB's menu: one entry for each kernel image in /boot.
+pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
+    let environment = Environment::source(&[state.file("/etc/default/grub").unwrap_or_default()], Sourcing::Each, Dialect::Bash);
+    let words = ["GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"].map(|name| match environment.get(name) {
+        Evaluation::Scalar(text) => String::from_utf8_lossy(&text.bytes().unwrap_or_default()).into_owned(),
+        _ => String::new(),
+    });
+    let kernels: Vec<String> = state.names_in("/boot").filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned).collect();
+    let mut menu = "### BEGIN /etc/grub.d/10_linux ###\n".to_owned();
+    for kernel in &kernels {
+        print(&format!("found /boot/vmlinuz-{kernel} and /boot/initramfs-{kernel}.img"));
+        menu.push_str(&format!(
+            "menuentry 'Arch Linux' --class arch $menuentry_id_option 'gnulinux-simple-{kernel}' {{\n\tlinux /vmlinuz-{kernel} root=/dev/nvme0n1p2 rw {}\n\tinitrd /initramfs-{kernel}.img\n}}\n",
+            words.join(" ").trim()
+        ));
+    }
+    menu.push_str("### END /etc/grub.d/10_linux ###\n");
+    state.insert("/boot/grub/grub.cfg", Entry::File(menu.into_bytes()));
+    true
+}
+
+fn array(environment: &Environment, name: &str) -> Vec<String> {
+    let text = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+    match environment.get(name) {
+        Evaluation::Array(list) => {
+            list.iter().flat_map(|item| text(item.bytes()).split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+        }
+        Evaluation::Scalar(item) => text(item.bytes()).split_whitespace().map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,208 @@
+//! An operation that fails or is cut off at any effect leaves the host exactly old or exactly new. On the simulated host, at every effect there is.
+
+use cede_host::apply::{ApplyError, apply, recover};
+use cede_host::machine::{EffectError, Lock, Machine, ToolEnd};
+use cede_host::read_host::ReadHost;
+use cede_host::{Scope, SimHost, observe};
+use cede_model::{Capture, Entry, Host, capture_text};
+use cede_plan::journal::{self, End, Verb};
+use cede_plan::{BindMethod, Plan, planner, undo};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
+
+/// A machine of which one effect fails, or every effect from one on: the power is cut.
+struct Faulty {
+    sim: SimHost,
+    count: AtomicUsize,
+    at: usize,
+    cut: bool,
+    /// The effect that fails has been done all the same: the machine died before it could say so.
+    done_first: bool,
+}
+
+impl Faulty {
+    fn fails(&self) -> bool {
+        let now = self.count.fetch_add(1, Ordering::SeqCst);
+        now == self.at || (self.cut && now > self.at)
+    }
+
+    fn effect<T>(&self, f: impl Fn() -> Result<T, EffectError>) -> Result<T, EffectError> {
+        if !self.fails() {
+            return f();
+        }
+        if self.done_first && self.count.load(Ordering::SeqCst) == self.at + 1 {
+            let _ = f();
+        }
+        Err(EffectError::File("injected fault".to_owned()))
+    }
+}
+
+impl ReadHost for Faulty {
+    fn read(&self, path: &str, limit: usize) -> Entry {
+        self.sim.read(path, limit)
+    }
+    fn read_head(&self, path: &str, limit: usize) -> Entry {
+        self.sim.read_head(path, limit)
+    }
+    fn probe(&self, path: &str) -> Entry {
+        self.sim.probe(path)
+    }
+    fn read_link(&self, path: &str) -> Entry {
+        self.sim.read_link(path)
+    }
+    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
+        self.sim.list(path)
+    }
+}
+
+impl Machine for Faulty {
+    fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError> {
+        self.effect(|| self.sim.replace(path, before, after))
+    }
+    fn create_private(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {
+        self.effect(|| self.sim.create_private(path, bytes))
+    }
+    fn append(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {
+        self.effect(|| self.sim.append(path, bytes))
+    }
+    fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+        if self.fails() {
+            if self.done_first {
+                let _ = self.sim.run(argv, line);
+            }
+            return Ok(ToolEnd { success: false, status: "injected".to_owned(), output: String::new() });
+        }
+        self.sim.run(argv, line)
+    }
+    fn runs_tools(&self) -> bool {
+        true
+    }
+    fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
+        self.sim.lock()
+    }
+    fn time(&self) -> u64 {
+        self.sim.time()
+    }
+    fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
+        self.sim.image(path)
+    }
+}
+
+fn sim() -> SimHost {
+    SimHost::new(capture_text::parse(LAPTOP).unwrap())
+}
+
+fn host(machine: &dyn Machine) -> Host {
+    Host::from_capture(observe(machine, Scope::Full))
+}
+
+fn plan_for(machine: &dyn Machine) -> Plan {
+    let plan = planner::plan(&host(machine), &["01:00.0".parse().unwrap()], BindMethod::Cmdline);
+    assert!(plan.refused.is_empty() && !plan.steps.is_empty(), "{:?}", plan.refused);
+    plan
+}
+
+/// Files that survive a reboot, our journal apart.
+fn persistent(sim: &SimHost) -> Vec<(String, Vec<u8>)> {
+    let capture: Capture = sim.snapshot();
+    let kept = |path: &&str| ["/etc/", "/boot/", "/usr/"].iter().any(|prefix| path.starts_with(prefix));
+    let files = capture.entries().filter_map(|(path, entry)| if let Entry::File(bytes) = entry { Some((path, bytes)) } else { None });
+    files.filter(|(path, _)| kept(path)).map(|(path, bytes)| (path.to_owned(), bytes.clone())).collect()
+}
+
+fn faulty(at: usize, cut: bool, done_first: bool) -> Faulty {
+    Faulty { sim: sim(), count: AtomicUsize::new(0), at, cut, done_first }
+}
+
+/// Number of effects of a whole apply.
+fn effects() -> usize {
+    let machine = faulty(usize::MAX, false, false);
+    let plan = plan_for(&machine);
+    apply(&machine, &plan, Verb::Apply, &mut |_| {}).unwrap();
+    machine.count.load(Ordering::SeqCst)
+}
+
+#[test]
+fn one_failure_anywhere_rolls_back_to_the_byte() {
+    let count = effects();
+    assert!(count > 12, "{count}");
+    for (at, done_first) in (0..count).flat_map(|at| [(at, false), (at, true)]) {
+        let machine = faulty(at, false, done_first);
+        let (old, plan) = (persistent(&machine.sim), plan_for(&machine));
+        let error = apply(&machine, &plan, Verb::Apply, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, ApplyError::Unchanged(_) | ApplyError::RolledBack(_)), "effect {at}: {error}");
+        assert_eq!(persistent(&machine.sim), old, "effect {at}: {error}");
+    }
+}
+
+#[test]
+fn a_power_cut_anywhere_is_recovered_to_old_or_new() {
+    let count = effects();
+    let (mut old_count, mut new_count) = (0, 0);
+    for (at, done_first) in (0..count).flat_map(|at| [(at, false), (at, true)]) {
+        let machine = faulty(at, true, done_first);
+        let (old, plan) = (persistent(&machine.sim), plan_for(&machine));
+        let _ = apply(&machine, &plan, Verb::Apply, &mut |_| {});
+        recover(&machine.sim, &mut |_| {}).unwrap();
+        let operations = journal::operations(&host(&machine.sim).capture).unwrap();
+        assert!(journal::interrupted(&operations).is_none(), "cut at {at}");
+        if operations.last().is_some_and(|operation| operation.end == Some(End::Applied)) {
+            assert!(plan_for_again(&machine.sim).is_empty(), "cut at {at}: neither old nor new");
+            new_count += 1;
+        } else {
+            assert_eq!(persistent(&machine.sim), old, "cut at {at}");
+            old_count += 1;
+        }
+    }
+    assert_eq!((old_count, new_count), (2 * count - 1, 1), "only the very last record, once written, makes it new");
+}
+
+fn plan_for_again(machine: &dyn Machine) -> Plan {
+    planner::plan(&host(machine), &["01:00.0".parse().unwrap()], BindMethod::Cmdline)
+}
+
+#[test]
+fn apply_reboot_undo_reboot_is_the_identity() {
+    for bind in [BindMethod::Cmdline, BindMethod::Modprobe] {
+        let sim = sim();
+        let old = persistent(&sim);
+        let plan = planner::plan(&host(&sim), &["01:00.1".parse().unwrap()], bind);
+        apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap();
+        assert!(planner::plan(&host(&sim), &["01:00.0".parse().unwrap()], bind).is_empty(), "a second plan is empty");
+        sim.reboot();
+        let on_vfio: Vec<String> =
+            host(&sim).devices.iter().filter(|device| device.is_on_vfio()).map(|device| device.address.to_string()).collect();
+        assert_eq!(on_vfio, ["0000:01:00.0", "0000:01:00.1"]);
+        let operations = journal::operations(&host(&sim).capture).unwrap();
+        let back = undo::undo(&cede_host::apply::look_at_files(&sim, &operations[0]), &operations[0]).unwrap();
+        apply(&sim, &back, Verb::Undo(1), &mut |_| {}).unwrap();
+        sim.reboot();
+        assert_eq!(persistent(&sim), old);
+        assert!(!host(&sim).devices.iter().any(cede_model::pci::PciDevice::is_on_vfio));
+    }
+}
+
+#[test]
+fn a_plan_made_before_the_host_changed_is_not_carried_out() {
+    let sim = sim();
+    let plan = plan_for(&sim);
+    let grub = sim.snapshot().file("/etc/default/grub").unwrap().to_vec();
+    sim.replace("/etc/default/grub", Some(&grub), Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet mine\"\n")).unwrap();
+    let old = persistent(&sim);
+    let error = apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap_err();
+    assert!(matches!(error, ApplyError::HostChanged(_)), "{error}");
+    assert_eq!(persistent(&sim), old);
+}
+
+#[test]
+fn undo_over_someone_elses_change_is_a_conflict() {
+    let sim = sim();
+    apply(&sim, &plan_for(&sim), Verb::Apply, &mut |_| {}).unwrap();
+    let grub = sim.snapshot().file("/etc/default/grub").unwrap().to_vec();
+    sim.replace("/etc/default/grub", Some(&grub), Some(b"# mine\n")).unwrap();
+    let operations = journal::operations(&host(&sim).capture).unwrap();
+    let conflicts = undo::undo(&cede_host::apply::look_at_files(&sim, &operations[0]), &operations[0]).unwrap_err();
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!((conflicts[0].path.as_str(), conflicts[0].now.as_deref()), ("/etc/default/grub", Some(b"# mine\n".as_slice())));
+}

@@ -1,0 +1,97 @@
+//! Reading a tree: what is there is taken as it is, and traps in it are not stepped into.
+
+use cede_host::{Root, Scope, observe};
+use cede_model::{Entry, Host};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+struct Tree(PathBuf);
+
+impl Tree {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let top = std::env::temp_dir().join(format!("cede-observe-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&top);
+        for (path, text) in files {
+            let place = top.join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, text).unwrap();
+        }
+        Self(top)
+    }
+
+    fn host(&self) -> Host {
+        Host::from_capture(observe(&Root::open(&self.0).unwrap(), Scope::Full))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_listed_directory_keeps_what_was_read_of_its_files() {
+    let tree = Tree::new(
+        "boot",
+        &[("boot/config-6.1", "CONFIG_X=y\n"), ("boot/vmlinuz-6.1", "kernel"), ("lib/modules/6.1/modules.dep", "kernel/a.ko:\n")],
+    );
+    let host = tree.host();
+    assert_eq!(host.kernels.len(), 1);
+    assert_eq!(host.kernels[0].config(&host.capture, "CONFIG_X").unwrap().0, "y");
+    assert_eq!(host.capture.get("/boot/vmlinuz-6.1"), Some(&Entry::Present(6)));
+}
+
+#[test]
+fn fifos_directories_and_links_out_of_the_root_are_not_followed() {
+    let tree = Tree::new("traps", &[("etc/default/x", ""), ("secret", "inside")]);
+    symlink("/secret", tree.0.join("etc/default/grub")).unwrap();
+    symlink("../../../../../../../../etc/hostname", tree.0.join("etc/mkinitcpio.conf")).unwrap();
+    fs::create_dir_all(tree.0.join("etc/os-release")).unwrap();
+    fs::create_dir_all(tree.0.join("etc/initramfs-tools")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(tree.0.join("etc/initramfs-tools/modules")).status().unwrap().success());
+    let host = tree.host();
+    assert_eq!(host.capture.file("/etc/default/grub"), Some(b"inside".as_slice()), "an absolute link stays below the root");
+    assert_eq!(host.capture.get("/etc/mkinitcpio.conf"), Some(&Entry::Absent), "dots do not lead out");
+    assert_eq!(host.capture.get("/etc/os-release"), Some(&Entry::Dir));
+    assert!(matches!(host.capture.get("/etc/initramfs-tools/modules"), Some(Entry::Unreadable(_))));
+}
+
+#[test]
+fn odd_trees_are_read_without_a_panic() {
+    let device = |address: &str, rest: &str| format!("sys/bus/pci/devices/{address}/{rest}");
+    let files = [
+        (device("0000:00:00.0", "vendor"), "0x8086\n"),
+        (device("0000:00:00.0", "device"), "garbage\n"),
+        (device("10000:e1:00.0", "uevent"), "PCI_ID=144D:A80A\nPCI_CLASS=10802\nDRIVER=nvme\n"),
+        (device("0000:02:00.0", "uevent"), ""),
+        (device("nonsense", "vendor"), "0x1\n"),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    let tree = Tree::new("odd", &files);
+    let host = tree.host();
+    let seen: Vec<String> = host
+        .devices
+        .iter()
+        .map(|device| format!("{} {:?} {:?}", device.address, device.id.map(|id| id.to_string()), device.driver_name()))
+        .collect();
+    assert_eq!(seen, ["0000:00:00.0 None None", "0000:02:00.0 None None", "10000:e1:00.0 Some(\"144d:a80a\") Some(\"nvme\")"]);
+}
+
+#[test]
+fn thousands_of_functions_and_hundreds_of_groups_are_read() {
+    let tree = Tree::new("many", &[]);
+    for index in 0..3000_u32 {
+        let address = format!("{:04x}:{:02x}:{:02x}.{}", index / 2000, index / 250 % 256, index / 8 % 32, index % 8);
+        let dir = tree.0.join(format!("sys/bus/pci/devices/{address}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("uevent"), format!("PCI_ID=8086:{index:04X}\nPCI_CLASS=20000\n")).unwrap();
+        symlink(format!("../../../kernel/iommu_groups/{}", index / 4 * 7), dir.join("iommu_group")).unwrap();
+    }
+    let host = tree.host();
+    let distinct = fs::read_dir(tree.0.join("sys/bus/pci/devices")).unwrap().count();
+    assert_eq!(host.devices.len(), distinct);
+    assert!(host.groups.len() > 256, "{}", host.groups.len());
+    assert_eq!(host.groups.iter().map(|group| group.devices.len()).sum::<usize>(), distinct);
+}

@@ -1,0 +1,251 @@
+//! Takes out of a capture what identifies a machine or a person, and what is too large and not needed. Answers stay the same.
+
+use crate::capture::{Capture, Entry};
+use crate::kernel::{ModuleAliases, installed::module_of_path};
+use crate::pci::names::PCI_IDS_PATHS;
+use crate::pci::{ConfigSpace, PciDevice, device};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Extended capability 0x0003, Device Serial Number (PCI Express Base Specification 6.0, 7.9.3): eight bytes after the header.
+const SERIAL_NUMBER: u16 = 0x0003;
+
+/// Scrubs a capture; returns what was scrubbed, one line each, which is also noted in it.
+pub fn scrub(capture: &mut Capture) -> Vec<String> {
+    let mut said = Vec::new();
+    let serials = serial_numbers(capture);
+    if serials > 0 {
+        said.push(format!("{serials} device serial numbers in configuration space"));
+    }
+    let (macs, ids) = identifiers(capture);
+    if macs > 0 {
+        said.push(format!("{macs} MAC addresses"));
+    }
+    if ids > 0 {
+        said.push(format!("{ids} UUIDs, each replaced by a made-up one"));
+    }
+    let names = host_names(capture);
+    if names > 0 {
+        said.push(format!("{names} mentions of the host's name"));
+    }
+    reduce(capture);
+    capture.notes.extend(said.iter().map(|line| format!("scrubbed: {line}")));
+    said
+}
+
+fn serial_numbers(capture: &mut Capture) -> usize {
+    let paths: Vec<String> =
+        capture.below(device::PCI_DEVICES).map(|(path, _)| path).filter(|path| path.ends_with("/config")).map(str::to_owned).collect();
+    let mut count = 0;
+    for path in paths {
+        let Some(bytes) = capture.file(&path).map(<[u8]>::to_vec) else { continue };
+        let space = ConfigSpace::from_sysfs(&bytes);
+        let Some(at) = space.extended_capability(SERIAL_NUMBER).known().map(|capability| usize::from(capability.offset)) else { continue };
+        let mut bytes = bytes;
+        if let Some(serial) = bytes.get_mut(at + 4..at + 12) {
+            serial.fill(0);
+            count += 1;
+        }
+        capture.insert(path, Entry::File(bytes));
+    }
+    count
+}
+
+/// MAC addresses become zeros; a UUID becomes the same made-up one wherever it stands, so that what belongs together still does.
+fn identifiers(capture: &mut Capture) -> (usize, usize) {
+    let mut uuids: BTreeMap<String, String> = BTreeMap::new();
+    let mut macs = BTreeSet::new();
+    let paths: Vec<String> = capture
+        .entries()
+        .filter(|(path, entry)| {
+            matches!(entry, Entry::File(_)) && !path.starts_with("/lib/modules") && !path.starts_with(device::PCI_DEVICES)
+        })
+        .map(|(path, _)| path.to_owned())
+        .collect();
+    for path in paths {
+        let Some(Ok(text)) = capture.file(&path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)) else { continue };
+        let mut out = replace_words(&text, |word| {
+            let count = uuids.len() + 1;
+            is_uuid(word)
+                .then(|| uuids.entry(word.to_lowercase()).or_insert_with(|| format!("00000000-0000-4000-a000-{count:012}")).clone())
+        });
+        out =
+            replace_words(&out, |word| is_mac(word).then(|| "00:00:00:00:00:00".to_owned()).inspect(|_| _ = macs.insert(word.to_owned())));
+        if out != text {
+            capture.insert(path, Entry::File(out.into_bytes()));
+        }
+    }
+    (macs.len(), uuids.len())
+}
+
+/// Calls `f` with each run of hexadecimal digits, colons and dashes, and puts its answer in the place of the run.
+fn replace_words(text: &str, mut f: impl FnMut(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let member = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '-';
+        let skip = rest.find(member).unwrap_or(rest.len());
+        let (before, tail) = rest.split_at(skip);
+        let end = tail.find(|c| !member(c)).unwrap_or(tail.len());
+        let (word, after) = tail.split_at(end);
+        out.push_str(before);
+        out.push_str(&f(word).unwrap_or_else(|| word.to_owned()));
+        rest = after;
+    }
+    out
+}
+
+fn has_groups(word: &str, separator: char, lengths: &[usize]) -> bool {
+    let groups: Vec<&str> = word.split(separator).collect();
+    groups.len() == lengths.len()
+        && groups.iter().zip(lengths).all(|(group, length)| group.len() == *length && group.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn is_uuid(word: &str) -> bool {
+    has_groups(word, '-', &[8, 4, 4, 4, 12])
+}
+
+fn is_mac(word: &str) -> bool {
+    has_groups(word, ':', &[2; 6]) && word != "00:00:00:00:00:00"
+}
+
+fn host_names(capture: &mut Capture) -> usize {
+    let Some(name) = capture.attribute("/proc/sys/kernel/hostname").map(str::to_owned) else { return 0 };
+    capture.insert("/proc/sys/kernel/hostname", Entry::File(b"host\n".to_vec()));
+    if name.len() < 4 || name == "localhost" {
+        return 1;
+    }
+    let mut count = 1;
+    let paths: Vec<String> = capture
+        .entries()
+        .filter(|(path, entry)| {
+            matches!(entry, Entry::File(_)) && (path.starts_with("/etc/") || path.starts_with("/proc/") || path.starts_with("/boot/"))
+        })
+        .map(|(path, _)| path.to_owned())
+        .collect();
+    for path in paths {
+        let Some(Ok(text)) = capture.file(&path).map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)) else { continue };
+        if text.contains(&name) {
+            count += text.matches(&name).count();
+            capture.insert(path, Entry::File(text.replace(&name, "host").into_bytes()));
+        }
+    }
+    count
+}
+
+/// Of tables of a megabyte and more, keeps the lines that this host's functions need.
+fn reduce(capture: &mut Capture) {
+    let devices = device::read_devices(capture);
+    reduce_names(capture, &devices);
+    let tables: Vec<String> = capture.entries().map(|(path, _)| path.to_owned()).filter(|path| path.contains("/modules/")).collect();
+    let mut kept: BTreeSet<String> =
+        ["vfio", "vfio_pci", "vfio_pci_core", "vfio_iommu_type1", "vfio_virqfd", "irqbypass", "pci_stub"].map(str::to_owned).into();
+    for path in tables.iter().filter(|path| path.ends_with("/modules.alias")) {
+        let bytes = capture.file(path).map(<[u8]>::to_vec).unwrap_or_default();
+        let used = used_aliases(&bytes, b"alias pci:", b'\n', &devices, &mut kept);
+        capture.insert(path.as_str(), Entry::File(used));
+    }
+    for path in tables.iter().filter(|path| path.ends_with("/modules.builtin.modinfo")) {
+        let bytes = capture.file(path).map(<[u8]>::to_vec).unwrap_or_default();
+        let used = used_aliases(&bytes, b".alias=pci:", 0, &devices, &mut kept);
+        capture.insert(path.as_str(), Entry::File(used));
+    }
+    for path in tables.iter().filter(|path| path.ends_with("/modules.dep")) {
+        let text = String::from_utf8_lossy(capture.file(path).unwrap_or_default()).into_owned();
+        let needed = |line: &&str| {
+            line.split(':')
+                .next()
+                .and_then(module_of_path)
+                .is_some_and(|module| kept.contains(&module) || devices.iter().any(|d| d.driver_name() == Some(module.as_str())))
+        };
+        let lines: String = text.lines().filter(needed).map(|line| format!("{line}\n")).collect();
+        capture.insert(path.as_str(), Entry::File(lines.into_bytes()));
+    }
+}
+
+/// The records of a table that match one of the functions; the modules they name are remembered.
+fn used_aliases(bytes: &[u8], mark: &[u8], separator: u8, devices: &[PciDevice], kept: &mut BTreeSet<String>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for record in bytes.split(|byte| *byte == separator) {
+        if !record.windows(mark.len()).any(|part| part == mark) {
+            continue;
+        }
+        let one = if separator == 0 { ModuleAliases::read(&[], record) } else { ModuleAliases::read(record, &[]) };
+        let modules: BTreeSet<&str> =
+            devices.iter().filter_map(|device| device.modalias.as_deref()).flat_map(|modalias| one.matching(modalias)).collect();
+        if !modules.is_empty() {
+            kept.extend(modules.into_iter().map(crate::kernel::module_name));
+            out.extend_from_slice(record);
+            out.push(separator);
+        }
+    }
+    out
+}
+
+fn reduce_names(capture: &mut Capture, devices: &[PciDevice]) {
+    let Some(path) = PCI_IDS_PATHS.iter().find(|path| capture.file(path).is_some()) else { return };
+    let text = String::from_utf8_lossy(capture.file(path).unwrap_or_default()).into_owned();
+    let vendors: BTreeSet<String> = devices.iter().filter_map(|d| d.id).map(|id| format!("{:04x}", id.vendor)).collect();
+    let ids: BTreeSet<String> = devices.iter().filter_map(|d| d.id).map(|id| format!("\t{:04x}", id.device)).collect();
+    let mut in_wanted = false;
+    let mut in_classes = false;
+    let mut keep = |line: &&str| {
+        if !line.starts_with('\t') {
+            in_classes = line.starts_with("C ");
+            in_wanted = line.get(..4).is_some_and(|id| vendors.contains(id));
+            return in_classes || in_wanted;
+        }
+        let deep = line.starts_with("\t\t");
+        !deep && (in_classes || (in_wanted && line.get(..5).is_some_and(|id| ids.contains(id))))
+    };
+    let lines: String = text.lines().filter(|line| keep(line)).map(|line| format!("{line}\n")).collect();
+    capture.insert(*path, Entry::File(lines.into_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_go_and_the_rest_stays() {
+        let mut capture = Capture::new();
+        let uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+        capture.insert(
+            "/proc/cmdline",
+            Entry::File(format!("root=UUID={uuid} ip=:::::eth0 mac=52:54:00:12:34:56 pci=0000:01:00.0\n").into_bytes()),
+        );
+        capture.insert("/boot/grub/grub.cfg", Entry::File(format!("search --fs-uuid {uuid}\n# on workhorse\n").into_bytes()));
+        capture.insert("/proc/sys/kernel/hostname", Entry::File(b"workhorse\n".to_vec()));
+        let said = scrub(&mut capture);
+        let cmdline = capture.attribute("/proc/cmdline").unwrap();
+        assert_eq!(cmdline, "root=UUID=00000000-0000-4000-a000-000000000001 ip=:::::eth0 mac=00:00:00:00:00:00 pci=0000:01:00.0");
+        assert_eq!(capture.attribute("/boot/grub/grub.cfg").unwrap(), "search --fs-uuid 00000000-0000-4000-a000-000000000001\n# on host");
+        assert_eq!(said, ["1 MAC addresses", "1 UUIDs, each replaced by a made-up one", "2 mentions of the host's name"]);
+        assert_eq!(capture.notes.len(), 3);
+    }
+
+    #[test]
+    fn tables_keep_what_this_host_needs() {
+        let mut capture = Capture::new();
+        capture.insert(
+            "/sys/bus/pci/devices/0000:01:00.0/uevent",
+            Entry::File(b"PCI_CLASS=30000\nPCI_ID=10DE:1F91\nMODALIAS=pci:v000010DEd00001F91sv00001043sd0000109Fbc03sc00i00\n".to_vec()),
+        );
+        capture.insert(
+            "/lib/modules/6/modules.alias",
+            Entry::File(
+                b"alias usb:v1 x\nalias pci:v000010DEd*sv*sd*bc03sc00i00* nouveau\nalias pci:v00008086d*sv*sd*bc03sc*i* i915\n".to_vec(),
+            ),
+        );
+        capture.insert("/lib/modules/6/modules.dep", Entry::File(b"kernel/nouveau.ko: a\nkernel/i915.ko:\nkernel/vfio-pci.ko:\n".to_vec()));
+        capture.insert(
+            "/usr/share/misc/pci.ids",
+            Entry::File(
+                b"8086  Intel\n\t1f91  no\n10de  NVIDIA\n\t1f91  TU117M\n\t1f92  x\nC 03  Display\n\t00  VGA\n\t\t00  x\n".to_vec(),
+            ),
+        );
+        scrub(&mut capture);
+        assert_eq!(capture.attribute("/lib/modules/6/modules.alias"), Some("alias pci:v000010DEd*sv*sd*bc03sc00i00* nouveau"));
+        assert_eq!(capture.attribute("/lib/modules/6/modules.dep"), Some("kernel/nouveau.ko: a\nkernel/vfio-pci.ko:"));
+        assert_eq!(capture.attribute("/usr/share/misc/pci.ids"), Some("10de  NVIDIA\n\t1f91  TU117M\nC 03  Display\n\t00  VGA"));
+    }
+}

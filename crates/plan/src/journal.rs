@@ -1,0 +1,261 @@
+//! The journal of operations: its format on disk (`cede.journal/1`), and what it says was done.
+//!
+//! One file for each operation, one JSON record a line. The first record holds the whole plan and is durable before any other byte of the host
+//! changes. A last line without its line end was cut off by a crash and does not count.
+
+use crate::plan::format::{self, NotAPlan, PlanFile};
+use crate::plan::{Plan, Step};
+use cede_model::{Capture, Entry};
+use serde::{Deserialize, Serialize};
+
+/// Where the operations are kept.
+pub const OPERATIONS: &str = "/var/lib/cede/operations";
+
+/// The format's name and version.
+pub const JOURNAL_FORMAT: &str = "cede.journal/1";
+
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// Carries out a plan.
+    Apply,
+    /// Takes back the operation of this number.
+    Undo(u32),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Every step was done and proved.
+    Applied,
+    /// It failed and every file is as it was.
+    RolledBack,
+    /// It failed and not everything could be brought back.
+    PartlyChanged,
+}
+
+/// One line of an operation's file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// What is going to be done.
+    Begin {
+        /// [`JOURNAL_FORMAT`].
+        format: String,
+        /// What kind of operation.
+        verb: Verb,
+        /// Seconds since 1970.
+        time: u64,
+        /// `/proc/sys/kernel/random/boot_id` of the boot in which it ran.
+        boot_id: Option<String>,
+        /// The plan.
+        plan: Box<PlanFile>,
+    },
+    /// The step of this index may have changed something.
+    Started {
+        /// Index into the plan's steps.
+        step: usize,
+    },
+    /// The step of this index is done.
+    Done {
+        /// Index into the plan's steps.
+        step: usize,
+    },
+    /// Nothing more happens.
+    Finished {
+        /// How it ended.
+        end: End,
+    },
+}
+
+/// One operation as its file tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What it does.
+    pub verb: Verb,
+    /// Seconds since 1970.
+    pub time: u64,
+    /// The boot in which it ran.
+    pub boot_id: Option<String>,
+    /// What it does in detail.
+    pub plan: Plan,
+    /// Steps that may have changed something, in order.
+    pub started: Vec<usize>,
+    /// How it ended; `None` where it was interrupted.
+    pub end: Option<End>,
+}
+
+/// Why an operation's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A line is no record.
+    #[error("{path}:{line}: {source}")]
+    Record {
+        /// The file.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The plan in it cannot be read.
+    #[error("{path}: {source}")]
+    Plan {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: NotAPlan,
+    },
+    /// The first record is missing or of another format.
+    #[error("{path}: it does not begin with a record of {JOURNAL_FORMAT}: it was made by another version of cede, or is damaged")]
+    NoBegin {
+        /// The file.
+        path: String,
+    },
+    /// The journal is there and was not readable.
+    #[error("{path}: {why}: run as root")]
+    Unreadable {
+        /// The file or directory.
+        path: String,
+        /// The error's name.
+        why: String,
+    },
+}
+
+/// The path of an operation's file.
+pub fn path(number: u32) -> String {
+    format!("{OPERATIONS}/{number:04}.jsonl")
+}
+
+/// A record as its line.
+pub fn line(record: &Record) -> String {
+    let mut text = serde_json::to_string(record).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The first record of an operation.
+pub fn begin(verb: Verb, time: u64, boot_id: Option<String>, plan: &Plan) -> Record {
+    Record::Begin { format: JOURNAL_FORMAT.to_owned(), verb, time, boot_id, plan: Box::new(PlanFile::from(plan)) }
+}
+
+/// Every operation of a host, oldest first.
+///
+/// # Errors
+/// The journal cannot be read, or a file in it is damaged.
+pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
+    if let Some(Entry::Unreadable(why)) = capture.get(OPERATIONS) {
+        return Err(JournalError::Unreadable { path: OPERATIONS.to_owned(), why: why.clone() });
+    }
+    let mut list = Vec::new();
+    for name in capture.names_in(OPERATIONS) {
+        let Some(number) = name.strip_suffix(".jsonl").and_then(|stem| stem.parse().ok()) else { continue };
+        let file = format!("{OPERATIONS}/{name}");
+        match capture.get(&file) {
+            Some(Entry::File(bytes)) => list.push(read(number, &file, bytes)?),
+            Some(Entry::Unreadable(why)) => return Err(JournalError::Unreadable { path: file, why: why.clone() }),
+            _ => {}
+        }
+    }
+    list.sort_by_key(|operation: &Operation| operation.number);
+    Ok(list)
+}
+
+/// Reads one operation's file.
+///
+/// # Errors
+/// It is damaged.
+pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalError> {
+    let mut operation: Option<Operation> = None;
+    let mut torn: Option<JournalError> = None;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    for (index, text) in
+        bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').enumerate().filter(|(_, text)| !text.is_empty())
+    {
+        let record = match serde_json::from_slice(text) {
+            Ok(record) => record,
+            // A crash may cut a line off, and `recover` then closes the operation behind it. Anything else is damage.
+            Err(source) if operation.is_some() && torn.is_none() => {
+                torn = Some(JournalError::Record { path: path.to_owned(), line: index + 1, source });
+                continue;
+            }
+            Err(source) => return Err(JournalError::Record { path: path.to_owned(), line: index + 1, source }),
+        };
+        match (record, &mut operation) {
+            (Record::Begin { format, verb, time, boot_id, plan }, None) if format == JOURNAL_FORMAT => {
+                let plan = Plan::try_from(*plan).map_err(|source| JournalError::Plan { path: path.to_owned(), source })?;
+                operation = Some(Operation { number, verb, time, boot_id, plan, started: Vec::new(), end: None });
+            }
+            (Record::Finished { end }, Some(operation)) => operation.end = Some(end),
+            (Record::Started { step }, Some(operation)) if torn.is_none() => operation.started.push(step),
+            (Record::Done { .. }, Some(_)) if torn.is_none() => {}
+            _ => return Err(torn.unwrap_or_else(|| JournalError::NoBegin { path: path.to_owned() })),
+        }
+    }
+    operation.ok_or_else(|| JournalError::NoBegin { path: path.to_owned() })
+}
+
+/// True where the operation's changes are on the host: it was applied, and no later operation took it back.
+pub fn in_force(operations: &[Operation], operation: &Operation) -> bool {
+    let undone = operations.iter().any(|other| other.verb == Verb::Undo(operation.number) && other.end == Some(End::Applied));
+    operation.verb == Verb::Apply && operation.end == Some(End::Applied) && !undone
+}
+
+/// The operation that was interrupted, if the last one was.
+pub fn interrupted(operations: &[Operation]) -> Option<&Operation> {
+    operations.iter().find(|operation| operation.end.is_none())
+}
+
+/// The file steps of an operation that may have changed something, last first, as steps that take them back; then its tools, if one was started.
+pub fn roll_back_steps(operation: &Operation) -> Vec<Step> {
+    let started: Vec<Step> = operation.started.iter().filter_map(|index| operation.plan.steps.get(*index).cloned()).collect();
+    let mut steps = crate::plan::step::inverse(&started);
+    if steps.iter().any(|step| matches!(step, Step::RunTool { .. })) {
+        steps.retain(|step| step.path().is_some());
+        steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
+    }
+    steps
+}
+
+/// The plan's text inside a record, for showing it.
+pub fn plan_text(operation: &Operation) -> String {
+    format::render(&operation.plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> Step {
+        Step::ReplaceFile { path: path.into(), before: None, after: Some(b"x".to_vec()) }
+    }
+
+    #[test]
+    fn a_line_that_a_crash_cut_off_does_not_count() {
+        let plan = Plan { steps: vec![file("/a"), Step::RunTool { argv: vec!["/bin/t".into()], why: String::new() }], ..Plan::default() };
+        let mut text = line(&begin(Verb::Apply, 7, None, &plan));
+        text.push_str(&line(&Record::Started { step: 0 }));
+        text.push_str(line(&Record::Finished { end: End::Applied }).trim_end());
+        let operation = read(3, "/j", text.as_bytes()).unwrap();
+        assert_eq!((operation.number, operation.started.as_slice(), operation.end), (3, [0].as_slice(), None));
+        assert_eq!(roll_back_steps(&operation), [Step::ReplaceFile { path: "/a".into(), before: Some(b"x".to_vec()), after: None }]);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let begun = line(&begin(Verb::Apply, 7, None, &Plan::default()));
+        let closed = format!("{begun}{{\"record\":\"sta\n{}", line(&Record::Finished { end: End::RolledBack }));
+        assert_eq!(read(1, "/j", closed.as_bytes()).unwrap().end, Some(End::RolledBack));
+        let damaged = format!("{begun}nonsense\n{}", line(&Record::Started { step: 0 }));
+        assert!(read(1, "/j", damaged.as_bytes()).unwrap_err().to_string().starts_with("/j:2"));
+        for (text, problem) in [("", "does not begin"), ("{\"record\":\"started\",\"step\":0}\n", "does not begin"), ("nonsense\n", "/j:1")]
+        {
+            let error = read(1, "/j", text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `cargo xtask vm`: Debian machines with an emulated IOMMU, and the road of `cede` in them.
+//!
+//! Software emulation only, so it runs wherever QEMU runs. The disk of a machine is made once from
+//! Debian's packages and kept under `.cache/vm`; every run works on a fresh overlay of it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::rc::Rc;
+use std::thread;
+
+mod arguments;
+mod by_hand;
+mod deps;
+mod facts;
+mod image;
+mod machine;
+mod manifest;
+mod progress;
+mod qemu;
+mod recipe;
+mod story;
+mod wire;
+
+use arguments::Arguments;
+use progress::Progress;
+use recipe::Vendor;
+
+/// What went wrong, as text for the person who reads the log.
+type Outcome<T> = Result<T, String>;
+
+/// Runs the chore; the arguments are those after `vm`.
+pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    match Arguments::parse(arguments) {
+        Ok(None) => {
+            println!("{}", arguments::USAGE);
+            ExitCode::SUCCESS
+        }
+        Ok(Some(arguments)) => run(&arguments),
+        Err(message) => {
+            eprintln!("xtask vm: {message}\n\n{}", arguments::USAGE);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> ExitCode {
+    let root = workspace_root();
+    let prepared = deps::ensure(arguments.install_deps).and_then(|()| road(arguments, &root));
+    let road = match prepared {
+        Ok(road) => road,
+        Err(message) => {
+            eprintln!("xtask vm: {message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let results = run_all(&arguments.vendors, &road, &root);
+    let failed = results.iter().filter(|(_, result)| result.is_err()).count();
+    for (vendor, result) in &results {
+        if let Err(message) = result {
+            println!("\n---- vm::{vendor} ----\n{message}");
+        }
+    }
+    println!();
+    for (vendor, result) in &results {
+        let word = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("test vm::{vendor} ... {word}");
+    }
+    println!("{} passed, {failed} failed", results.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The machines share nothing, so they run side by side.
+fn run_all(vendors: &[Vendor], road: &story::Road, root: &Path) -> Vec<(Vendor, Outcome<()>)> {
+    thread::scope(|scope| {
+        let running: Vec<_> = vendors.iter().map(|&vendor| (vendor, scope.spawn(move || run_one(vendor, road, root)))).collect();
+        running
+            .into_iter()
+            .map(|(vendor, thread)| {
+                let result = thread.join().unwrap_or_else(|_| Err("the test itself panicked".into()));
+                (vendor, result)
+            })
+            .collect()
+    })
+}
+
+fn run_one(vendor: Vendor, road: &story::Road, root: &Path) -> Outcome<()> {
+    let progress = Rc::new(Progress::new(vendor.name()));
+    let base = image::base(vendor, &root.join(".cache/vm"), &progress)?;
+    let directory = root.join("target/vm").join(vendor.name());
+    let result = story::tell(vendor, road, &base, &directory, &progress);
+    match &result {
+        Ok(()) => progress.say("passed"),
+        Err(message) => progress.say(&format!("FAILED: {message}")),
+    }
+    result
+}
+
+/// The binary to test: the one given, or a release build of this workspace.
+fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
+    if arguments.by_hand {
+        return Ok(story::Road::ByHand);
+    }
+    if let Some(path) = &arguments.cede {
+        return match path.is_file() {
+            true => Ok(story::Road::Cede(path.clone())),
+            false => Err(format!("{}: no such file", path.display())),
+        };
+    }
+    println!("building cede (release)");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "-p", "cede"])
+        .current_dir(root)
+        .status()
+        .map_err(|error| format!("cargo build: {error}"))?;
+    if !status.success() {
+        return Err(format!("cargo build -p cede: {status}"));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    Ok(story::Road::Cede(root.join(target).join("release/cede")))
+}
+
+fn workspace_root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_path_buf()
+}

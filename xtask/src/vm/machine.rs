@@ -1,0 +1,205 @@
+//! A running machine: start, run scripts as root, restart through GRUB, stop.
+
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Outcome;
+use super::progress::Progress;
+use super::qemu::{self, Killed, Qemu};
+use super::recipe::Vendor;
+use super::wire::{Answer, Wire};
+
+const BOOT_TIMEOUT: Duration = Duration::from_secs(900);
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(900);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(500);
+/// A start that ended in this many kernel panics is not repeated again.
+const PANICS_ALLOWED: usize = 2;
+
+/// Kills the emulator when it goes.
+pub(super) struct Machine {
+    process: Killed,
+    wire: Wire,
+    directory: PathBuf,
+    console: PathBuf,
+    /// Where in the console's log this boot begins.
+    boot_start: usize,
+    boots: usize,
+    boot_id: String,
+    progress: Rc<Progress>,
+}
+
+impl Machine {
+    /// Starts a machine on a fresh overlay of `base`, all its files in `directory`, and waits for
+    /// its agent. `upload` becomes `/dev/vdb`.
+    pub(super) fn start(vendor: Vendor, base: &Path, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
+        let overlay = make_overlay(base, directory)?;
+        let console = directory.join("console.log");
+        let mut qemu = Qemu::new(vendor, &console);
+        qemu.disk(&overlay, "qcow2");
+        if let Some(file) = upload {
+            qemu.upload(file);
+        }
+        // Not in `directory`: the name of a socket may have no more than 107 bytes.
+        let socket = std::env::temp_dir().join(format!("vm-{}-{vendor}", std::process::id()));
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+        qemu.agent(&socket);
+        let mut process = qemu.start(&directory.join("qemu.log"))?;
+        let stream = accept(&listener, &mut process).map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("qemu.log"))));
+        let _ = fs::remove_file(&socket);
+        let mut machine = Self {
+            process,
+            wire: Wire::new(stream?),
+            directory: directory.to_path_buf(),
+            console,
+            boot_start: 0,
+            boots: 0,
+            boot_id: String::new(),
+            progress: Rc::clone(progress),
+        };
+        machine.await_agent()?;
+        Ok(machine)
+    }
+
+    /// Runs a script with `bash` as root in `/`; any exit code is an answer.
+    pub(super) fn run(&mut self, script: &str) -> Outcome<Answer> {
+        self.wire.send(script)?;
+        let start = Instant::now();
+        loop {
+            if let Some(answer) = self.wire.answer().map_err(|error| self.explain(&error))? {
+                return Ok(answer);
+            }
+            let first = script.lines().find(|line| !line.is_empty()).unwrap_or_default();
+            if start.elapsed() > SCRIPT_TIMEOUT {
+                return Err(self.explain(&format!("`{first}`: no end after {SCRIPT_TIMEOUT:?}")));
+            }
+            self.progress.still(first);
+            self.receive()?;
+        }
+    }
+
+    /// Runs a script that must succeed, and gives what it printed.
+    pub(super) fn output(&mut self, script: &str) -> Outcome<String> {
+        let answer = self.run(script)?;
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        if answer.status == 0 {
+            return Ok(text);
+        }
+        let talk = String::from_utf8_lossy(&answer.stderr);
+        Err(format!("`{script}`: exit code {}\n{text}{talk}", answer.status))
+    }
+
+    /// Restarts as the owner of a machine would; firmware and GRUB load the kernel from the disk.
+    pub(super) fn reboot(&mut self) -> Outcome<()> {
+        self.wire.send("systemctl --no-block reboot")?;
+        self.await_agent()
+    }
+
+    /// Shuts down and waits for the end of the emulator.
+    pub(super) fn power_off(mut self) -> Outcome<()> {
+        self.wire.send("systemctl --no-block poweroff")?;
+        let progress = Rc::clone(&self.progress);
+        let ended = self.process.wait(BOOT_TIMEOUT, || progress.still("power off"))?;
+        match ended {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(self.explain(&format!("QEMU: {status}"))),
+            None => Err(self.explain("the machine did not power off")),
+        }
+    }
+
+    /// Waits for an agent with a new boot id, and sees that the kernel came from GRUB.
+    fn await_agent(&mut self) -> Outcome<()> {
+        let start = Instant::now();
+        let boot_id = loop {
+            match self.wire.ready() {
+                Some(boot_id) if boot_id != self.boot_id => break boot_id,
+                _ => self.check_start(start)?,
+            }
+            self.progress.still("the machine starts");
+            self.receive()?;
+        };
+        self.boot_id = boot_id;
+        self.boots += 1;
+        let log = self.boot_log();
+        let panics = log.matches(PANIC).count();
+        let menus = log.matches("Loading Linux ").count();
+        self.boot_start = fs::metadata(&self.console).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
+        let path = self.directory.join(format!("boot-{}.log", self.boots));
+        fs::write(&path, log).map_err(|error| format!("{}: {error}", path.display()))?;
+        if menus != panics + 1 {
+            return Err(format!("GRUB loaded {menus} kernels in one start\n{}", qemu::tail(&path)));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let repeated = if panics > 0 { format!(", {panics} starts ended in a panic") } else { String::new() };
+        self.progress.say(&format!("boot {} through GRUB: {seconds:.0} s{repeated}", self.boots));
+        Ok(())
+    }
+
+    fn check_start(&self, start: Instant) -> Outcome<()> {
+        if self.boot_log().matches(PANIC).count() > PANICS_ALLOWED {
+            return Err(self.explain("the kernel panics again and again"));
+        }
+        if start.elapsed() > BOOT_TIMEOUT {
+            return Err(self.explain(&format!("not up after {BOOT_TIMEOUT:?}")));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Outcome<()> {
+        self.wire.receive().map_err(|error| self.explain(&error))
+    }
+
+    /// The console since the last boot was complete: shutdown and the start after it.
+    fn boot_log(&self) -> String {
+        let bytes = fs::read(&self.console).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(self.boot_start..).unwrap_or_default()).into_owned()
+    }
+
+    fn explain(&self, message: &str) -> String {
+        format!("{message}\n{}", qemu::tail(&self.directory.join("qemu.log")))
+    }
+}
+
+const PANIC: &str = "Kernel panic - not syncing";
+
+fn make_overlay(base: &Path, directory: &Path) -> Outcome<PathBuf> {
+    let _ = fs::remove_dir_all(directory);
+    fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let overlay = directory.join("disk.qcow2");
+    let base = fs::canonicalize(base).map_err(|error| format!("{}: {error}", base.display()))?;
+    let output = Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .args([&base, &overlay])
+        .output()
+        .map_err(|error| format!("qemu-img: {error}"))?;
+    match output.status.success() {
+        true => Ok(overlay),
+        false => Err(format!("qemu-img: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
+/// The emulator connects while it starts; if it ends instead, that is the error.
+fn accept(listener: &UnixListener, process: &mut Killed) -> Outcome<UnixStream> {
+    listener.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let start = Instant::now();
+    loop {
+        if let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(false).map_err(|error| error.to_string())?;
+            stream.set_read_timeout(Some(POLL)).map_err(|error| error.to_string())?;
+            return Ok(stream);
+        }
+        if let Ok(Some(status)) = process.0.try_wait() {
+            return Err(format!("QEMU did not start: {status}"));
+        }
+        if start.elapsed() > CONNECT_TIMEOUT {
+            return Err("QEMU did not connect to the agent's socket".into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,58 @@
+//! Every file of the boot configuration, to the byte and the bit.
+
+use std::collections::BTreeSet;
+
+use super::Outcome;
+use super::machine::Machine;
+
+/// Type, mode, owner, path and target of everything, then the digest of every file. Extended
+/// attributes are left out: the machine has none there.
+const LIST: &str = r"set -e -o pipefail
+find /etc /boot/grub -printf '%y %m %U:%G %p %l\n'
+find /etc /boot/grub -type f -print0 | xargs -0 sha256sum
+";
+
+/// What was there at one moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Manifest(BTreeSet<String>);
+
+impl Manifest {
+    /// Reads `/etc` and `/boot/grub` of the machine.
+    pub(super) fn take(machine: &mut Machine) -> Outcome<Self> {
+        let text = machine.output(LIST)?;
+        let manifest = Self(text.lines().map(str::to_owned).collect());
+        for path in ["/etc/default/grub", "/boot/grub/grub.cfg"] {
+            if !manifest.0.iter().any(|line| line.ends_with(&format!("  {path}"))) {
+                return Err(format!("the manifest lacks {path}"));
+            }
+        }
+        Ok(manifest)
+    }
+
+    /// The number of lines.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One line for each difference, as `diff` marks them.
+    pub(super) fn diff(&self, later: &Self) -> Vec<String> {
+        let gone = self.0.difference(&later.0).map(|line| format!("-{line}"));
+        let new = later.0.difference(&self.0).map(|line| format!("+{line}"));
+        gone.chain(new).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_difference_is_named() {
+        let of = |lines: &[&str]| Manifest(lines.iter().map(|line| (*line).to_owned()).collect());
+        let before = of(&["f 644 0:0 /etc/a ", "aa  /etc/a"]);
+        assert_eq!(before.diff(&before), Vec::<String>::new());
+        let after = of(&["f 600 0:0 /etc/a ", "aa  /etc/a", "d 755 0:0 /etc/b "]);
+        let expected = ["-f 644 0:0 /etc/a ", "+d 755 0:0 /etc/b ", "+f 600 0:0 /etc/a "];
+        assert_eq!(before.diff(&after), expected);
+    }
+}

@@ -1,0 +1,181 @@
+//! What a machine consists of: the packages, and the files that Debian would not have put there.
+
+use std::fmt;
+
+/// The IOMMU of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vendor {
+    /// VT-d.
+    Intel,
+    /// AMD-Vi.
+    Amd,
+}
+
+impl Vendor {
+    /// The name in messages, directories and options.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Intel => "intel",
+            Self::Amd => "amd",
+        }
+    }
+
+    /// What somebody once put into `/etc/default/grub` and forgot there.
+    pub(super) fn left_over(self) -> &'static str {
+        match self {
+            Self::Intel => "intel_iommu=off",
+            Self::Amd => "amd_iommu=off",
+        }
+    }
+
+    /// Linux 6.1 panics early with interrupt remapping on QEMU's AMD IOMMU ("timer doesn't work
+    /// through Interrupt-remapped IO-APIC"), so that machine has the backported kernel.
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::Intel => "linux-image-amd64",
+            Self::Amd => "linux-image-amd64/bookworm-backports",
+        }
+    }
+
+    /// The arguments of `mmdebstrap` after its options and before the sources.
+    pub(super) fn packages(self) -> String {
+        format!("{PACKAGES},{}", self.kernel())
+    }
+
+    /// The one-line sources of `mmdebstrap`.
+    pub(super) fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::Intel => &["deb http://deb.debian.org/debian bookworm main"],
+            Self::Amd => &["deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian bookworm-backports main"],
+        }
+    }
+}
+
+impl fmt::Display for Vendor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,grub-pc,initramfs-tools,pciutils,kmod,zstd";
+
+/// Kernel parameters for the sake of emulation. `panic=5`: an emulated timer now and then fails a start
+/// on a busy host, and that start is to be repeated. `norandmaps`: QEMU 7.2 keeps translated code by
+/// virtual address, so that every program started at a random address is translated anew; without
+/// it a start takes 7 ms instead of 36 ms, and `update-initramfs` starts thousands.
+pub(super) const TUNING: &str = "panic=5 norandmaps";
+
+/// Modules of hardware that the machine has not. Debian's `MODULES=most` would put them into every
+/// initramfs, and compressing 124 MB takes minutes in emulation.
+const LEFT_OUT: [&str; 14] = [
+    "drivers/ata",
+    "drivers/firewire",
+    "drivers/hid",
+    "drivers/infiniband",
+    "drivers/message",
+    "drivers/mmc",
+    "drivers/net",
+    "drivers/nvme",
+    "drivers/scsi",
+    "drivers/usb",
+    "fs/f2fs",
+    "fs/jfs",
+    "fs/nfs",
+    "fs/xfs",
+];
+
+/// The options of `dpkg` in the machine.
+pub(super) fn dpkg_options() -> Vec<String> {
+    LEFT_OUT.iter().map(|directory| format!("path-exclude=*/lib/modules/*/kernel/{directory}/*")).collect()
+}
+
+/// The file system's identity, so that GRUB and fstab can be told before it exists.
+pub(super) const ROOT_UUID: &str = "8b0a3f5e-6b1c-4d52-9e57-0d5d2f4c1a01";
+
+/// Everything is on one partition of this disk.
+pub(super) const DISK_BYTES: u64 = 3 << 30;
+
+/// A file of the machine that no package brings.
+pub(super) struct Extra {
+    /// Where, without the leading slash.
+    pub(super) path: &'static str,
+    /// What.
+    pub(super) text: String,
+    /// Permission bits.
+    pub(super) mode: u32,
+}
+
+/// The harness keeps out of `/etc` but for what the owner of a machine would set there.
+pub(super) fn extras(vendor: Vendor) -> Vec<Extra> {
+    let extra = |path, text: &str, mode| Extra { path, text: text.to_owned(), mode };
+    vec![
+        extra("usr/lib/agent/agent.sh", include_str!("guest/agent.sh"), 0o755),
+        extra("usr/lib/agent/prepare.sh", include_str!("guest/prepare.sh"), 0o755),
+        extra("usr/lib/systemd/system/agent.service", include_str!("guest/agent.service"), 0o644),
+        extra("etc/fstab", &format!("UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"), 0o644),
+        extra("etc/hostname", &format!("{vendor}\n"), 0o644),
+        extra("etc/machine-id", "5e0f2c7a41b84c0c9f3f6f3f6f1d2b77\n", 0o444),
+    ]
+}
+
+/// Debian's `/etc/default/grub` with this machine's settings: a serial console, a short menu, and
+/// the left-over parameter.
+pub(super) fn default_grub(vendor: Vendor, shipped: &str) -> String {
+    let left_over = vendor.left_over();
+    let mut text = String::new();
+    for line in shipped.lines() {
+        let changed = match line.split_once('=').map(|(name, _)| name) {
+            Some("GRUB_TIMEOUT") => "GRUB_TIMEOUT=1".to_owned(),
+            Some("GRUB_CMDLINE_LINUX_DEFAULT") => {
+                format!("GRUB_CMDLINE_LINUX_DEFAULT=\"quiet {left_over}\"")
+            }
+            Some("GRUB_CMDLINE_LINUX") => format!("GRUB_CMDLINE_LINUX=\"console=ttyS0 {TUNING}\""),
+            _ => line.to_owned(),
+        };
+        text.push_str(&changed);
+        text.push('\n');
+    }
+    text.push_str("GRUB_TERMINAL=serial\nGRUB_SERIAL_COMMAND=\"serial --speed=115200\"\n");
+    text
+}
+
+/// A name for all of the above: another recipe makes another disk.
+pub(super) fn key(vendor: Vendor) -> String {
+    let mut parts = vec![vendor.packages(), vendor.sources().join(" "), dpkg_options().join(" ")];
+    for extra in extras(vendor) {
+        parts.push(format!("{} {:o} {}", extra.path, extra.mode, extra.text));
+    }
+    parts.push(format!("{} {DISK_BYTES}", default_grub(vendor, SHIPPED_NAMES)));
+    format!("{:016x}", fnv1a(parts.join("\0").as_bytes()))
+}
+
+/// Enough of Debian's file to show every change in the key.
+const SHIPPED_NAMES: &str = "GRUB_TIMEOUT=\nGRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX=";
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_is_fnv1a() {
+        // Test vectors of the reference implementation.
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn only_the_named_settings_change() {
+        let shipped = "# GRUB_TIMEOUT=9\nGRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n";
+        let text = default_grub(Vendor::Amd, shipped);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..2], ["# GRUB_TIMEOUT=9", "GRUB_DEFAULT=0"]);
+        assert_eq!(lines[2], "GRUB_TIMEOUT=1");
+        assert_eq!(lines[3], "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet amd_iommu=off\"");
+        assert_ne!(key(Vendor::Amd), key(Vendor::Intel));
+    }
+}

@@ -1,0 +1,206 @@
+//! The story: an IOMMU that somebody switched off, a card given to a guest, and all of it undone.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Outcome;
+use super::by_hand;
+use super::facts::{self, Card};
+use super::machine::Machine;
+use super::manifest::Manifest;
+use super::progress::Progress;
+use super::qemu;
+use super::recipe::Vendor;
+
+mod by_cede;
+
+/// How the changes are made.
+pub(super) enum Road {
+    /// By this binary.
+    Cede(PathBuf),
+    /// By a shell script, with the same assertions about the machine.
+    ByHand,
+}
+
+/// The owner's drivers for the card, display first.
+const NATIVE: [&str; 2] = ["bochs-drm", "snd_hda_intel"];
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A step says what it saw.
+type Step = (&'static str, fn(&mut Story) -> Outcome<String>);
+
+const BEFORE: [Step; 4] = [
+    ("native drivers have the card", Story::native_drivers),
+    ("no IOMMU groups", Story::no_groups),
+    ("manifest of /etc and /boot/grub", Story::take_manifest),
+    ("the left-over parameter is effective", Story::left_over_is_effective),
+];
+
+const BY_CEDE: [Step; 10] = [
+    ("cede runs in the machine", Story::install_cede),
+    ("cede check finds the cause", Story::check),
+    ("cede plan removes it", Story::plan),
+    ("cede apply", Story::apply),
+    ("reboot", Story::reboot),
+    ("only what is needed was added", Story::only_what_is_needed),
+    ("cede verify", Story::verify),
+    ("vfio-pci has the card", Story::ceded),
+    ("cede apply again: nothing to do", Story::apply_again),
+    ("cede undo", Story::undo),
+];
+
+const BY_HAND: [Step; 4] = [
+    ("apply by hand", Story::apply_by_hand),
+    ("reboot", Story::reboot),
+    ("vfio-pci has the card", Story::ceded),
+    ("undo by hand", Story::undo_by_hand),
+];
+
+const AFTER: [Step; 4] = [
+    ("reboot", Story::reboot),
+    ("everything is as before, to the byte", Story::manifest_is_back),
+    ("native drivers have the card again", Story::native_drivers),
+    ("no IOMMU groups again", Story::no_groups),
+];
+
+/// Starts the machine and goes through all steps; stops at the first that fails. The logs of the
+/// machine stay in `directory`.
+pub(super) fn tell(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+    let result = walk(vendor, road, base, directory, progress);
+    result.map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("console.log"))))
+}
+
+fn walk(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+    let (upload, middle): (_, &[Step]) = match road {
+        Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
+        Road::ByHand => (None, &BY_HAND),
+    };
+    let machine = Machine::start(vendor, base, directory, upload, progress)?;
+    let size = upload.map_or(Ok(0), |file| file.metadata().map(|data| data.len()));
+    let mut story = Story { vendor, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
+    for (name, step) in BEFORE.iter().chain(middle).chain(&AFTER) {
+        let saw = step(&mut story).map_err(|error| format!("step `{name}`: {error}"))?;
+        progress.say(&format!("{name}: {saw}"));
+    }
+    story.machine.power_off()
+}
+
+struct Story {
+    vendor: Vendor,
+    machine: Machine,
+    binary_bytes: u64,
+    manifest: Option<Manifest>,
+}
+
+impl Story {
+    fn card(&mut self) -> Outcome<Card> {
+        Card::find(&facts::functions(&mut self.machine)?)
+    }
+
+    /// Modules are loaded by udev some time after the agent is there.
+    fn native_drivers(&mut self) -> Outcome<String> {
+        let start = Instant::now();
+        loop {
+            let card = self.card()?;
+            let drivers = card.drivers();
+            // The traces whose absence will matter while the card is given away.
+            let traces = traces(&card);
+            let seen = facts::log_lines(&mut self.machine, &traces)?;
+            let logged = traces.iter().all(|trace| seen.iter().any(|line| line.contains(trace)));
+            if drivers == NATIVE.map(Some) && logged {
+                return Ok(format!("{} has {}, {} has {}, the log too", NATIVE[0], card.display.address, NATIVE[1], card.audio.address));
+            }
+            if start.elapsed() > DRIVER_TIMEOUT {
+                return Err(format!("drivers are {drivers:?}, not {NATIVE:?}; log lines: {seen:#?}"));
+            }
+            thread::sleep(Duration::from_secs(2));
+        }
+    }
+
+    fn no_groups(&mut self) -> Outcome<String> {
+        let groups = facts::groups(&mut self.machine)?;
+        match groups.is_empty() {
+            true => Ok("/sys/kernel/iommu_groups is empty".into()),
+            false => Err(format!("there are groups: {groups:?}")),
+        }
+    }
+
+    fn take_manifest(&mut self) -> Outcome<String> {
+        let manifest = Manifest::take(&mut self.machine)?;
+        let lines = manifest.len();
+        self.manifest = Some(manifest);
+        Ok(format!("{lines} lines"))
+    }
+
+    fn manifest_is_back(&mut self) -> Outcome<String> {
+        let before = self.manifest.take().ok_or("no manifest was taken")?;
+        let differences = before.diff(&Manifest::take(&mut self.machine)?);
+        match differences.is_empty() {
+            true => Ok(format!("{} lines are the same", before.len())),
+            false => Err(format!("differences:\n{}", differences.join("\n"))),
+        }
+    }
+
+    fn left_over_is_effective(&mut self) -> Outcome<String> {
+        let command_line = self.machine.output("cat /proc/cmdline")?;
+        let there = command_line.split_whitespace().any(|word| word == self.vendor.left_over());
+        let by_grub = command_line.starts_with("BOOT_IMAGE=/boot/vmlinuz-");
+        match there && by_grub {
+            true => Ok(command_line.trim().to_owned()),
+            false => Err(format!("/proc/cmdline is {command_line}")),
+        }
+    }
+
+    fn reboot(&mut self) -> Outcome<String> {
+        self.machine.reboot()?;
+        Ok(self.machine.output("cat /proc/cmdline")?.trim().to_owned())
+    }
+
+    /// Both functions are with `vfio-pci`, alone in their group, and were never anyone else's.
+    fn ceded(&mut self) -> Outcome<String> {
+        // Also what udev and services do late in the boot must not change it.
+        self.machine.run("systemctl is-system-running --wait; udevadm settle")?;
+        let functions = facts::functions(&mut self.machine)?;
+        let card = Card::find(&functions)?;
+        if card.drivers() != [Some("vfio-pci"); 2] {
+            return Err(format!("drivers are {:?}", card.drivers()));
+        }
+        let group = card.display.group.clone().ok_or("the display is in no group")?;
+        let members: Vec<&str> = functions
+            .iter()
+            .filter(|function| function.group.as_ref() == Some(&group) && !function.bridge)
+            .map(|function| function.address.as_str())
+            .collect();
+        if members != [card.display.address.as_str(), card.audio.address.as_str()] {
+            return Err(format!("members of group {group}: {members:?}"));
+        }
+        let mut traces = traces(&card);
+        traces.push(format!("{} {}", NATIVE[1], card.audio.address));
+        let seen = facts::log_lines(&mut self.machine, &traces)?;
+        match seen.is_empty() {
+            true => Ok(format!("group {group} is {members:?}, the log has none of {traces:?}")),
+            false => Err(format!("a native driver had it:\n{}", seen.join("\n"))),
+        }
+    }
+}
+
+/// The steps without `cede`.
+impl Story {
+    fn apply_by_hand(&mut self) -> Outcome<String> {
+        let talk = self.machine.output(&by_hand::apply(self.vendor))?;
+        Ok(talk.lines().last().unwrap_or_default().to_owned())
+    }
+
+    fn undo_by_hand(&mut self) -> Outcome<String> {
+        let talk = self.machine.output(&by_hand::undo())?;
+        Ok(talk.lines().last().unwrap_or_default().to_owned())
+    }
+}
+
+/// What the kernel's log has when the native drivers work: the display's driver names itself and the
+/// address, the audio controller's says nothing but finds its codec (there is no other controller).
+fn traces(card: &Card) -> Vec<String> {
+    vec![format!("{} {}", NATIVE[0], card.display.address), " hdaudioC".to_owned()]
+}
