@@ -1,6 +1,7 @@
 //! The terminal: where text goes, how wide it is, whether it has colour, and what the user answers.
 
 use anstream::AutoStream;
+use anstream::adapter::StripBytes;
 use anstyle::{AnsiColor, Style};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
@@ -32,9 +33,32 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Standard output, without escape sequences where it has no colour. What needs no stripping passes in one piece.
+struct Out {
+    strip: Option<StripBytes>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stdout = io::stdout().lock();
+        match &mut self.strip {
+            Some(strip) => {
+                let plain: Vec<&[u8]> = strip.strip_next(bytes).collect();
+                stdout.write_all(&plain.concat())?;
+            }
+            None => stdout.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
 /// The two streams of a command.
 pub struct Ui {
-    out: BufWriter<AutoStream<io::Stdout>>,
+    out: BufWriter<Out>,
     err: AutoStream<io::Stderr>,
     width: Option<usize>,
 }
@@ -47,10 +71,15 @@ impl Ui {
             ColorWhen::Always => anstream::ColorChoice::Always,
             ColorWhen::Never => anstream::ColorChoice::Never,
         };
+        let has_colour = match choice {
+            anstream::ColorChoice::Auto => AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+            given => given != anstream::ColorChoice::Never,
+        };
+        let strip = (!has_colour).then(StripBytes::new);
         let width =
             io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
         Self {
-            out: BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout(), choice)),
+            out: BufWriter::with_capacity(1 << 16, Out { strip }),
             err: AutoStream::new(io::stderr(), choice),
             width: width.map(|columns| columns.max(40)),
         }

@@ -10,7 +10,7 @@ use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
 use rustix::io::{self, Errno};
 
 use crate::file_error::{FileError, FileKind};
-use crate::root::{SAFE, file_system_magic, require, stat};
+use crate::root::{Metadata, SAFE, file_system_magic, require};
 
 /// Bytes one attribute may have when read by [`DirHandle::read_into`].
 pub const MAX_ATTRIBUTE: usize = 1 << 20;
@@ -49,6 +49,21 @@ impl DirHandle {
         Ok(Self { fd, path: path.to_owned(), sysfs, only_files })
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what bears a name here, links followed.
+    pub(crate) fn open_raw(&self, name: &str, flags: OFlags) -> Result<Result<OwnedFd, Errno>, FileError> {
+        self.check(name.as_ref())?;
+        Ok(fs::openat(&self.fd, name, flags, Mode::empty()))
+    }
+
+    /// A handle on a directory of the same file system.
+    pub(crate) fn like(&self, fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path, ..*self }
+    }
+
     fn check(&self, name: &OsStr) -> Result<(), FileError> {
         let bytes = name.as_bytes();
         if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') || bytes.contains(&0) {
@@ -65,20 +80,23 @@ impl DirHandle {
         }
     }
 
-    fn open_file(&self, name: &OsStr) -> Result<OwnedFd, FileError> {
+    /// Opens a regular file; tells also what shows its end.
+    ///
+    /// Where there may be devices, the type is looked at before: opening a device can act on it. Whoever puts another file there in
+    /// between gains nothing: the open neither waits nor follows a link, and what is read is bounded.
+    fn open_file(&self, name: &OsStr) -> Result<(OwnedFd, End), FileError> {
         self.check(name)?;
         let failed = self.failed(name, "opening it");
+        let mut end = if self.sysfs { End::ShortPage } else { End::Nothing };
         if !self.only_files {
-            let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?;
-            require(&self.path.join(name), &(&found).into(), FileKind::File)?;
+            let found: Metadata = (&fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?).into();
+            if found.kind != FileKind::File {
+                require(&self.path.join(name), &found, FileKind::File)?;
+            }
+            end = End::Size(found.size);
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | SAFE;
-        let fd = fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
-        if !self.only_files {
-            let path = self.path.join(name);
-            require(&path, &stat(&fd, &path)?, FileKind::File)?;
-        }
-        Ok(fd)
+        Ok((fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?, end))
     }
 
     /// Reads a regular file of the directory.
@@ -93,7 +111,7 @@ impl DirHandle {
     }
 
     /// Reads a regular file of the directory into a buffer that is emptied first, up to [`MAX_ATTRIBUTE`] bytes. In sysfs
-    /// this takes three system calls.
+    /// this takes three system calls, elsewhere four.
     ///
     /// # Errors
     ///
@@ -104,8 +122,7 @@ impl DirHandle {
 
     fn read_some(&self, name: &OsStr, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
         bytes.clear();
-        let fd = self.open_file(name)?;
-        let end = if self.sysfs { End::ShortPage } else { End::Nothing };
+        let (fd, end) = self.open_file(name)?;
         read_loop(&fd, limit, bytes, end).map_err(|stop| stop.into_error(&self.path.join(name), limit))
     }
 
@@ -167,6 +184,19 @@ enum End {
     Nothing,
     /// That, or less than a page.
     ShortPage,
+    /// That, or as much as the file said to have. Files that say 0 and have more are read on.
+    Size(u64),
+}
+
+impl End {
+    fn is_reached(self, count: usize, total: usize) -> bool {
+        match self {
+            _ if count == 0 => true,
+            Self::Nothing => false,
+            Self::ShortPage => count < PAGE,
+            Self::Size(size) => u64::try_from(total).is_ok_and(|total| total == size),
+        }
+    }
 }
 
 enum Stop {
@@ -188,10 +218,19 @@ pub(crate) fn read_to_end(fd: &OwnedFd, path: &Path, limit: usize, bytes: &mut V
     read_loop(fd, limit, bytes, End::Nothing).map_err(|stop| stop.into_error(path, limit))
 }
 
+/// Reads a file that says to have `size` bytes to its end, wherever that is.
+pub(crate) fn read_sized(fd: &OwnedFd, path: &Path, limit: usize, size: u64) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).map_or(limit, |size| size.min(limit)).saturating_add(1));
+    read_loop(fd, limit, &mut bytes, End::Nothing).map_err(|stop| stop.into_error(path, limit))?;
+    Ok(bytes)
+}
+
 fn read_loop(fd: &OwnedFd, limit: usize, bytes: &mut Vec<u8>, end: End) -> Result<(), Stop> {
     loop {
-        // Twice what is there: few reads for large files, and always room for a whole page.
-        bytes.reserve(bytes.len().max(2 * PAGE));
+        // Twice what is there: few reads for large files, and room for a whole page.
+        if bytes.capacity() == bytes.len() || end == End::ShortPage {
+            bytes.reserve(bytes.len().max(2 * PAGE));
+        }
         let count = match io::read(fd, spare_capacity(bytes)) {
             Err(Errno::INTR) => continue,
             other => other.map_err(Stop::Failed)?,
@@ -199,7 +238,7 @@ fn read_loop(fd: &OwnedFd, limit: usize, bytes: &mut Vec<u8>, end: End) -> Resul
         if bytes.len() > limit {
             return Err(Stop::TooLarge);
         }
-        if count == 0 || (end == End::ShortPage && count < PAGE) {
+        if end.is_reached(count, bytes.len()) {
             return Ok(());
         }
     }

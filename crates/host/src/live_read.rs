@@ -1,9 +1,11 @@
 //! Reading a machine or a mounted system.
 
+use crate::dir_handle::DirHandle;
 use crate::file_error::{FileError, FileKind};
-use crate::read_host::ReadHost;
+use crate::read_host::{ReadAttributes, ReadHost};
 use crate::root::Root;
 use cede_model::Entry;
+use std::path::PathBuf;
 
 /// What a failure to read means for the capture.
 fn failed(error: &FileError) -> Entry {
@@ -42,7 +44,7 @@ impl ReadHost for Root {
 
     fn read_link(&self, path: &str) -> Entry {
         match self.read_link(path) {
-            Ok(target) => Entry::Link(target.to_string_lossy().into_owned()),
+            Ok(target) => Entry::Link(text(target)),
             Err(FileError::WrongKind { .. }) => self.probe(path),
             Err(error) => failed(&error),
         }
@@ -55,28 +57,42 @@ impl ReadHost for Root {
         Ok(names)
     }
 
-    fn attributes(&self, dir: &str, files: &[&str], links: &[&str]) -> Vec<(String, Entry)> {
-        let handle = match self.open_dir(dir) {
-            Ok(handle) => handle,
-            Err(_) => return Vec::new(),
-        };
-        let mut buffer = Vec::with_capacity(4096);
-        let mut entries = Vec::with_capacity(files.len() + links.len());
-        let mut push = |name: &str, entry: Entry| {
-            if entry != Entry::Absent {
-                entries.push(([dir, name].join("/"), entry));
-            }
-        };
-        for name in files {
-            buffer.clear();
-            let entry = handle.read_into(name, &mut buffer).map_or_else(|error| failed(&error), |_| Entry::File(buffer.clone()));
-            push(name, entry);
+    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
+        let Ok(handle) = self.open_dir(base) else { return };
+        let mut buffer = Vec::new();
+        for name in names {
+            read(name, &mut OpenDir { handle: self.open_below(&handle, name), buffer: &mut buffer });
         }
-        for name in links {
-            let entry =
-                handle.read_link(name).map_or_else(|error| failed(&error), |target| Entry::Link(target.to_string_lossy().into_owned()));
-            push(name, entry);
-        }
-        entries
     }
+}
+
+/// A directory that is looked up once.
+struct OpenDir<'a> {
+    handle: Result<DirHandle, FileError>,
+    buffer: &'a mut Vec<u8>,
+}
+
+impl ReadAttributes for OpenDir<'_> {
+    fn file(&mut self, name: &str) -> Entry {
+        match &self.handle {
+            Ok(handle) => match handle.read_into(name, self.buffer) {
+                Ok(()) => Entry::File(self.buffer.clone()),
+                Err(error) => failed(&error),
+            },
+            Err(error) => failed(error),
+        }
+    }
+
+    fn link(&mut self, name: &str) -> Entry {
+        match self.handle.as_ref().map(|handle| handle.read_link(name)) {
+            Ok(Ok(target)) => Entry::Link(text(target)),
+            Ok(Err(error)) => failed(&error),
+            Err(error) => failed(error),
+        }
+    }
+}
+
+/// Without a copy where it is UTF-8, as in sysfs it always is.
+fn text(target: PathBuf) -> String {
+    target.into_os_string().into_string().unwrap_or_else(|raw| raw.to_string_lossy().into_owned())
 }

@@ -22,12 +22,37 @@ pub trait ReadHost: Sync {
     /// The entry that stands there instead of a readable directory.
     fn list(&self, path: &str) -> Result<Vec<String>, Entry>;
 
-    /// Attributes of one sysfs directory: reads the files and links named, those that are not there left out.
-    fn attributes(&self, dir: &str, files: &[&str], links: &[&str]) -> Vec<(String, Entry)> {
-        let path = |name: &str| format!("{dir}/{name}");
-        let files = files.iter().map(|name| (path(name), self.read(&path(name), ATTRIBUTE_LIMIT)));
-        let links = links.iter().map(|name| (path(name), self.read_link(&path(name))));
-        files.chain(links).filter(|(_, entry)| *entry != Entry::Absent).collect()
+    /// Opens directories of `base` one after the other, of which several attributes each are to be read, as in sysfs. One that is not
+    /// there has none. Links in `base` are followed; what they lead to is taken to be of the same file system.
+    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
+        for name in names {
+            read(name, &mut ByPath { host: self, dir: &[base, name].join("/") });
+        }
+    }
+}
+
+/// Reads small files and links of one directory by their names.
+pub trait ReadAttributes {
+    /// A regular file, whole.
+    fn file(&mut self, name: &str) -> Entry;
+
+    /// A link, not followed.
+    fn link(&mut self, name: &str) -> Entry;
+}
+
+/// For hosts that need not open a directory to read in it: every name is a path of its own.
+struct ByPath<'a, H: ?Sized> {
+    host: &'a H,
+    dir: &'a str,
+}
+
+impl<H: ReadHost + ?Sized> ReadAttributes for ByPath<'_, H> {
+    fn file(&mut self, name: &str) -> Entry {
+        self.host.read(&[self.dir, name].join("/"), ATTRIBUTE_LIMIT)
+    }
+
+    fn link(&mut self, name: &str) -> Entry {
+        self.host.read_link(&[self.dir, name].join("/"))
     }
 }
 

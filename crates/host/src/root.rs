@@ -124,10 +124,9 @@ impl Root {
         let path = path.as_ref();
         require(path, &self.metadata(path)?, FileKind::File)?;
         let fd = self.open_raw(path, OFlags::RDONLY | SAFE).map_err(|errno| FileError::new(path, "opening it", errno))?;
-        require(path, &stat(&fd, path)?, FileKind::File)?;
-        let mut bytes = Vec::new();
-        dir_handle::read_to_end(&fd, path, limit, &mut bytes)?;
-        Ok(bytes)
+        let found = stat(&fd, path)?;
+        require(path, &found, FileKind::File)?;
+        dir_handle::read_sized(&fd, path, limit, found.size)
     }
 
     /// Reads the first `limit` bytes of a regular file, whatever follows.
@@ -203,6 +202,16 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = self.open_raw(path, flags).map_err(|errno| FileError::new(path, "opening the directory", errno))?;
         DirHandle::new(fd, path)
+    }
+
+    /// Opens a directory of `base`, which the same root opened, by its name there; only to read files in it, not to list it. A link is
+    /// followed, and what it leads to is taken to be of the file system of `base`.
+    pub(crate) fn open_below(&self, base: &DirHandle, name: &str) -> Result<DirHandle, FileError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = base.path().join(name);
+        let opened = if self.live { base.open_raw(name, flags)? } else { self.open_raw(&path, flags) };
+        let fd = opened.map_err(|errno| FileError::new(&path, "opening the directory", errno))?;
+        Ok(base.like(fd, path))
     }
 
     /// Makes a directory and those missing above it, each with exactly `mode`, and writes each parent to disk. Returns

@@ -50,12 +50,8 @@ impl Capture {
 
     /// Adds many records at once.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (String, Entry)>) {
-        let more: BTreeMap<_, _> = entries.into_iter().collect();
-        if self.entries.is_empty() {
-            self.entries = more;
-        } else {
-            self.entries.extend(more);
-        }
+        // Built as a whole and merged as a whole: `extend` of a map looks every key up.
+        self.entries.append(&mut entries.into_iter().collect());
     }
 
     /// What was seen at `path`; `None` where nobody looked.

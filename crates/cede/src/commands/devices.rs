@@ -16,10 +16,12 @@ use cede_model::pci::PciNames;
 /// # Errors
 /// The host cannot be read.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let host = source::load(global, Scope::Devices)?;
+    let host = source::load(global, if global.json { Scope::Devices } else { Scope::List })?;
     source::require_functions(&host)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     let view = DevicesView::new(&host, &names);
+    // The process ends soon: taking a large host apart would only cost time.
+    std::mem::forget(host);
     if global.json {
         print_json(ui, &view)?;
         return Ok(Exit::Fine);

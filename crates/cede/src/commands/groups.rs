@@ -15,13 +15,14 @@ use cede_model::iommu::foretell::GroupOrigin;
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
+use std::collections::HashSet;
 
 /// Lists the groups.
 ///
 /// # Errors
 /// The host cannot be read, or an address is not there.
 pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let mut host = source::load(global, Scope::Groups)?;
+    let mut host = source::load(global, if global.json { Scope::Groups } else { Scope::NamedGroups })?;
     if host.iommu != IommuState::On && global.host.is_none() {
         host = source::load(global, Scope::Full)?;
     }
@@ -30,6 +31,8 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
         return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
     }
     show(&host, addresses, global.json, ui)?;
+    // The process ends here: taking a large host apart would only cost time.
+    std::mem::forget(host);
     Ok(Exit::Fine)
 }
 
@@ -49,8 +52,8 @@ pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> R
         writeln!(ui.out(), "{title}{}", row.kind.as_ref().map(|kind| format!("  {kind}")).unwrap_or_default())?;
         members(ui, row.devices.iter().filter_map(|address| host.device(*address)), &names)?;
     }
-    let lone: Vec<&PciDevice> =
-        host.devices.iter().filter(|d| !table.rows.iter().any(|row| row.devices.binary_search(&d.address).is_ok())).collect();
+    let grouped: HashSet<&PciAddress> = table.rows.iter().flat_map(|row| &row.devices).collect();
+    let lone: Vec<&PciDevice> = host.devices.iter().filter(|device| !grouped.contains(&device.address)).collect();
     if table.origin == GroupOrigin::Kernel && !lone.is_empty() && addresses.is_empty() {
         writeln!(ui.out(), "{}", paint(WARN, "in no group: behind no IOMMU"))?;
         members(ui, lone.into_iter(), &names)?;

@@ -1,6 +1,8 @@
 //! Columns, aligned, of which one gives way where the terminal is narrow. And text wrapped with an indent.
 
 use anstyle::Style;
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -43,18 +45,25 @@ impl Table {
     /// Those of the stream.
     pub fn print(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let mut widths: Vec<usize> =
-            (0..columns).map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.0.width()).max().unwrap_or(0)).collect();
+        let mut widths: Vec<usize> = (0..columns)
+            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| width_of(&cell.0)).max().unwrap_or(0))
+            .collect();
         self.shrink(&mut widths, width);
+        let mut line = String::new();
         for row in &self.rows {
-            let mut line = " ".repeat(self.indent);
+            line.clear();
+            line.extend(std::iter::repeat_n(' ', self.indent));
             for (at, (cell, style)) in row.iter().enumerate() {
                 let column = widths.get(at).copied().unwrap_or(0);
                 let text = cut(cell, column);
-                let fill = if at + 1 == row.len() { 0 } else { column.saturating_sub(text.width()) + 2 };
-                line.push_str(&format!("{style}{text}{style:#}{}", " ".repeat(fill)));
+                let fill = if at + 1 == row.len() { 0 } else { column.saturating_sub(width_of(&text)) + 2 };
+                // Writing to a string cannot fail.
+                let _ = write!(line, "{style}{text}{style:#}");
+                line.extend(std::iter::repeat_n(' ', fill));
             }
-            writeln!(out, "{}", line.trim_end())?;
+            line.truncate(line.trim_end().len());
+            line.push('\n');
+            out.write_all(line.as_bytes())?;
         }
         Ok(())
     }
@@ -68,10 +77,15 @@ impl Table {
     }
 }
 
+/// Columns of a text without control characters.
+fn width_of(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
 /// The text, cut to `width` columns with an ellipsis.
-pub fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if width_of(text) <= width {
+        return text.into();
     }
     let mut left = width.saturating_sub(1);
     let mut out = String::new();
@@ -84,7 +98,7 @@ pub fn cut(text: &str, width: usize) -> String {
         out.push(c);
     }
     out.push('…');
-    out
+    out.into()
 }
 
 /// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.

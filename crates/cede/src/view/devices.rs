@@ -3,6 +3,7 @@
 use cede_model::Host;
 use cede_model::pci::{PciDevice, PciNames};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// Every PCI function.
 #[derive(Debug, Serialize)]
@@ -60,11 +61,16 @@ impl DevicesView {
     /// The view of a host.
     pub fn new(host: &Host, names: &PciNames) -> Self {
         let aliases = host.reference_kernel().map(|kernel| (kernel, kernel.aliases(&host.capture)));
-        let modules = |device: &PciDevice| {
-            let found = aliases.as_ref().map(|(kernel, aliases)| host.candidates(device, kernel, aliases));
-            found.unwrap_or_default()
-        };
-        let devices = host.devices.iter().map(|device| DeviceView::new(device, modules(device), names)).collect();
+        // Functions of one model have one modalias, and large hosts have many of a model.
+        let mut known: HashMap<_, Vec<String>> = HashMap::new();
+        let devices = host.devices.iter().map(|device| {
+            let modules = aliases.as_ref().map(|(kernel, aliases)| {
+                let key = (device.modalias.as_deref(), device.id, device.subsystem, device.class);
+                known.entry(key).or_insert_with(|| host.candidates(device, kernel, aliases)).clone()
+            });
+            DeviceView::new(device, modules.unwrap_or_default(), names)
+        });
+        let devices = devices.collect();
         Self { format: "cede.devices/1", devices }
     }
 }

@@ -9,14 +9,36 @@ use crate::read_host::{FILE_LIMIT, ReadHost};
 use cede_model::{Capture, Entry};
 
 /// How much of a host is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// What `groups` shows: functions, drivers, groups.
+    /// Functions, drivers, groups with their types; no names. What `groups --json` shows.
     Groups,
-    /// What `devices` shows: also the other attributes and the modules of the running kernel.
+    /// That, and names. What `groups` shows.
+    NamedGroups,
+    /// Functions, drivers, numbers of groups, and names. What `devices` shows.
+    List,
+    /// Also the other attributes and the modules of the running kernel. What `devices --json` shows.
     Devices,
     /// Everything that checks and plans rest on.
     Full,
+}
+
+impl Scope {
+    fn has_names(self) -> bool {
+        self != Self::Groups
+    }
+
+    fn has_group_types(self) -> bool {
+        matches!(self, Self::Groups | Self::NamedGroups | Self::Full)
+    }
+
+    fn has_attributes(self) -> bool {
+        matches!(self, Self::Devices | Self::Full)
+    }
+
+    fn has_modules(self) -> bool {
+        self.has_attributes()
+    }
 }
 
 /// Reads a host.
@@ -25,8 +47,10 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
     pci::observe(host, scope, &mut capture);
     let mut reader = Reader { host, capture: &mut capture };
     reader.text("/proc/sys/kernel/osrelease");
-    pci::observe_names(&mut reader);
-    if scope >= Scope::Devices {
+    if scope.has_names() {
+        pci::observe_names(&mut reader);
+    }
+    if scope.has_modules() {
         kernels::observe(&mut reader, scope);
     }
     if scope == Scope::Full {

@@ -1,26 +1,35 @@
 //! PCI functions, IOMMU units and groups from sysfs.
 
 use super::{Reader, Scope};
-use crate::read_host::{ATTRIBUTE_LIMIT, ReadHost};
+use crate::read_host::{ReadAttributes, ReadHost};
 use cede_model::iommu::{group::IOMMU_GROUPS, state::IOMMU_CLASS};
 use cede_model::pci::names::PCI_IDS_PATHS;
 use cede_model::{Capture, Entry};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// Below this number of functions, starting threads costs more than it saves.
-const WORTH_THREADS: usize = 64;
+/// Directories that a thread takes at a time. For fewer, starting threads costs more than it saves.
+const BLOCK: usize = 64;
+
+type Entries = Vec<(String, Entry)>;
 
 /// Reads the functions and, with the IOMMU at work, their groups.
 pub(super) fn observe(host: &dyn ReadHost, scope: Scope, capture: &mut Capture) {
     let mut reader = Reader { host, capture };
-    let mut names = reader.list(DEVICES);
-    names.sort();
-    let entries = read_all(host, scope, &names);
-    let groups: BTreeSet<String> = entries.iter().filter_map(|(path, entry)| group_number(path, entry)).collect();
-    reader.capture.extend(entries);
-    observe_groups(&mut reader, &groups);
+    let names = reader.list(DEVICES);
+    let functions = read_all(host, DEVICES, &names, |name, attributes, entries| {
+        read_function(host, scope, Function { dir: [DEVICES, name].join("/"), attributes, start: entries.len(), entries });
+    });
+    let numbers = reader.list(IOMMU_GROUPS);
+    let linked: HashSet<&str> = functions.iter().filter_map(|(path, entry)| group_number(path, entry)).collect();
+    for number in numbers.iter().filter(|number| !linked.contains(number.as_str())) {
+        reader.names(&format!("{IOMMU_GROUPS}/{number}/devices"));
+    }
+    let numbers = if scope.has_group_types() { numbers } else { Vec::new() };
+    let groups = read_all(host, IOMMU_GROUPS, &numbers, |number, attributes, entries| read_group(scope, number, attributes, entries));
+    reader.capture.extend(functions.into_iter().chain(groups));
     for unit in reader.list(IOMMU_CLASS) {
         reader.capture.insert(format!("{IOMMU_CLASS}/{unit}"), Entry::Dir);
     }
@@ -37,89 +46,141 @@ pub(super) fn observe_names(reader: &mut Reader<'_>) {
     }
 }
 
-fn group_number(path: &str, entry: &Entry) -> Option<String> {
+fn group_number<'a>(path: &str, entry: &'a Entry) -> Option<&'a str> {
     match entry {
-        Entry::Link(target) if path.ends_with("/iommu_group") => target.rsplit('/').next().map(str::to_owned),
+        Entry::Link(target) if path.ends_with("/iommu_group") => target.rsplit('/').next(),
         _ => None,
     }
 }
 
-fn read_all(host: &dyn ReadHost, scope: Scope, names: &[String]) -> Vec<(String, Entry)> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    if names.len() < WORTH_THREADS || workers == 1 {
-        return names.iter().flat_map(|name| read_function(host, scope, name)).collect();
-    }
-    let share = names.len().div_ceil(workers);
-    std::thread::scope(|threads| {
-        let read = |part: &[String]| part.iter().flat_map(|name| read_function(host, scope, name)).collect::<Vec<_>>();
-        let running: Vec<_> = names.chunks(share).map(|part| threads.spawn(move || read(part))).collect();
-        running.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
+/// Reads directories of `base`, with as many threads as there are processors where they are many. Each takes the next block when it is done
+/// with one, so that nobody waits for a thread that a busy machine does not let run.
+fn read_all(
+    host: &dyn ReadHost,
+    base: &str,
+    names: &[String],
+    read: impl Fn(&str, &mut dyn ReadAttributes, &mut Entries) + Sync,
+) -> Entries {
+    let blocks: Vec<&[String]> = names.chunks(BLOCK).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(block) = blocks.get(at) else { return done };
+            let mut entries = Vec::with_capacity(4 * block.len());
+            host.each_directory(base, block, &mut |name, attributes| read(name, attributes, &mut entries));
+            done.push((at, entries));
+        }
+    };
+    let workers = if blocks.len() < 2 { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(blocks.len()).min(8) };
+    let mut done = std::thread::scope(|threads| {
+        let others: Vec<_> = (1..workers).map(|_| threads.spawn(work)).collect();
+        let mut done = work();
+        done.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().flat_map(|(_, entries)| entries).collect()
 }
 
-/// One read of `uevent` tells what six attributes would; trees without it are read attribute by attribute.
-fn read_function(host: &dyn ReadHost, scope: Scope, name: &str) -> Vec<(String, Entry)> {
-    let dir = format!("{DEVICES}/{name}");
-    let mut entries = host.attributes(&dir, files(scope), links(scope));
-    let uevent = match entries.first() {
-        Some((path, Entry::File(bytes))) if path.ends_with("/uevent") => String::from_utf8_lossy(bytes).into_owned(),
-        _ => String::new(),
-    };
-    let has = |key: &str| uevent.lines().any(|line| line.starts_with(key));
-    let mut more: Vec<&str> = Vec::new();
-    if !(has("PCI_ID=") && has("PCI_CLASS=")) {
-        more.extend(["vendor", "device", "class", "subsystem_vendor", "subsystem_device", "modalias"]);
+/// What was read of one function, in the order of reading.
+struct Function<'a> {
+    dir: String,
+    attributes: &'a mut dyn ReadAttributes,
+    entries: &'a mut Entries,
+    start: usize,
+}
+
+impl Function<'_> {
+    fn push(&mut self, name: &str, entry: Entry) {
+        if entry != Entry::Absent {
+            self.entries.push(([self.dir.as_str(), name].join("/"), entry));
+        }
     }
-    if scope >= Scope::Devices && (uevent.is_empty() || has("PCI_CLASS=30000")) {
-        more.push("boot_vga");
+
+    fn files(&mut self, names: &[&str]) {
+        for name in names {
+            let entry = self.attributes.file(name);
+            self.push(name, entry);
+        }
     }
-    let driver: &[&str] = if has("DRIVER=") { &[] } else { &["driver"] };
-    if !more.is_empty() || !driver.is_empty() {
-        entries.extend(host.attributes(&dir, &more, driver));
+
+    fn links(&mut self, names: &[&str]) {
+        for name in names {
+            let entry = self.attributes.link(name);
+            self.push(name, entry);
+        }
+    }
+
+    fn own(&self) -> &[(String, Entry)] {
+        self.entries.get(self.start..).unwrap_or_default()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.own().iter().any(|(path, _)| path.ends_with(name))
+    }
+
+    /// True where a file that was read has a line that begins so.
+    fn tells(&self, name: &str, line: &[u8]) -> bool {
+        self.own().iter().any(|(path, entry)| match entry {
+            Entry::File(bytes) if path.ends_with(name) => bytes.split(|byte| *byte == b'\n').any(|found| found.starts_with(line)),
+            _ => false,
+        })
+    }
+}
+
+/// One read of `uevent` tells what six attributes would, and the driver; trees without it are read attribute by attribute.
+fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) {
+    function.files(&["uevent"]);
+    if !(function.tells("/uevent", b"PCI_ID=") && function.tells("/uevent", b"PCI_CLASS=")) {
+        function.files(&["vendor", "device", "class"]);
+        if scope.has_attributes() {
+            function.files(&["subsystem_vendor", "subsystem_device", "modalias"]);
+        }
+        function.links(&["driver"]);
+    }
+    function.links(&["iommu_group"]);
+    if scope.has_attributes() {
+        function.files(&["revision", "numa_node", "reset_method"]);
+        if function.tells("/uevent", b"PCI_CLASS=30000") || function.tells("/class", b"0x030000") {
+            function.files(&["boot_vga"]);
+        }
     }
     if scope == Scope::Full {
-        entries.push((dir.clone(), host.read_link(&dir)));
+        function.files(&["driver_override", "sriov_totalvfs", "sriov_numvfs"]);
+        function.links(&["physfn"]);
+        let link = host.read_link(&function.dir);
+        function.entries.push((function.dir.clone(), link));
     }
-    if needs_config(scope, &entries) {
-        entries.extend(host.attributes(&dir, &["config"], &[]));
+    // Reading configuration space wakes a sleeping device, so it is read only where nothing else tells: without groups, to foretell
+    // them, and without ids.
+    if (scope == Scope::Full && !function.has("/iommu_group")) || !(function.has("/uevent") || function.has("/vendor")) {
+        function.files(&["config"]);
     }
-    if entries.is_empty() {
-        entries.push((dir, Entry::Dir));
+    if function.own().is_empty() {
+        function.entries.push((function.dir.clone(), Entry::Dir));
     }
-    entries
+    // What is in order already is put into the capture at once.
+    function.entries.get_mut(function.start..).unwrap_or_default().sort_unstable_by(|one, other| one.0.cmp(&other.0));
 }
 
-/// Reading configuration space wakes a sleeping device, so it is read only where nothing else tells:
-/// without groups, to foretell them, and without ids.
-fn needs_config(scope: Scope, entries: &[(String, Entry)]) -> bool {
-    let seen = |end: &str| entries.iter().any(|(path, _)| path.ends_with(end));
-    (scope == Scope::Full && !seen("/iommu_group")) || !(seen("/uevent") || seen("/vendor"))
-}
-
-fn files(scope: Scope) -> &'static [&'static str] {
-    match scope {
-        Scope::Groups => &["uevent"],
-        Scope::Devices => &["uevent", "revision", "numa_node", "reset_method"],
-        Scope::Full => &["uevent", "revision", "numa_node", "reset_method", "driver_override", "sriov_totalvfs", "sriov_numvfs"],
-    }
-}
-
-fn links(scope: Scope) -> &'static [&'static str] {
-    if scope == Scope::Full { &["iommu_group", "physfn"] } else { &["iommu_group"] }
-}
-
-fn observe_groups(reader: &mut Reader<'_>, linked: &BTreeSet<String>) {
-    for number in reader.list(IOMMU_GROUPS) {
-        let dir = format!("{IOMMU_GROUPS}/{number}");
-        for attribute in ["type", "name", "reserved_regions"] {
-            let path = format!("{dir}/{attribute}");
-            let entry = reader.host.read(&path, ATTRIBUTE_LIMIT);
-            if entry != Entry::Absent {
-                reader.capture.insert(path, entry);
-            }
+/// A group without a default domain may be a made-up one, which its name tells (drivers/iommu/iommu.c `iommu_group_show_type`,
+/// drivers/vfio/group.c `vfio_noiommu_group_alloc`).
+fn read_group(scope: Scope, number: &str, attributes: &mut dyn ReadAttributes, entries: &mut Entries) {
+    let dir = [IOMMU_GROUPS, number].join("/");
+    let kind = attributes.file("type");
+    let tells = matches!(&kind, Entry::File(text) if text.trim_ascii() != b"unknown");
+    let mut push = |name: &str, entry: Entry| {
+        if entry != Entry::Absent {
+            entries.push(([dir.as_str(), name].join("/"), entry));
         }
-        if !linked.contains(&number) {
-            reader.names(&format!("{dir}/devices"));
-        }
+    };
+    push("type", kind);
+    if !tells || scope == Scope::Full {
+        push("name", attributes.file("name"));
+    }
+    if scope == Scope::Full {
+        push("reserved_regions", attributes.file("reserved_regions"));
     }
 }

@@ -1,6 +1,6 @@
 //! IOMMU groups as the kernel made them: what it can isolate from the rest, and nothing finer.
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Entry};
 use crate::pci::{PciAddress, device::PciDevice};
 use std::collections::BTreeMap;
 
@@ -47,34 +47,43 @@ impl IommuGroup {
 
 /// Every group that has PCI functions, by number. The functions' own links count; the group directories add what those do not tell.
 pub fn read_groups(capture: &Capture, devices: &[PciDevice]) -> Vec<IommuGroup> {
-    let mut members: BTreeMap<u32, Vec<PciAddress>> = BTreeMap::new();
+    let mut groups: BTreeMap<u32, IommuGroup> = BTreeMap::new();
     for device in devices {
-        if let Some(group) = device.iommu_group {
-            members.entry(group).or_default().push(device.address);
+        if let Some(id) = device.iommu_group {
+            groups.entry(id).or_insert_with(|| empty(id)).devices.push(device.address);
         }
     }
-    for (group, address) in listed(capture) {
-        let list = members.entry(group).or_default();
-        if !list.contains(&address) {
-            list.push(address);
+    for (id, rest, entry) in below_groups(capture) {
+        let group = groups.entry(id).or_insert_with(|| empty(id));
+        let text = || match entry {
+            Entry::File(bytes) => std::str::from_utf8(bytes).ok().map(str::trim_end),
+            _ => None,
+        };
+        match rest {
+            "type" => group.kind = text().map(str::to_owned),
+            "name" => group.name = text().map(str::to_owned),
+            "reserved_regions" => group.reserved = text().unwrap_or_default().lines().filter_map(region).collect(),
+            _ => group.devices.extend(rest.strip_prefix("devices/").and_then(|address| address.parse::<PciAddress>().ok())),
         }
     }
-    members.into_iter().map(|(id, devices)| read_group(capture, id, devices)).collect()
+    groups.retain(|_, group| {
+        group.devices.sort();
+        group.devices.dedup();
+        !group.devices.is_empty()
+    });
+    groups.into_values().collect()
 }
 
-/// Pairs from `/sys/kernel/iommu_groups/N/devices/ADDRESS`, as far as the capture has them.
-fn listed(capture: &Capture) -> impl Iterator<Item = (u32, PciAddress)> {
-    capture.below(format!("{IOMMU_GROUPS}/")).filter_map(|(path, _)| {
+fn empty(id: u32) -> IommuGroup {
+    IommuGroup { id, kind: None, name: None, devices: Vec::new(), reserved: Vec::new() }
+}
+
+/// What the capture has below each group's directory.
+fn below_groups(capture: &Capture) -> impl Iterator<Item = (u32, &str, &Entry)> {
+    capture.below(format!("{IOMMU_GROUPS}/")).filter_map(|(path, entry)| {
         let (id, rest) = path.strip_prefix(IOMMU_GROUPS)?.strip_prefix('/')?.split_once('/')?;
-        Some((id.parse().ok()?, rest.strip_prefix("devices/")?.parse().ok()?))
+        Some((id.parse().ok()?, rest, entry))
     })
-}
-
-fn read_group(capture: &Capture, id: u32, mut devices: Vec<PciAddress>) -> IommuGroup {
-    devices.sort();
-    let text = |name: &str| capture.attribute(&format!("{IOMMU_GROUPS}/{id}/{name}"));
-    let reserved = text("reserved_regions").unwrap_or_default().lines().filter_map(region).collect();
-    IommuGroup { id, kind: text("type").map(str::to_owned), name: text("name").map(str::to_owned), devices, reserved }
 }
 
 fn region(line: &str) -> Option<ReservedRegion> {
@@ -86,7 +95,6 @@ fn region(line: &str) -> Option<ReservedRegion> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Entry;
     use crate::pci::device::read_devices;
 
     #[test]

@@ -138,11 +138,11 @@ impl<'a> Attributes<'a> {
 
     fn read(&self) -> Option<PciDevice> {
         let address: PciAddress = self.name.parse().ok()?;
-        let uevent = Uevent(self.text("uevent").unwrap_or_default());
-        let id = uevent.id("PCI_ID").or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
-        let class = uevent.class().or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
+        let uevent = Uevent::read(self.text("uevent").unwrap_or_default());
+        let id = uevent.id.and_then(pair).or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
+        let class = uevent.class.and_then(class_code).or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
         let has_subsystem = !class.is_some_and(PciClass::is_pci_bridge);
-        let subsystem = uevent.id("PCI_SUBSYS_ID").or_else(|| self.id("subsystem_vendor", "subsystem_device"));
+        let subsystem = uevent.subsystem.and_then(pair).or_else(|| self.id("subsystem_vendor", "subsystem_device"));
         let subsystem = subsystem.or_else(|| has_subsystem.then(|| self.config_id(0x2c))?);
         Some(PciDevice {
             address,
@@ -152,7 +152,7 @@ impl<'a> Attributes<'a> {
             revision: self.hex("revision").and_then(|r| u8::try_from(r).ok()).or_else(|| self.bytes("config")?.get(8).copied()),
             driver: self.driver(&uevent),
             driver_override: self.text("driver_override").filter(|text| !text.is_empty() && *text != "(null)").map(str::to_owned),
-            modalias: uevent.value("MODALIAS").or_else(|| self.text("modalias")).map(str::to_owned),
+            modalias: uevent.modalias.or_else(|| self.text("modalias")).map(str::to_owned),
             iommu_group: self.link_name("iommu_group").and_then(|name| name.parse().ok()),
             numa_node: self.number("numa_node"),
             boot_vga: self.number("boot_vga").map(|value| value == 1),
@@ -182,7 +182,7 @@ impl<'a> Attributes<'a> {
     }
 
     fn driver(&self, uevent: &Uevent<'_>) -> Observed<String> {
-        if let Some(name) = self.link_name("driver").or_else(|| uevent.value("DRIVER")) {
+        if let Some(name) = self.link_name("driver").or(uevent.driver) {
             return Observed::Known(name.to_owned());
         }
         match self.entry("driver") {
@@ -200,21 +200,40 @@ impl<'a> Attributes<'a> {
 }
 
 /// The `uevent` attribute: one `KEY=value` a line (drivers/pci/pci-driver.c `pci_uevent`). One read instead of six.
-struct Uevent<'a>(&'a str);
+#[derive(Default)]
+struct Uevent<'a> {
+    driver: Option<&'a str>,
+    class: Option<&'a str>,
+    id: Option<&'a str>,
+    subsystem: Option<&'a str>,
+    modalias: Option<&'a str>,
+}
 
 impl<'a> Uevent<'a> {
-    fn value(&self, key: &str) -> Option<&'a str> {
-        self.0.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    fn read(text: &'a str) -> Self {
+        let mut uevent = Self::default();
+        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let slot = match key {
+                "DRIVER" => &mut uevent.driver,
+                "PCI_CLASS" => &mut uevent.class,
+                "PCI_ID" => &mut uevent.id,
+                "PCI_SUBSYS_ID" => &mut uevent.subsystem,
+                "MODALIAS" => &mut uevent.modalias,
+                _ => continue,
+            };
+            slot.get_or_insert(value);
+        }
+        uevent
     }
+}
 
-    fn id(&self, key: &str) -> Option<PciId> {
-        let (vendor, device) = self.value(key)?.split_once(':')?;
-        Some(PciId { vendor: u16::from_str_radix(vendor, 16).ok()?, device: u16::from_str_radix(device, 16).ok()? })
-    }
+fn pair(text: &str) -> Option<PciId> {
+    let (vendor, device) = text.split_once(':')?;
+    Some(PciId { vendor: u16::from_str_radix(vendor, 16).ok()?, device: u16::from_str_radix(device, 16).ok()? })
+}
 
-    fn class(&self) -> Option<PciClass> {
-        u32::from_str_radix(self.value("PCI_CLASS")?, 16).ok().map(PciClass)
-    }
+fn class_code(text: &str) -> Option<PciClass> {
+    u32::from_str_radix(text, 16).ok().map(PciClass)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl PciNames {
     fn vendor_head(&mut self, line: &[u8], wanted: &HashMap<u16, HashSet<u16>>) -> Section {
         match split(line, 4) {
             Some((id, name)) if wanted.contains_key(&id) => {
-                self.vendors.insert(id, name);
+                self.vendors.insert(id, text(name));
                 Section::Vendor(id)
             }
             _ => Section::Other,
@@ -54,7 +54,7 @@ impl PciNames {
     fn class_head(&mut self, line: &[u8]) -> Section {
         match line.get(2..).and_then(|rest| split(rest, 2)) {
             Some((base, name)) => {
-                self.classes.insert(base << 8, name);
+                self.classes.insert(base << 8, text(name));
                 Section::Class(base)
             }
             None => Section::Other,
@@ -66,10 +66,10 @@ impl PciNames {
         match section {
             Section::Vendor(vendor) => {
                 let found = split(rest, 4).filter(|(device, _)| wanted.get(vendor).is_some_and(|list| list.contains(device)));
-                self.devices.extend(found.map(|(device, name)| (PciId { vendor: *vendor, device }, name)));
+                self.devices.extend(found.map(|(device, name)| (PciId { vendor: *vendor, device }, text(name))));
             }
             Section::Class(base) => {
-                self.classes.extend(split(rest, 2).map(|(sub, name)| (base << 8 | sub, name)));
+                self.classes.extend(split(rest, 2).map(|(sub, name)| (base << 8 | sub, text(name))));
             }
             Section::Other => {}
         }
@@ -104,10 +104,14 @@ enum Section {
 }
 
 /// `digits` hexadecimal digits, blanks, then the name.
-fn split(line: &[u8], digits: usize) -> Option<(u16, String)> {
+fn split(line: &[u8], digits: usize) -> Option<(u16, &[u8])> {
     let id = std::str::from_utf8(line.get(..digits)?).ok().and_then(|text| u16::from_str_radix(text, 16).ok())?;
     let name = line.get(digits..).filter(|rest| rest.first() == Some(&b' '))?;
-    Some((id, String::from_utf8_lossy(name).trim().to_owned()))
+    Some((id, name))
+}
+
+fn text(name: &[u8]) -> String {
+    String::from_utf8_lossy(name.trim_ascii()).into_owned()
 }
 
 #[cfg(test)]
