@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 /// Give PCI devices to virtual machines through VFIO, and take them back.
 ///
-/// Reading needs no root; `apply` and `undo` do. An address is [domain:]bus:device.function, as lspci shows it.
+/// Reading needs no root; `apply` and `undo` do. An address is bus:device.function as lspci shows it, with a domain before it where there are several.
 #[derive(Debug, Parser)]
 #[command(name = "cede", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub struct Cli {

@@ -1,4 +1,11 @@
 //! The built binary: its JSON contract, its exit codes, and that a capture and the tree it was taken from get the same answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
 
 use cede_model::{Entry, capture_text};
 use serde_json::Value;

@@ -1,4 +1,11 @@
 //! Reading a tree: what is there is taken as it is, and traps in it are not stepped into.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
 
 use cede_host::{Root, Scope, observe};
 use cede_model::{Entry, Host};

@@ -36,8 +36,8 @@ pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
     list
 }
 
-/// A display is lost where no other one with a connector of its own stays with the host, and the host used one so far: VGA functions
-/// say by `boot_vga` whether the firmware did, others have no such attribute (drivers/pci/pci-sysfs.c `pci_dev_attrs_are_visible`).
+/// The boot display is lost where no other one with a connector of its own stays with the host. Displays that the firmware did not use
+/// are no loss by themselves: a host without any is looked after over the network or a serial line.
 fn only_display(host: &Host, ceded: &[PciAddress]) -> Option<Refusal> {
     let screens: Vec<_> = host.devices.iter().filter(|device| device.is_display() && !is_render_only(device)).collect();
     let lost = screens.iter().filter(|device| ceded.contains(&device.address));
@@ -47,7 +47,7 @@ fn only_display(host: &Host, ceded: &[PciAddress]) -> Option<Refusal> {
         let by_ids = device.id.is_some_and(|id| told.iter().any(|item| parameter::covers(item, &id.to_string())));
         ceded.contains(&device.address) || device.is_on_vfio() || by_ids
     };
-    let in_use = |device: &PciDevice| device.boot_vga.unwrap_or_else(|| device.class.is_some_and(|class| class.base_and_sub() != 0x0300));
+    let in_use = |device: &PciDevice| device.boot_vga == Some(true);
     (screens.iter().all(|device| goes(device)) && screens.iter().any(|device| in_use(device))).then(|| {
         Refusal::new(
             "only-display",

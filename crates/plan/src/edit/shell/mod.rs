@@ -1,7 +1,7 @@
 //! Shell-sourced configuration: `/etc/default/grub`, its `grub.d/*.cfg`, `mkinitcpio.conf` and its drop-ins.
 //!
 //! [`parse`] finds the top-level commands with exact byte ranges, [`Environment`] says what variables hold after the
-//! files were sourced, and [`words`] and [`array`] change one assignment. What a shell would decide at run time is
+//! files were sourced, and [`words`] and [`mod@array`] change one assignment. What a shell would decide at run time is
 //! [`Unknown`], never guessed.
 
 pub mod array;
