@@ -2,25 +2,18 @@
 //! from a path below `--root` stays below it.
 
 pub mod apply;
-pub mod dir_handle;
-pub mod file_error;
+pub mod files;
 pub mod images;
 mod live;
 mod live_read;
-mod locate;
 pub mod machine;
 pub mod observe;
 pub mod read_host;
-pub mod replace_file;
-pub mod root;
 pub mod sim;
-mod temporary;
-mod xattrs;
 
-pub use dir_handle::DirHandle;
-pub use file_error::FileError;
+pub use files::file_error::FileError;
+pub use files::root::Root;
 pub use machine::Machine;
 pub use observe::{Scope, observe};
 pub use read_host::ReadHost;
-pub use root::Root;
 pub use sim::SimHost;

@@ -1,9 +1,9 @@
 //! Changing a machine or a mounted system.
 
-use crate::file_error::FileError;
+use crate::files::file_error::FileError;
+use crate::files::replace_file;
+use crate::files::root::Root;
 use crate::machine::{EffectError, Lock, Machine, ToolEnd};
-use crate::replace_file;
-use crate::root::Root;
 use cede_model::Entry;
 use rustix::fs::{Mode, OFlags};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,9 +1,9 @@
 //! Reading a machine or a mounted system.
 
-use crate::dir_handle::DirHandle;
-use crate::file_error::{FileError, FileKind};
+use crate::files::dir_handle::DirHandle;
+use crate::files::file_error::{FileError, FileKind};
+use crate::files::root::Root;
 use crate::read_host::{ReadAttributes, ReadHost};
-use crate::root::Root;
 use cede_model::Entry;
 use std::path::PathBuf;
 

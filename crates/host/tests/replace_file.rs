@@ -8,9 +8,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use cede_host::file_error::{Change, FileError, FileKind};
-use cede_host::replace_file::{remove_dir_if_empty, remove_file, replace_file};
-use cede_host::root::Root;
+use cede_host::files::file_error::{Change, FileError, FileKind};
+use cede_host::files::replace_file::{remove_dir_if_empty, remove_file, replace_file};
+use cede_host::files::root::Root;
 use rustix::fs::{Mode, XattrFlags};
 use support::Scratch;
 

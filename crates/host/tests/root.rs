@@ -10,8 +10,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use cede_host::file_error::{FileError, FileKind};
-use cede_host::root::Root;
+use cede_host::files::file_error::{FileError, FileKind};
+use cede_host::files::root::Root;
 use rustix::fs::Mode;
 use support::Scratch;
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::dir_handle::read_to_end;
-use crate::file_error::{Change, FileError, FileKind};
-use crate::locate::{Located, locate};
-use crate::root::{Metadata, Root, SAFE, require};
-use crate::temporary::{Temporary, is_immutable, refused};
+use crate::files::dir_handle::read_to_end;
+use crate::files::file_error::{Change, FileError, FileKind};
+use crate::files::locate::{Located, locate};
+use crate::files::root::{Metadata, Root, SAFE, require};
+use crate::files::temporary::{Temporary, is_immutable, refused};
 
 /// What a replacement did.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{self, OFlags};
 use rustix::io::Errno;
 
-use crate::file_error::FileError;
-use crate::root::Root;
+use crate::files::file_error::FileError;
+use crate::files::root::Root;
 
 /// Links followed before giving up (Linux `MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;

@@ -9,8 +9,8 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
 use rustix::io::{self, Errno};
 
-use crate::file_error::{FileError, FileKind};
-use crate::root::{Metadata, SAFE, file_system_magic, require};
+use crate::files::file_error::{FileError, FileKind};
+use crate::files::root::{Metadata, SAFE, file_system_magic, require};
 
 /// Bytes one attribute may have when read by [`DirHandle::read_into`].
 pub const MAX_ATTRIBUTE: usize = 1 << 20;
@@ -103,7 +103,7 @@ impl DirHandle {
     ///
     /// # Errors
     ///
-    /// As [`crate::root::Root::read`]; a symbolic link is [`FileError::WrongKind`].
+    /// As [`crate::files::root::Root::read`]; a symbolic link is [`FileError::WrongKind`].
     pub fn read(&self, name: impl AsRef<OsStr>, limit: usize) -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::new();
         self.read_some(name.as_ref(), limit, &mut bytes)?;

@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::{self, Errno};
 
-use crate::file_error::{Change, FileError};
-use crate::locate::Located;
-use crate::root::file_system_magic;
-use crate::xattrs;
+use crate::files::file_error::{Change, FileError};
+use crate::files::locate::Located;
+use crate::files::root::file_system_magic;
+use crate::files::xattrs;
 
 /// `MSDOS_SUPER_MAGIC` and `EXFAT_SUPER_MAGIC` (Linux `include/uapi/linux/magic.h`).
 const FAT_MAGICS: [i64; 2] = [0x4d44, 0x2011_bab0];

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::dir_handle::{self, DirHandle, Entry};
-use crate::file_error::{FileError, FileKind};
+use crate::files::dir_handle::{self, DirHandle, Entry};
+use crate::files::file_error::{FileError, FileKind};
 
 /// A handle on the root. Paths are as seen from inside it, with or without the leading `/`.
 ///
@@ -231,7 +231,7 @@ impl Root {
                 Err(error) => {
                     for path in made.iter().rev() {
                         // The first error is the one to tell.
-                        let _ = crate::replace_file::remove_dir_if_empty(self, path);
+                        let _ = crate::files::replace_file::remove_dir_if_empty(self, path);
                     }
                     return Err(error);
                 }

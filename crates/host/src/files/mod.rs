@@ -1,0 +1,9 @@
+//! Files below a root: resolved inside it, read with care, replaced atomically and durably.
+
+pub mod dir_handle;
+pub mod file_error;
+mod locate;
+pub mod replace_file;
+pub mod root;
+mod temporary;
+mod xattrs;
