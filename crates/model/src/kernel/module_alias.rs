@@ -12,14 +12,25 @@ struct Alias<'a> {
 /// The `pci:` aliases of one kernel, found by vendor and device.
 #[derive(Debug, Default)]
 pub struct ModuleAliases<'a> {
-    exact: HashMap<&'a [u8], Vec<Alias<'a>>>,
-    vendor: HashMap<&'a [u8], Vec<Alias<'a>>>,
+    /// Sorted by vendor and device: a kernel has 10 000 of them, and most hosts ask for a few.
+    exact: Vec<(u64, Alias<'a>)>,
+    vendor: HashMap<u64, Vec<Alias<'a>>>,
     any: Vec<Alias<'a>>,
 }
 
-/// Length of `v` and eight digits, and of `v…d…`.
-const VENDOR: usize = 9;
-const VENDOR_DEVICE: usize = 18;
+/// Vendor, or vendor and device, of `v` and eight digits, `d` and eight digits. `None` where a pattern stands in place of digits.
+fn vendor_key(text: &[u8]) -> Option<u64> {
+    number(text.strip_prefix(b"v")?.get(..8)?)
+}
+
+fn device_key(text: &[u8]) -> Option<u64> {
+    let device = number(text.get(9..)?.strip_prefix(b"d")?.get(..8)?)?;
+    Some(vendor_key(text)? << 32 | device)
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | u64::from(char::from(*digit).to_digit(16)?)))
+}
 
 impl<'a> ModuleAliases<'a> {
     /// Reads the aliases of loadable modules (`modules.alias`) and of built-in ones (`modules.builtin.modinfo`).
@@ -39,26 +50,32 @@ impl<'a> ModuleAliases<'a> {
                 aliases.add(pattern, module);
             }
         }
+        // Stable: those of one device stay in the order of the file.
+        aliases.exact.sort_by_key(|(key, _)| *key);
         aliases
     }
 
     fn add(&mut self, pattern: &'a [u8], module: &'a [u8]) {
         let Ok(module) = std::str::from_utf8(module.trim_ascii()) else { return };
         let alias = Alias { pattern, module };
-        match (pattern.get(..VENDOR_DEVICE), pattern.get(..VENDOR)) {
-            (Some(key), _) if !key.contains(&b'*') && key.get(VENDOR) == Some(&b'd') => self.exact.entry(key).or_default().push(alias),
-            (_, Some(key)) if !key.contains(&b'*') => self.vendor.entry(key).or_default().push(alias),
-            _ => self.any.push(alias),
+        match (device_key(pattern), vendor_key(pattern)) {
+            (Some(key), _) => self.exact.push((key, alias)),
+            (None, Some(key)) => self.vendor.entry(key).or_default().push(alias),
+            (None, None) => self.any.push(alias),
         }
     }
 
     /// The modules whose aliases match a function's modalias, each once, those for this very device first.
     pub fn matching(&self, modalias: &str) -> Vec<&'a str> {
         let Some(text) = modalias.strip_prefix("pci:").map(str::as_bytes) else { return Vec::new() };
-        let exact = text.get(..VENDOR_DEVICE).and_then(|key| self.exact.get(key));
-        let vendor = text.get(..VENDOR).and_then(|key| self.vendor.get(key));
+        let exact = device_key(text).map_or(&[][..], |key| {
+            let start = self.exact.partition_point(|(other, _)| *other < key);
+            let rest = self.exact.get(start..).unwrap_or_default();
+            rest.get(..rest.partition_point(|(other, _)| *other == key)).unwrap_or_default()
+        });
+        let vendor = vendor_key(text).and_then(|key| self.vendor.get(&key));
         let mut found = Vec::new();
-        for alias in exact.into_iter().chain(vendor).flatten().chain(&self.any) {
+        for alias in exact.iter().map(|(_, alias)| alias).chain(vendor.into_iter().flatten()).chain(&self.any) {
             if !found.contains(&alias.module) && glob(alias.pattern, text) {
                 found.push(alias.module);
             }
@@ -136,6 +153,13 @@ mod tests {
         assert_eq!(aliases.matching(GTX), ["exact", "nouveau", "nvidia_drm", "nvidia", "generic"]);
         assert_eq!(aliases.matching("pci:v00001B21d00001242sv0sd0bc0Csc03i30"), ["xhci_pci"]);
         assert!(aliases.matching("usb:v1").is_empty());
+    }
+
+    #[test]
+    fn a_pattern_in_place_of_digits_still_matches() {
+        let file = b"alias pci:v000010DEd00001F9[0-9]sv*sd*bc*sc*i* set\nalias pci:v000010DEd* short\nalias pci:v0000???? any\nalias pci:v0000????d* any_vendor\n";
+        assert_eq!(ModuleAliases::read(file, b"").matching(GTX), ["set", "short", "any_vendor"]);
+        assert!(ModuleAliases::read(file, b"").matching("pci:v").is_empty());
     }
 
     #[test]
