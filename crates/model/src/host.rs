@@ -2,7 +2,7 @@
 
 use crate::capture::Capture;
 use crate::iommu::{AcpiTables, IommuGroup, IommuState, group, state};
-use crate::kernel::{Kernel, ModuleAliases, installed::ModuleForm};
+use crate::kernel::{Kernel, ModuleAliases};
 use crate::observed::Observed;
 use crate::os::{Firmware, OsRelease};
 use crate::pci::{PciAddress, PciDevice, Upstream, device};
@@ -103,10 +103,10 @@ impl Host {
         self.running_kernel().or(self.kernels.last())
     }
 
-    /// Modules that could drive a function, in one kernel: those whose alias matches, and the one that drives it now.
-    pub fn candidates(&self, device: &PciDevice, kernel: &Kernel, aliases: &ModuleAliases<'_>) -> Vec<String> {
-        let modalias = device.modalias.clone().or_else(|| modalias(device)).unwrap_or_default();
-        aliases.matching(&modalias).into_iter().filter(|name| kernel.form(name) != ModuleForm::Missing).map(str::to_owned).collect()
+    /// Modules that could drive a function: those of which an alias matches.
+    pub fn candidates(&self, device: &PciDevice, aliases: &ModuleAliases<'_>) -> Vec<String> {
+        let modalias = device.modalias_text().unwrap_or_default();
+        aliases.matching(&modalias).into_iter().map(str::to_owned).collect()
     }
 
     /// Vendor of the processor.
@@ -132,12 +132,4 @@ fn adopt_groups(devices: &mut [PciDevice], groups: &[IommuGroup]) {
             }
         }
     }
-}
-
-/// The modalias of a function from its ids (scripts/mod/file2alias.c, drivers/pci/pci-sysfs.c `modalias_show`).
-fn modalias(device: &PciDevice) -> Option<String> {
-    let (id, class) = (device.id?, device.class?);
-    let (sv, sd) = device.subsystem.map_or((0, 0), |s| (s.vendor, s.device));
-    let [_, base, sub, interface] = class.0.to_be_bytes();
-    Some(format!("pci:v{:08X}d{:08X}sv{sv:08X}sd{sd:08X}bc{base:02X}sc{sub:02X}i{interface:02X}", id.vendor, id.device))
 }

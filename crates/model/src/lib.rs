@@ -9,6 +9,7 @@ pub mod host;
 pub mod initramfs_image;
 pub mod iommu;
 pub mod kernel;
+mod lines;
 pub mod observed;
 pub mod os;
 pub mod pci;

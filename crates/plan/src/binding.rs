@@ -72,9 +72,9 @@ impl Natives {
         let mut modules: BTreeSet<String> = devices.iter().filter_map(|device| bound_module(host, device)).collect();
         let mut built_in = Vec::new();
         for kernel in &host.kernels {
-            let aliases: ModuleAliases<'_> = kernel.aliases(&host.capture);
+            let aliases: ModuleAliases<'_> = kernel.aliases(&host.capture, &host.devices);
             for device in &devices {
-                for name in host.candidates(device, kernel, &aliases).iter().map(|name| module_name(name)).filter(|name| !is_stub(name)) {
+                for name in host.candidates(device, &aliases).iter().map(|name| module_name(name)).filter(|name| !is_stub(name)) {
                     match kernel.form(&name) {
                         ModuleForm::Loadable => _ = modules.insert(name),
                         ModuleForm::BuiltIn => built_in.push((device.address.to_string(), name, kernel.release.clone())),

@@ -60,13 +60,13 @@ pub struct NameView {
 impl DevicesView {
     /// The view of a host.
     pub fn new(host: &Host, names: &PciNames) -> Self {
-        let aliases = host.reference_kernel().map(|kernel| (kernel, kernel.aliases(&host.capture)));
+        let aliases = host.reference_kernel().map(|kernel| kernel.aliases(&host.capture, &host.devices));
         // Functions of one model have one modalias, and large hosts have many of a model.
         let mut known: HashMap<_, Vec<String>> = HashMap::new();
         let devices = host.devices.iter().map(|device| {
-            let modules = aliases.as_ref().map(|(kernel, aliases)| {
+            let modules = aliases.as_ref().map(|aliases| {
                 let key = (device.modalias.as_deref(), device.id, device.subsystem, device.class);
-                known.entry(key).or_insert_with(|| host.candidates(device, kernel, aliases)).clone()
+                known.entry(key).or_insert_with(|| host.candidates(device, aliases)).clone()
             });
             DeviceView::new(device, modules.unwrap_or_default(), names)
         });

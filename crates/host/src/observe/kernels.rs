@@ -16,11 +16,11 @@ pub(super) fn observe(reader: &mut Reader<'_>, scope: Scope) {
             continue;
         }
         let dir = format!("{base}/{release}");
-        for table in ["modules.dep", "modules.builtin", "modules.alias", "modules.builtin.modinfo"] {
+        for table in ["modules.alias", "modules.builtin.modinfo"] {
             reader.text(&format!("{dir}/{table}"));
         }
         if scope == Scope::Full {
-            for table in ["modules.softdep", "config", "pkgbase"] {
+            for table in ["modules.dep", "modules.builtin", "modules.softdep", "config", "pkgbase"] {
                 reader.text(&format!("{dir}/{table}"));
             }
             reader.text(&format!("/boot/config-{release}"));

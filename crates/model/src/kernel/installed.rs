@@ -2,6 +2,7 @@
 
 use crate::capture::Capture;
 use crate::kernel::ModuleAliases;
+use crate::pci::PciDevice;
 use std::collections::HashSet;
 
 /// Where a driver comes from in one kernel.
@@ -52,7 +53,10 @@ impl Kernel {
 
     fn read(capture: &Capture, base: &str, release: &str) -> Option<Kernel> {
         let modules_dir = format!("{base}/{release}");
-        let dep = capture.file(&format!("{modules_dir}/modules.dep"))?;
+        let path = format!("{modules_dir}/modules.dep");
+        // Without the table depmod has not indexed the directory. `devices` does not look at it, only at the aliases.
+        let unlooked = capture.get(&path).is_none() && capture.file(&format!("{modules_dir}/modules.alias")).is_some();
+        let dep = capture.file(&path).or(unlooked.then_some(b""))?;
         let builtin = capture.file(&format!("{modules_dir}/modules.builtin")).unwrap_or_default();
         let loadable = lines(dep).filter_map(|line| module_of_path(line.split_once(':')?.0)).collect();
         let built_in = lines(builtin).filter_map(module_of_path).collect();
@@ -71,10 +75,10 @@ impl Kernel {
         }
     }
 
-    /// The PCI aliases of this kernel's modules.
-    pub fn aliases<'a>(&self, capture: &'a Capture) -> ModuleAliases<'a> {
+    /// The PCI aliases of this kernel's modules that speak of these functions.
+    pub fn aliases<'a>(&self, capture: &'a Capture, devices: &[PciDevice]) -> ModuleAliases<'a> {
         let file = |name: &str| capture.file(&format!("{}/{name}", self.modules_dir)).unwrap_or_default();
-        ModuleAliases::read(file("modules.alias"), file("modules.builtin.modinfo"))
+        ModuleAliases::read_for(file("modules.alias"), file("modules.builtin.modinfo"), devices)
     }
 
     /// A build option of this kernel (`CONFIG_INTEL_IOMMU_DEFAULT_ON`): its value and the path where it stands, where a configuration was found.

@@ -1,6 +1,8 @@
 //! Which modules say that they can drive a PCI function: `modules.alias` and `modules.builtin.modinfo` (depmod, scripts/mod/file2alias.c).
 
-use std::collections::HashMap;
+use crate::lines::records;
+use crate::pci::PciDevice;
+use std::collections::{HashMap, HashSet};
 
 /// One `pci:` alias of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +37,30 @@ fn number(digits: &[u8]) -> Option<u64> {
 impl<'a> ModuleAliases<'a> {
     /// Reads the aliases of loadable modules (`modules.alias`) and of built-in ones (`modules.builtin.modinfo`).
     pub fn read(modules_alias: &'a [u8], builtin_modinfo: &'a [u8]) -> Self {
+        Self::read_wanted(modules_alias, builtin_modinfo, &|_| true)
+    }
+
+    /// As [`ModuleAliases::read`], leaving out what speaks of other devices only: most of a table, on most hosts.
+    pub fn read_for(modules_alias: &'a [u8], builtin_modinfo: &'a [u8], devices: &[PciDevice]) -> Self {
+        let modaliases = devices.iter().filter_map(PciDevice::modalias_text);
+        let vendors: HashSet<u64> = modaliases.filter_map(|text| vendor_key(text.strip_prefix("pci:")?.as_bytes())).collect();
+        Self::read_wanted(modules_alias, builtin_modinfo, &|vendor| vendors.contains(&vendor))
+    }
+
+    fn read_wanted(modules_alias: &'a [u8], builtin_modinfo: &'a [u8], wanted: &dyn Fn(u64) -> bool) -> Self {
         let mut aliases = Self::default();
-        for line in modules_alias.split(|byte| *byte == b'\n') {
+        for line in records(modules_alias, b'\n') {
             let Some(rest) = line.strip_prefix(b"alias pci:") else { continue };
-            let mut words = rest.splitn(2, |byte| *byte == b' ');
-            if let (Some(pattern), Some(module)) = (words.next(), words.next()) {
-                aliases.add(pattern, module);
+            if let Some(blank) = memchr::memchr(b' ', rest) {
+                let (pattern, module) = rest.split_at(blank);
+                aliases.add(pattern, module, wanted);
             }
         }
-        for record in builtin_modinfo.split(|byte| *byte == 0) {
-            let Some(dot) = record.iter().position(|byte| *byte == b'.') else { continue };
+        for record in records(builtin_modinfo, 0) {
+            let Some(dot) = memchr::memchr(b'.', record) else { continue };
             let (module, rest) = record.split_at(dot);
             if let Some(pattern) = rest.strip_prefix(b".alias=pci:") {
-                aliases.add(pattern, module);
+                aliases.add(pattern, module, wanted);
             }
         }
         // Stable: those of one device stay in the order of the file.
@@ -55,7 +68,10 @@ impl<'a> ModuleAliases<'a> {
         aliases
     }
 
-    fn add(&mut self, pattern: &'a [u8], module: &'a [u8]) {
+    fn add(&mut self, pattern: &'a [u8], module: &'a [u8], wanted: &dyn Fn(u64) -> bool) {
+        if vendor_key(pattern).is_some_and(|vendor| !wanted(vendor)) {
+            return;
+        }
         let Ok(module) = std::str::from_utf8(module.trim_ascii()) else { return };
         let alias = Alias { pattern, module };
         match (device_key(pattern), vendor_key(pattern)) {

@@ -3,6 +3,7 @@
 use crate::capture::{Capture, Entry};
 use crate::observed::Observed;
 use crate::pci::{PciAddress, PciClass, PciId, Upstream};
+use std::borrow::Cow;
 
 /// Where the functions stand in a capture.
 pub const PCI_DEVICES: &str = "/sys/bus/pci/devices/";
@@ -58,6 +59,17 @@ impl PciDevice {
     /// True for display controllers.
     pub fn is_display(&self) -> bool {
         self.class.is_some_and(PciClass::is_display)
+    }
+
+    /// The text by which udev finds modules: as the kernel shows it, else from the ids (drivers/pci/pci-sysfs.c `modalias_show`).
+    pub fn modalias_text(&self) -> Option<Cow<'_, str>> {
+        if let Some(text) = &self.modalias {
+            return Some(Cow::Borrowed(text));
+        }
+        let (id, class) = (self.id?, self.class?);
+        let (sv, sd) = self.subsystem.map_or((0, 0), |s| (s.vendor, s.device));
+        let [_, base, sub, interface] = class.0.to_be_bytes();
+        Some(Cow::Owned(format!("pci:v{:08X}d{:08X}sv{sv:08X}sd{sd:08X}bc{base:02X}sc{sub:02X}i{interface:02X}", id.vendor, id.device)))
     }
 
     /// The driver's name, where one is known to be bound.

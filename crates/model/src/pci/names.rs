@@ -1,6 +1,7 @@
 //! Names from a `pci.ids` file. Names are for people; nothing is decided by them.
 
 use crate::capture::Capture;
+use crate::lines::records;
 use crate::pci::{PciClass, PciDevice, PciId};
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +29,7 @@ impl PciNames {
         }
         let mut names = Self::default();
         let mut section = Section::Other;
-        for line in file.split(|byte| *byte == b'\n') {
+        for line in records(file, b'\n') {
             match line.first() {
                 None | Some(b'#') => {}
                 Some(b'\t') => names.below(&section, line, &wanted),

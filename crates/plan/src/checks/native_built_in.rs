@@ -18,10 +18,10 @@ pub fn check(host: &Host, devices: &[PciAddress]) -> Vec<Finding> {
         if kernel.form("vfio_pci") == ModuleForm::BuiltIn {
             continue;
         }
-        let aliases = kernel.aliases(&host.capture);
+        let aliases = kernel.aliases(&host.capture, &host.devices);
         for device in &meant {
             for name in host
-                .candidates(device, kernel, &aliases)
+                .candidates(device, &aliases)
                 .into_iter()
                 .map(|name| module_name(&name))
                 .filter(|name| kernel.form(name) == ModuleForm::BuiltIn && name != "pci_stub")
