@@ -74,13 +74,17 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     if let Some(open) = journal::interrupted(&operations) {
         return Err(ApplyError::Interrupted(open.number));
     }
-    check(machine, &host, plan)?;
-    let number = operations.last().map_or(1, |operation| operation.number + 1);
+    check(machine, &host, plan, verb == Verb::Apply)?;
+    let number = operations
+        .last()
+        .map_or(0, |operation| operation.number)
+        .checked_add(1)
+        .ok_or_else(|| ApplyError::Unchanged(format!("{} has no number left: move its files away", journal::OPERATIONS)))?;
     let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
     let begin = journal::begin(verb, machine.time(), boot_id, plan);
     let path = journal::path(number);
     machine.create_private(&path, journal::line(&begin).as_bytes()).map_err(unchanged)?;
-    let mut run = Run { machine, plan, path, started: Vec::new(), tell };
+    let mut run = Run { machine, plan, number, path, started: Vec::new(), kept: Vec::new(), tell };
     let result = run.steps().and_then(|()| run.prove());
     match result {
         Ok(proof) => run.finish(End::Applied).map_err(|error| run.roll_back(error)).map(|()| Applied {
@@ -93,7 +97,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
 }
 
 /// The facts that the plan rests on must still be true.
-fn check(machine: &dyn Machine, host: &Host, plan: &Plan) -> Result<(), ApplyError> {
+fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -> Result<(), ApplyError> {
     for fact in &plan.rests_on {
         let now = match machine.read(&fact.path, FILE_LIMIT) {
             Entry::File(bytes) => Some(sha256(&bytes)),
@@ -108,6 +112,15 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan) -> Result<(), ApplyErr
             return Err(ApplyError::HostChanged(format!("{identity} is not there any more")));
         }
     }
+    if machine.runs_tools() && !plan.steps.is_empty() && !plan.expects.iter().any(|expectation| expectation.when == When::Now) {
+        return Err(ApplyError::Unchanged("the plan has nothing by which it could be proved: make it with `cede plan`".to_owned()));
+    }
+    let makes_images = plan.steps.iter().any(|step| matches!(step, Step::RunTool { argv, .. } if argv.iter().any(|word| word.contains("initramfs") || word.contains("mkinitcpio"))));
+    if machine.runs_tools() && makes_images && verb_is_apply && !plan.expects.iter().any(|expectation| expectation.what.image().is_some()) {
+        return Err(ApplyError::Unchanged(
+            "no initramfs image of an installed kernel was found in /boot, so nothing could be proved: is /boot mounted?".to_owned(),
+        ));
+    }
     let tools = plan.steps.iter().filter_map(|step| if let Step::RunTool { argv, .. } = step { argv.first() } else { None });
     for tool in tools.filter(|_| machine.runs_tools()) {
         if !matches!(machine.probe(tool), Entry::Present(_)) {
@@ -121,8 +134,10 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan) -> Result<(), ApplyErr
 struct Run<'a> {
     machine: &'a dyn Machine,
     plan: &'a Plan,
+    number: u32,
     path: String,
     started: Vec<usize>,
+    kept: Vec<(String, Option<String>)>,
     tell: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -137,13 +152,37 @@ impl Run<'_> {
 
     fn steps(&mut self) -> Result<(), String> {
         for (index, step) in self.plan.steps.iter().enumerate() {
-            if step.path().is_none() && !self.machine.runs_tools() {
-                continue;
+            if step.path().is_none() {
+                if !self.machine.runs_tools() {
+                    continue;
+                }
+                self.keep_generated()?;
             }
             self.record(&Record::Started { step: index })?;
             self.started.push(index);
             perform(self.machine, step, self.tell)?;
             self.record(&Record::Done { step: index })?;
+        }
+        Ok(())
+    }
+
+    /// A tool may leave half an image, or none: what it replaces is kept aside first, durably, and once.
+    fn keep_generated(&mut self) -> Result<(), String> {
+        if !self.kept.is_empty() {
+            return Ok(());
+        }
+        for (index, path) in journal::generated(self.plan).into_iter().enumerate() {
+            let copy = match self.machine.image(&path) {
+                Ok(bytes) => {
+                    let copy = format!("{}/{:04}-{index}", journal::KEPT, self.number);
+                    self.machine.create_private(&copy, &bytes).map_err(|error| format!("{path} could not be kept aside: {error}"))?;
+                    Some(copy)
+                }
+                Err(Entry::Absent) => None,
+                Err(other) => return Err(format!("{path} could not be kept aside: {other:?}")),
+            };
+            self.record(&Record::Kept { path: path.clone(), copy: copy.clone() })?;
+            self.kept.push((path, copy));
         }
         Ok(())
     }
@@ -162,7 +201,8 @@ impl Run<'_> {
             expects.retain(|expectation| matches!(expectation.what, Condition::FileIs { .. }));
         }
         let report = verify::verify(&host, &expects, When::Now);
-        let failed = report.outcomes.iter().find(|outcome| outcome.result == verify::Result3::NotMet);
+        // What cannot be told is not proved.
+        let failed = report.outcomes.iter().find(|outcome| outcome.result != verify::Result3::Met);
         match failed {
             Some(outcome) => Err(format!("not proved: {}: {}", outcome.what, outcome.cause.as_deref().unwrap_or("it is not so"))),
             None => Ok(report),
@@ -178,11 +218,15 @@ impl Run<'_> {
             boot_id: None,
             plan: self.plan.clone(),
             started: self.started.clone(),
+            kept: self.kept.clone(),
             end: None,
         };
         match take_back(self.machine, &operation, self.tell) {
             Ok(()) => match self.finish(End::RolledBack) {
-                Ok(()) => ApplyError::RolledBack(cause),
+                Ok(()) => {
+                    forget(self.machine, &self.kept);
+                    ApplyError::RolledBack(cause)
+                }
                 Err(error) => ApplyError::PartlyChanged {
                     cause,
                     rollback: format!("every file is back, but the journal could not be closed: {error}"),
@@ -233,7 +277,39 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
             problems.push(problem);
         }
     }
+    for (path, copy) in &operation.kept {
+        if let Err(problem) = bring_back(machine, path, copy.as_deref()) {
+            problems.push(problem);
+        }
+    }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Puts a generated file back as it was kept.
+fn bring_back(machine: &dyn Machine, path: &str, copy: Option<&str>) -> Result<(), String> {
+    let bytes = |path: &str| match machine.image(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Entry::Absent) => Ok(None),
+        Err(other) => Err(format!("{path}: {other:?}")),
+    };
+    let old = match copy {
+        Some(copy) => Some(bytes(copy)?.ok_or_else(|| format!("{copy} is gone, so {path} cannot be brought back"))?),
+        None => None,
+    };
+    let now = bytes(path)?;
+    if now == old {
+        return Ok(());
+    }
+    machine.replace(path, now.as_deref(), old.as_deref()).map_err(|error| error.to_string())
+}
+
+/// The copies are not needed any more. One that stays behind does no harm.
+fn forget(machine: &dyn Machine, kept: &[(String, Option<String>)]) {
+    for copy in kept.iter().filter_map(|(_, copy)| copy.as_deref()) {
+        if let Ok(bytes) = machine.image(copy) {
+            let _ = machine.replace(copy, Some(&bytes), None);
+        }
+    }
 }
 
 /// Takes back what an interrupted operation did. Returns its number, or `None` where none was interrupted.
@@ -248,7 +324,11 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
     let Some(open) = journal::interrupted(&operations) else { return Ok(None) };
     let finished = |end| machine.append(&journal::path(open.number), format!("\n{}", journal::line(&Record::Finished { end })).as_bytes());
     match take_back(machine, open, tell) {
-        Ok(()) => finished(End::RolledBack).map(|()| Some(open.number)).map_err(unchanged),
+        Ok(()) => {
+            finished(End::RolledBack).map_err(unchanged)?;
+            forget(machine, &open.kept);
+            Ok(Some(open.number))
+        }
         Err(rollback) => Err(ApplyError::PartlyChanged { cause: format!("operation {} was interrupted", open.number), rollback }),
     }
 }
@@ -257,12 +337,10 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
 pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
     let mut capture = observe(machine, Scope::Full);
     for expectation in expects {
+        if let Some(image) = expectation.what.image().filter(|image| capture.get(&format!("{image}!")).is_none()) {
+            images::open(machine, image, &mut capture);
+        }
         match &expectation.what {
-            Condition::ImageHasModule { image, .. } | Condition::ImageHasFile { image, .. } | Condition::ImageLoads { image, .. }
-                if capture.get(&format!("{image}!")).is_none() =>
-            {
-                images::open(machine, image, &mut capture);
-            }
             Condition::FileIs { path, .. } => read_file(machine, &mut capture, path),
             _ => {}
         }

@@ -210,8 +210,10 @@ fn cut_off_streams_are_refused() {
         let mut lengths: Vec<usize> = (1..40).chain(packed.len() - 40..packed.len()).collect();
         lengths.extend((0..60).map(|_| 1 + rng.below(packed.len() - 1)));
         for length in lengths {
+            // The last bytes of a bare LZMA stream only flush its range coder (five bytes), and the content may be whole without them.
+            let flush_only = argv.contains(&"--format=lzma") && packed.len() - length <= 5;
             let result = read(&packed[..length]);
-            assert!(result.is_err(), "{argv:?} cut to {length} of {}", packed.len());
+            assert!(result.is_err() || flush_only, "{argv:?} cut to {length} of {}", packed.len());
         }
     }
 }

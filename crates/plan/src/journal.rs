@@ -4,7 +4,7 @@
 //! changes. A last line without its line end was cut off by a crash and does not count.
 
 use crate::plan::format::{NotAPlan, PlanFile};
-use crate::plan::{Plan, Step};
+use crate::plan::{Condition, Plan, Step};
 use cede_model::{Capture, Entry};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,13 @@ pub enum Record {
         /// The plan.
         plan: Box<PlanFile>,
     },
+    /// A generated file was kept aside before a tool makes it anew.
+    Kept {
+        /// The generated file.
+        path: String,
+        /// Its copy; `None` where there was no such file.
+        copy: Option<String>,
+    },
     /// The step of this index may have changed something.
     Started {
         /// Index into the plan's steps.
@@ -85,6 +92,8 @@ pub struct Operation {
     pub plan: Plan,
     /// Steps that may have changed something, in order.
     pub started: Vec<usize>,
+    /// Generated files as they were, and their copies.
+    pub kept: Vec<(String, Option<String>)>,
     /// How it ended; `None` where it was interrupted.
     pub end: Option<End>,
 }
@@ -125,6 +134,9 @@ pub enum JournalError {
         why: String,
     },
 }
+
+/// Where generated files are kept while an operation runs.
+pub const KEPT: &str = "/var/lib/cede/kept";
 
 /// The path of an operation's file.
 pub fn path(number: u32) -> String {
@@ -188,9 +200,10 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
         match (record, &mut operation) {
             (Record::Begin { format, verb, time, boot_id, plan }, None) if format == JOURNAL_FORMAT => {
                 let plan = Plan::try_from(*plan).map_err(|source| JournalError::Plan { path: path.to_owned(), source })?;
-                operation = Some(Operation { number, verb, time, boot_id, plan, started: Vec::new(), end: None });
+                operation = Some(Operation { number, verb, time, boot_id, plan, started: Vec::new(), kept: Vec::new(), end: None });
             }
             (Record::Finished { end }, Some(operation)) => operation.end = Some(end),
+            (Record::Kept { path, copy }, Some(operation)) if torn.is_none() => operation.kept.push((path, copy)),
             (Record::Started { step }, Some(operation)) if torn.is_none() => operation.started.push(step),
             (Record::Done { .. }, Some(_)) if torn.is_none() => {}
             _ => return Err(torn.unwrap_or_else(|| JournalError::NoBegin { path: path.to_owned() })),
@@ -217,20 +230,35 @@ pub fn standing(operations: &[Operation], operation: &Operation) -> &'static str
     }
 }
 
-/// The operation that was interrupted, if the last one was.
+/// The operation that is neither done nor taken back: it was interrupted, or its roll-back failed.
 pub fn interrupted(operations: &[Operation]) -> Option<&Operation> {
-    operations.iter().find(|operation| operation.end.is_none())
+    operations.iter().find(|operation| matches!(operation.end, None | Some(End::PartlyChanged)))
 }
 
-/// The file steps of an operation that may have changed something, last first, as steps that take them back; then its tools, if one was started.
+/// The file steps of an operation that may have changed something, last first, as steps that take them back. Its tools follow where one was
+/// started and what they make was not kept.
 pub fn roll_back_steps(operation: &Operation) -> Vec<Step> {
     let started: Vec<Step> = operation.started.iter().filter_map(|index| operation.plan.steps.get(*index).cloned()).collect();
     let mut steps = crate::plan::step::inverse(&started);
-    if steps.iter().any(|step| matches!(step, Step::RunTool { .. })) {
-        steps.retain(|step| step.path().is_some());
+    let ran_tool = steps.iter().any(|step| step.path().is_none());
+    steps.retain(|step| step.path().is_some());
+    if ran_tool && operation.kept.is_empty() {
         steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
     }
     steps
+}
+
+/// Files that the tools of a plan make: the images that it proves, and GRUB's menu.
+pub fn generated(plan: &Plan) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    for expectation in &plan.expects {
+        let menu = matches!(expectation.what, Condition::MenuStarts { .. }).then_some(crate::bootloader::entries::GRUB_CFG);
+        let Some(path) = expectation.what.image().or(menu) else { continue };
+        if !list.iter().any(|other| other == path) {
+            list.push(path.to_owned());
+        }
+    }
+    list
 }
 
 #[cfg(test)]

@@ -219,10 +219,17 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
     let files: Vec<Condition> = plan.steps.iter().filter_map(file_condition).collect();
     plan.expects.extend(files.into_iter().chain(image.proofs).map(Expectation::now));
     plan.expects.extend(boot_proofs.into_iter().map(Expectation::now));
+    plan.expects.extend(menu_condition(host, &plan.steps).map(Expectation::now));
     let mut paths: Vec<String> = image.rests_on.into_iter().chain(boot.rests_on).chain(modprobe_paths(host)).collect();
     paths.extend(plan.steps.iter().filter_map(|step| step.path().map(str::to_owned)));
     plan.rests_on = rests_on(host, paths);
     Ok(())
+}
+
+/// Where GRUB's menu is made anew, it must start what it started before.
+pub(crate) fn menu_condition(host: &Host, steps: &[Step]) -> Option<Condition> {
+    let makes_menu = |step: &Step| matches!(step, Step::RunTool { argv, .. } if argv.first().is_some_and(|tool| tool.contains("grub")));
+    steps.iter().any(makes_menu).then(|| Condition::MenuStarts { kernels: bootloader::entries::grub_kernels(host) })
 }
 
 /// modprobe.d files that the image must carry for the order and the ids to hold early: ours, as it will be.

@@ -46,12 +46,13 @@ pub fn undo(host: &Host, operation: &Operation) -> Result<Plan, Vec<Conflict>> {
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let files: Vec<Condition> = steps.iter().filter_map(file_condition).collect();
-    if !steps.is_empty() {
-        steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
-    }
+    // Also where the files are back already: images and menu may still hold what they said.
+    steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
+    let files: Vec<Condition> = operation.plan.steps.iter().filter_map(file_condition).collect();
     let rests_on = files_rest_on(host, &steps);
     let mut expects: Vec<Expectation> = files.into_iter().map(Expectation::now).collect();
+    expects.extend(images(operation).into_iter().map(|image| Expectation::now(Condition::ImageOpens { image })));
+    expects.extend(crate::planner::menu_condition(host, &steps).map(Expectation::now));
     expects.extend(boot_conditions(&Host::from_capture(after_host), operation));
     expects.extend(
         operation
@@ -63,9 +64,18 @@ pub fn undo(host: &Host, operation: &Operation) -> Result<Plan, Vec<Conflict>> {
     Ok(Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, steps, expects, rests_on, ..Plan::default() })
 }
 
+/// The images that the operation's tools make.
+fn images(operation: &Operation) -> Vec<String> {
+    let mut list: Vec<String> =
+        operation.plan.expects.iter().filter_map(|expectation| expectation.what.image().map(str::to_owned)).collect();
+    list.dedup();
+    list
+}
+
+/// Each file is to be as it was before the operation.
 fn file_condition(step: &Step) -> Option<Condition> {
     match step {
-        Step::ReplaceFile { path, after, .. } => Some(Condition::FileIs { path: path.clone(), sha256: after.as_deref().map(sha256) }),
+        Step::ReplaceFile { path, before, .. } => Some(Condition::FileIs { path: path.clone(), sha256: before.as_deref().map(sha256) }),
         Step::RunTool { .. } => None,
     }
 }

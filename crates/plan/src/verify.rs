@@ -78,13 +78,13 @@ pub fn judge(host: &Host, condition: &Condition) -> Outcome {
         Condition::ImageHasModule { image, kernel, module } => image_has_module(host, image, kernel.as_deref(), module),
         Condition::ImageHasFile { image, path, sha256 } => image_has_file(host, image, path, sha256),
         Condition::ImageLoads { image, module } => image_loads(host, image, module),
-        Condition::EntriesCarry { parameter } => entries(host, |words| words.iter().any(|word| carries(word, parameter)), "lacks it"),
+        Condition::EntriesCarry { parameter } => entries(host, |words| in_force(words, parameter), "lacks it"),
         Condition::EntriesLack { parameter } => {
             entries(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it")
         }
-        Condition::RunningWith { parameter } => {
-            running(host, |words| words.iter().any(|word| carries(word, parameter)), "does not have it")
-        }
+        Condition::ImageOpens { image: path } => image(host, path).map_or_else(|judged| judged, |_| MET),
+        Condition::MenuStarts { kernels } => menu_starts(host, kernels),
+        Condition::RunningWith { parameter } => running(host, |words| in_force(words, parameter), "does not have it"),
         Condition::RunningWithout { parameter } => {
             running(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it")
         }
@@ -199,6 +199,43 @@ fn entries(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Jud
     }
 }
 
+/// Of several `vfio-pci.ids=` the kernel takes the last; any other parameter may stand anywhere.
+fn in_force(words: &[String], parameter: &str) -> bool {
+    let is_ids = |word: &&String| parameter::split(word).0 == parameter::VFIO_IDS;
+    if parameter::split(parameter).0 == parameter::VFIO_IDS {
+        return words.iter().rev().find(is_ids).is_some_and(|word| carries(word, parameter));
+    }
+    words.iter().any(|word| carries(word, parameter))
+}
+
+/// A generated menu that lost a kernel, or names a file that is not there, would not start.
+fn menu_starts(host: &Host, kernels: &[String]) -> Judged {
+    let entries = crate::bootloader::entries::grub(host);
+    if entries.is_empty() {
+        return not_met(format!("{} starts nothing", crate::bootloader::entries::GRUB_CFG));
+    }
+    let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    if let Some(lost) =
+        kernels.iter().find(|kernel| !entries.iter().any(|entry| entry.files.first().is_some_and(|path| file(path) == **kernel)))
+    {
+        return not_met(format!("{lost} is no longer in the menu"));
+    }
+    for (entry, path) in entries.iter().flat_map(|entry| entry.files.iter().map(move |path| (entry, path))) {
+        match host.capture.get(&format!("/boot/{}", file(path))) {
+            Some(Entry::Present(size)) if *size > 0 => {}
+            Some(Entry::File(bytes)) if !bytes.is_empty() => {}
+            Some(Entry::Unreadable(why)) => return cannot_tell(format!("/boot/{}: {why}", file(path))),
+            _ => {
+                return not_met(format!(
+                    "{}:{}: entry `{}` names {path}, which is not in /boot or is empty",
+                    entry.path, entry.line, entry.title
+                ));
+            }
+        }
+    }
+    MET
+}
+
 /// A list of ids may hold more than was asked for.
 pub(crate) fn carries(word: &str, parameter: &str) -> bool {
     let ((name, value), (wanted, ids)) = (parameter::split(word), parameter::split(parameter));
@@ -211,10 +248,7 @@ pub(crate) fn carries(word: &str, parameter: &str) -> bool {
 
 fn running(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Judged {
     match host.running_cmdline() {
-        Observed::Known(bytes) if holds(&iommu_cause::running_words(host)) => {
-            let _ = bytes;
-            MET
-        }
+        Observed::Known(_) if holds(&iommu_cause::running_words(host)) => MET,
         Observed::Known(_) => not_met(format!("/proc/cmdline {problem}: another boot entry was started, or the entry was not made anew")),
         Observed::Absent | Observed::Unknown(_) => cannot_tell("/proc/cmdline was not read"),
     }

@@ -46,6 +46,13 @@ pub fn grub(host: &Host) -> Vec<BootEntry> {
     entries
 }
 
+/// File names of the kernels that GRUB's menu starts, each once.
+pub fn grub_kernels(host: &Host) -> Vec<String> {
+    let entries = grub(host);
+    let names: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.files.first()?.rsplit('/').next()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// Lines of the menu that come from other systems (`os-prober`) or from the user's own scripts, by the marks of grub-mkconfig.
 fn foreign_lines(menu: &[u8]) -> BTreeSet<usize> {
     const FOREIGN: [&str; 3] = ["30_os-prober", "40_custom", "41_custom"];

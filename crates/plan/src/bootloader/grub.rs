@@ -7,6 +7,7 @@ use crate::edit::shell::Shells;
 use crate::iommu_cause::{self, IommuFamily};
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
+use cede_model::boot::grub_cfg;
 use cede_model::{Evidence, Host};
 
 /// GRUB with a generated menu.
@@ -48,6 +49,15 @@ impl Bootloader for Grub {
     }
 
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
+        if host.capture.file(entries::GRUB_CFG).is_some_and(|menu| !menu.is_empty() && !grub_cfg::parse(menu).generated) {
+            let path = entries::GRUB_CFG;
+            return Err(Refusal::new(
+                "grub-menu-by-hand",
+                format!(
+                    "{path} was not made by grub-mkconfig and would be overwritten: add the parameters to it by hand, or keep what is yours in /etc/grub.d/40_custom"
+                ),
+            ));
+        }
         let mut files = Files::read(host);
         if let Some(why) = files.unseen(host) {
             return Err(cannot(format!("{why}; run as root, or make it readable")));

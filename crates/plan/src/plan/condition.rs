@@ -31,6 +31,11 @@ pub enum Condition {
         /// Module, with underscores.
         module: String,
     },
+    /// The image can be opened and is whole, as far as its checksums tell.
+    ImageOpens {
+        /// Path of the image.
+        image: String,
+    },
     /// The image holds a copy of a file with these bytes.
     ImageHasFile {
         /// Path of the image.
@@ -56,6 +61,11 @@ pub enum Condition {
     EntriesLack {
         /// The parameter.
         parameter: String,
+    },
+    /// The generated menu still starts every one of these kernels, and each file that its entries name is there.
+    MenuStarts {
+        /// File names of the kernels that it started before.
+        kernels: Vec<String>,
     },
     /// The running kernel was given the parameter.
     RunningWith {
@@ -95,6 +105,19 @@ pub enum Condition {
     },
 }
 
+impl Condition {
+    /// The image that the condition speaks of.
+    pub fn image(&self) -> Option<&str> {
+        match self {
+            Self::ImageHasModule { image, .. }
+            | Self::ImageHasFile { image, .. }
+            | Self::ImageLoads { image, .. }
+            | Self::ImageOpens { image } => Some(image),
+            _ => None,
+        }
+    }
+}
+
 /// A condition and when it must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
@@ -123,10 +146,13 @@ impl std::fmt::Display for Condition {
             Self::FileIs { path, sha256: None } => write!(f, "{path} is gone"),
             Self::ImageHasModule { image, kernel: Some(kernel), module } => write!(f, "{image} holds {module} for {kernel}"),
             Self::ImageHasModule { image, kernel: None, module } => write!(f, "{image} holds {module}"),
+            Self::ImageOpens { image } => write!(f, "{image} can be opened"),
             Self::ImageHasFile { image, path, .. } => write!(f, "{image} holds {path} as planned"),
             Self::ImageLoads { image, module } => write!(f, "{image} loads {module} early"),
             Self::EntriesCarry { parameter } => write!(f, "every boot entry has {parameter}"),
             Self::EntriesLack { parameter } => write!(f, "no boot entry has {parameter}"),
+            Self::MenuStarts { kernels } if kernels.is_empty() => write!(f, "the boot menu starts a kernel that is there"),
+            Self::MenuStarts { kernels } => write!(f, "the boot menu still starts {}", kernels.join(", ")),
             Self::RunningWith { parameter } => write!(f, "the kernel was started with {parameter}"),
             Self::RunningWithout { parameter } => write!(f, "the kernel was started without {parameter}"),
             Self::IommuOn => write!(f, "the IOMMU is on"),
