@@ -47,6 +47,30 @@ pub struct Global {
     pub verbose: bool,
 }
 
+impl Global {
+    /// The options of somebody who sits at the host itself.
+    pub fn at_the_host() -> Self {
+        Self { root: None, host: None, json: false, color: ColorWhen::Auto, yes: false, verbose: false }
+    }
+
+    /// A command line to type next that means the same host: `--root` is carried on; of a capture, its host is spoken of.
+    pub fn command(&self, verb: &str, needs_root: bool) -> String {
+        let sudo = if needs_root { "sudo " } else { "" };
+        match (&self.root, &self.host) {
+            (Some(root), _) => format!("{sudo}cede --root {} {verb}", quoted(&root.to_string_lossy())),
+            (None, Some(_)) if needs_root => format!("{sudo}cede {verb} (on that host)"),
+            (None, Some(host)) => format!("cede --host {} {verb}", quoted(&host.to_string_lossy())),
+            (None, None) => format!("{sudo}cede {verb}"),
+        }
+    }
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {

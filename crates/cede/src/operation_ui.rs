@@ -1,5 +1,6 @@
 //! Shows an operation while it runs.
 
+use crate::cli::quoted;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::table::{clean_line, wrapped};
@@ -18,7 +19,7 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
         Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
         Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
         Event::Proving => writeln!(err, "prove  open what was generated and compare it with the plan"),
-        Event::RollingBack(cause) => writeln!(err, "\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
+        Event::RollingBack(cause) => writeln!(err, "\n\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
     };
 }
 
@@ -52,13 +53,23 @@ pub fn finish(ui: &mut Ui, applied: &Applied, next: &str) -> Result<Exit, Comman
             width,
         )?;
         for argv in &applied.left_to_run {
-            writeln!(out, "  {}", argv.join(" "))?;
+            let words: Vec<String> = argv.iter().map(|word| quoted(&clean_line(word))).collect();
+            writeln!(out, "  {}", words.join(" "))?;
         }
         return Ok(Exit::Problems);
     }
     let told = applied.proof.outcomes.iter().filter(|outcome| outcome.result == cede_plan::verify::Result3::Met).count();
     let open: Vec<_> = applied.proof.outcomes.iter().filter(|outcome| outcome.result != cede_plan::verify::Result3::Met).collect();
-    writeln!(out, "\n{}: {told} conditions hold (operation {})", paint(GOOD, "proved"), applied.number)?;
+    if told == 0 {
+        return Err(CommandError::new(Exit::Problems, format!("nothing was proved (operation {})", applied.number)).hint("cede check"));
+    }
+    writeln!(
+        out,
+        "\n{}: {} (operation {})",
+        paint(GOOD, "proved"),
+        if told == 1 { "1 condition holds".to_owned() } else { format!("{told} conditions hold") },
+        applied.number
+    )?;
     for outcome in open {
         wrapped(out, "  not known: ", &format!("{}: {}", outcome.what, outcome.cause.as_deref().unwrap_or_default()), width)?;
     }

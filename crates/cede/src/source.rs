@@ -3,7 +3,7 @@
 use crate::cli::Global;
 use crate::error::CommandError;
 use cede_host::{Root, Scope, observe};
-use cede_model::{Host, capture_text};
+use cede_model::{Entry, Host, capture_text};
 
 /// A capture of more than this is not read: it holds text of one host.
 const CAPTURE_LIMIT: u64 = 256 << 20;
@@ -16,8 +16,11 @@ pub fn load(global: &Global, scope: Scope) -> Result<Host, CommandError> {
     match &global.host {
         Some(path) => {
             let shown = path.display();
-            let size = std::fs::metadata(path).map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?.len();
-            if size > CAPTURE_LIMIT {
+            let found = std::fs::metadata(path).map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?;
+            if !found.is_file() {
+                return Err(CommandError::unreadable(format!("{shown}: not a regular file")));
+            }
+            if found.len() > CAPTURE_LIMIT {
                 return Err(CommandError::unreadable(format!("{shown}: larger than any capture")));
             }
             let bytes = std::fs::read(path).map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?;
@@ -43,7 +46,8 @@ pub fn open_root(global: &Global) -> Result<Root, CommandError> {
 /// # Errors
 /// `/sys/bus/pci/devices` is missing.
 pub fn require_functions(host: &Host) -> Result<(), CommandError> {
-    if host.devices.is_empty() && !host.capture.exists("/sys/bus/pci/devices") {
+    let unreadable = matches!(host.capture.get("/sys/bus/pci/devices"), Some(Entry::Unreadable(_)));
+    if host.devices.is_empty() && (unreadable || !host.capture.exists("/sys/bus/pci/devices")) {
         return Err(CommandError::unreadable("no PCI functions can be seen: there is no /sys/bus/pci/devices here")
             .hint("a mounted system has no /sys of its own: run on the host itself, or give a capture with --host FILE"));
     }

@@ -10,9 +10,13 @@ use crate::ui::{GOOD, Ui, paint};
 use cede_host::apply::{apply, look};
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
+use cede_model::pci::PciAddress;
 use cede_plan::journal::Verb;
 use cede_plan::{Plan, plan::format, planner};
 use std::path::Path;
+
+/// A plan holds a few configuration files.
+const PLAN_LIMIT: u64 = 64 << 20;
 
 /// Shows the change, asks, carries it out, proves it.
 ///
@@ -24,7 +28,7 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
     }
     let root = source::open_root(global)?;
     let plan = match file {
-        Some(path) => read_plan(path)?,
+        Some(path) => saved(&root, path)?,
         None => make(&root, wish)?,
     };
     if !plan.refused.is_empty() {
@@ -33,6 +37,9 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
     }
     print_plan(ui, &plan, global.verbose)?;
     if plan.is_empty() {
+        if !root.is_live() {
+            writeln!(ui.out(), "The images and the menu of a mounted system are not looked at.")?;
+        }
         return Ok(Exit::Fine);
     }
     require_root()?;
@@ -71,10 +78,31 @@ pub fn make(machine: &dyn Machine, wish: &WishArgs) -> Result<Plan, CommandError
     Ok(plan)
 }
 
-fn read_plan(path: &Path) -> Result<Plan, CommandError> {
+/// A saved plan, if this host would still make the same one: a plan from a file is no way around the guards.
+fn saved(machine: &dyn Machine, path: &Path) -> Result<Plan, CommandError> {
     let shown = path.display();
+    let size = std::fs::metadata(path).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
+    if !size.is_file() || size.len() > PLAN_LIMIT {
+        return Err(CommandError::usage(format!("{shown}: not a plan")).hint("make one with `cede plan ADDR --out FILE`"));
+    }
     let text = std::fs::read_to_string(path).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
-    format::parse(&text).map_err(|error| CommandError::usage(format!("{shown}: {error}")))
+    let plan = format::parse(&text).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
+    let addresses: Vec<PciAddress> = plan.devices.iter().map(|identity| identity.address).collect();
+    let now = planner::plan(&Host::from_capture(observe(machine, Scope::Full)), &addresses, plan.bind);
+    if !now.refused.is_empty() {
+        return Ok(now);
+    }
+    let changed = plan.rests_on.iter().find(|fact| now.rests_on.iter().any(|other| other.path == fact.path && other.sha256 != fact.sha256));
+    if now.steps != plan.steps || now.devices != plan.devices {
+        let what = changed.map_or_else(
+            || format!("{shown} is not the plan that this host needs now"),
+            |fact| format!("{} changed since the plan was made", fact.path),
+        );
+        return Err(
+            CommandError::new(Exit::Changed, format!("{what}; nothing was changed")).hint("make a new plan: `cede plan ADDR --out FILE`")
+        );
+    }
+    Ok(now)
 }
 
 /// Writing to the boot configuration is for root.

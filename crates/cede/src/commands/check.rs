@@ -4,12 +4,13 @@ use super::print_json;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::wrapped;
+use crate::render::table::{counted, wrapped};
 use crate::source;
 use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::check::CheckView;
 use cede_host::Scope;
 use cede_model::Host;
+use cede_model::iommu::IommuState;
 use cede_model::pci::PciAddress;
 use cede_plan::{Finding, Verdict, checks};
 
@@ -41,10 +42,13 @@ pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> R
             count => paint(BAD, format_args!("{count} problems")),
         };
         let others = findings.len() - problems;
-        writeln!(ui.out(), "{verdict}{}", if others > 0 { format!(", {others} other findings") } else { String::new() })?;
+        writeln!(ui.out(), "{verdict}{}", if others > 0 { format!(", {}", counted(others, "other finding")) } else { String::new() })?;
         for finding in &findings {
             print(ui, finding)?;
         }
+    }
+    if host.devices.is_empty() && host.iommu == IommuState::Unknown {
+        return Ok(Exit::Unreadable);
     }
     Ok(if problems > 0 { Exit::Problems } else { Exit::Fine })
 }

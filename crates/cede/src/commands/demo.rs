@@ -1,6 +1,7 @@
 //! `cede demo`: the whole road on the simulated host, by the code of the other commands.
 
 use super::{apply, check, groups, status, undo, verify};
+use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::print_plan;
@@ -55,7 +56,7 @@ impl Demo<'_> {
     fn look(&mut self) -> Result<(), CommandError> {
         let host = self.host();
         self.title("cede status")?;
-        status::show(&host, false, self.ui)?;
+        status::show(&host, &Global::at_the_host(), self.ui)?;
         self.title("cede check")?;
         expect(check::show(&host, &[], false, self.ui)?, Exit::Problems)?;
         self.title("cede groups 01:00.0")?;

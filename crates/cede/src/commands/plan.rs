@@ -1,6 +1,6 @@
 //! `cede plan`.
 
-use crate::cli::{Global, WishArgs};
+use crate::cli::{BindArg, Global, WishArgs, quoted};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::{print_plan, print_refusals};
@@ -23,7 +23,7 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
         ui.out().write_all(format::render(&plan).as_bytes())?;
     } else if plan.refused.is_empty() {
         print_plan(ui, &plan, global.verbose)?;
-        next(ui, &plan, wish, file)?;
+        next(ui, &plan, wish, file, global)?;
     } else {
         print_refusals(ui, &plan)?;
     }
@@ -42,17 +42,18 @@ pub fn make(wish: &WishArgs, global: &Global) -> Result<Plan, CommandError> {
     Ok(planner::plan(&host, &wish.addresses, wish.bind.into()))
 }
 
-fn next(ui: &mut Ui, plan: &Plan, wish: &WishArgs, file: Option<&Path>) -> Result<(), CommandError> {
+fn next(ui: &mut Ui, plan: &Plan, wish: &WishArgs, file: Option<&Path>, global: &Global) -> Result<(), CommandError> {
     if plan.is_empty() {
         return Ok(());
     }
-    let command = match file {
-        Some(path) => format!("sudo cede apply --plan {}", path.display()),
+    let verb = match file {
+        Some(path) => format!("apply --plan {}", quoted(&path.to_string_lossy())),
         None => {
-            let addresses: Vec<String> = wish.addresses.iter().map(ToString::to_string).collect();
-            let bind = if matches!(wish.bind, crate::cli::BindArg::Modprobe) { " --bind modprobe" } else { "" };
-            format!("sudo cede apply {}{bind}", addresses.join(" "))
+            let mut addresses: Vec<String> = wish.addresses.iter().map(ToString::to_string).collect();
+            addresses.dedup();
+            let bind = if matches!(wish.bind, BindArg::Modprobe) { " --bind modprobe" } else { "" };
+            format!("apply {}{bind}", addresses.join(" "))
         }
     };
-    Ok(writeln!(ui.out(), "\nNext: {command}")?)
+    Ok(writeln!(ui.out(), "\nNext: {}", global.command(&verb, true))?)
 }

@@ -6,7 +6,7 @@ use super::verify::judge;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::{Table, wrapped};
+use crate::render::table::{Table, counted, wrapped};
 use crate::source;
 use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::groups::state_name;
@@ -15,7 +15,7 @@ use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
 use cede_model::pci::{PciDevice, PciNames};
-use cede_plan::journal::{self, Operation};
+use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::{bootloader, checks, group_choice, initramfs};
 
 /// Shows how the host stands and what to type next.
@@ -25,21 +25,21 @@ use cede_plan::{bootloader, checks, group_choice, initramfs};
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, Scope::Full)?;
     source::require_functions(&host)?;
-    show(&host, global.json, ui)
+    show(&host, global, ui)
 }
 
 /// Shows how a host stands.
 ///
 /// # Errors
 /// Those of the stream.
-pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
-    // Without root the journal may be closed to us; the rest of the screen does not need it.
+pub fn show(host: &Host, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    // The journal may be closed to us, or damaged; the rest of the screen does not need it.
     let operations = journal::operations(&host.capture);
-    let facts = Facts::new(host, operations.as_deref().unwrap_or_default(), operations.is_err());
-    if json {
-        print_json(ui, &facts.view())?;
+    if global.json {
+        // The same answer wherever the host was read from.
+        print_json(ui, &Facts::new(host, &operations, &Global::at_the_host()).view())?;
     } else {
-        facts.print(ui)?;
+        Facts::new(host, &operations, global).print(ui)?;
     }
     Ok(Exit::Fine)
 }
@@ -51,12 +51,15 @@ struct Facts<'a> {
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     pending: bool,
-    journal_closed: bool,
+    journal_trouble: Option<String>,
+    open: Option<u32>,
     next: String,
 }
 
 impl<'a> Facts<'a> {
-    fn new(host: &'a Host, operations: &[Operation], journal_closed: bool) -> Self {
+    fn new(host: &'a Host, journal: &Result<Vec<Operation>, JournalError>, global: &Global) -> Self {
+        let operations = journal.as_deref().unwrap_or_default();
+        let journal_trouble = journal.as_ref().err().map(ToString::to_string);
         let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
         let candidates = candidates(host);
         let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
@@ -66,16 +69,17 @@ impl<'a> Facts<'a> {
         let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
         let verified = in_force && judge(host, operations).passed();
         let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
-            (Some(_), _, _, _) => "sudo cede recover".to_owned(),
-            (_, true, _, _) => "reboot, then `cede verify`".to_owned(),
-            (_, _, true, _) if !verified => "cede verify".to_owned(),
-            (_, _, true, _) => "give the ceded devices to a guest; `cede undo` takes them back".to_owned(),
-            (_, _, _, Some(device)) => format!("cede plan {}", device.address),
-            _ => "cede check".to_owned(),
+            (Some(_), _, _, _) => global.command("recover", true),
+            (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
+            (_, _, true, _) if !verified => global.command("verify", true),
+            (_, _, true, _) => format!("give the ceded devices to a guest; `{}` takes them back", global.command("undo", true)),
+            (_, _, _, Some(device)) => global.command(&format!("plan {}", device.address), false),
+            _ => global.command("check", false),
         };
+        let open = journal::interrupted(operations).map(|operation| operation.number);
         let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
         let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
-        Self { host, loader, generator, ceded, candidates, pending, journal_closed, next }
+        Self { host, loader, generator, ceded, candidates, pending, journal_trouble, open, next }
     }
 
     fn view(&self) -> StatusView {
@@ -98,6 +102,14 @@ impl<'a> Facts<'a> {
         let names = PciNames::of_devices(&self.host.capture, &self.host.devices);
         let out = ui.out();
         let head = |name: &str| paint(HEADING, format_args!("{name:<10}"));
+        if let Some(number) = self.open {
+            writeln!(
+                out,
+                "{}{}",
+                head("Attention"),
+                paint(BAD, format_args!("operation {number} is neither done nor taken back: do not reboot"))
+            )?;
+        }
         let (state, why) = iommu(self.host);
         wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
         let system = self.host.os.name.clone().unwrap_or_else(|| "system not known".to_owned());
@@ -106,7 +118,7 @@ impl<'a> Facts<'a> {
         let ceded = match (self.ceded.is_empty(), self.pending) {
             (true, true) => paint(WARN, "nothing yet: a change waits for the reboot"),
             (true, false) => "nothing".to_owned(),
-            (false, _) => paint(GOOD, format_args!("{} devices on vfio-pci", self.ceded.len())),
+            (false, _) => paint(GOOD, format_args!("{} on vfio-pci", counted(self.ceded.len(), "device"))),
         };
         writeln!(out, "{}{ceded}", head("Ceded"))?;
         devices(&self.ceded, &names).print(out, width)?;
@@ -117,8 +129,8 @@ impl<'a> Facts<'a> {
             if self.candidates.is_empty() { "no display, network, NVMe or USB device that the host can spare" } else { "" }.trim_end()
         )?;
         devices(&self.candidates, &names).print(out, width)?;
-        if self.journal_closed {
-            writeln!(out, "(the journal is for root: with sudo, this screen also tells what cede did)")?;
+        if let Some(trouble) = &self.journal_trouble {
+            wrapped(out, &head("Journal"), trouble, width)?;
         }
         writeln!(out, "\nNext: {}", self.next)?;
         Ok(())

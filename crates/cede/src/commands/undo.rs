@@ -27,6 +27,11 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     }
     let root = source::open_root(global)?;
     let list = operations(&Host::from_capture(observe(&root, Scope::Full)))?;
+    if let Some(open) = journal::interrupted(&list) {
+        return Err(
+            CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number)).hint("sudo cede recover")
+        );
+    }
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };

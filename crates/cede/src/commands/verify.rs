@@ -29,6 +29,10 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
 /// The journal cannot be read.
 pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
     let operations = operations(host)?;
+    if let Some(open) = journal::interrupted(&operations) {
+        return Err(CommandError::new(Exit::Problems, format!("operation {} is neither done nor taken back", open.number))
+            .hint("sudo cede recover"));
+    }
     let report = judge(host, &operations);
     if json {
         print_json(ui, &VerifyView::new(&report))?;
@@ -95,6 +99,7 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
         _ => paint(BAD, "not verified"),
     };
     writeln!(out, "{verdict}")?;
+    let mut told = None;
     for outcome in &report.outcomes {
         let mark = match outcome.result {
             Result3::Met => paint(GOOD, "met        "),
@@ -102,9 +107,16 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
             Result3::CannotTell => paint(WARN, "cannot tell"),
         };
         wrapped(out, &format!("  {mark} "), &outcome.what, width)?;
-        if let Some(cause) = &outcome.cause {
+        // Where all wait for the same thing, it is said once.
+        if let Some(cause) = outcome.cause.as_ref().filter(|cause| told != Some(*cause)) {
             wrapped(out, "              ", cause, width)?;
+            told = Some(cause);
         }
+    }
+    match (report.passed(), waiting) {
+        (true, _) => {}
+        (false, true) => writeln!(out, "\nNext: reboot, then `cede verify`")?,
+        (false, false) => writeln!(out, "\nNext: cede check")?,
     }
     Ok(())
 }

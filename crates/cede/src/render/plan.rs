@@ -1,6 +1,6 @@
 //! A plan for people: one line of summary, a diff for each file, the tools to run, what is checked.
 
-use super::table::wrapped;
+use super::table::{counted, wrapped};
 use crate::error::CommandError;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use cede_plan::plan::{Expectation, When};
@@ -30,7 +30,7 @@ pub fn print_plan(ui: &mut Ui, plan: &Plan, verbose: bool) -> Result<(), Command
         let stays = plan.stays.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         wrapped(out, "     ", &format!("in the same group, stays with its driver: {stays}"), width)?;
     }
-    writeln!(out, "     {files} files to write, {tools} tools to run, then a reboot")?;
+    writeln!(out, "     {} to write, {} to run, then a reboot", counted(files, "file"), counted(tools, "tool"))?;
     for note in &plan.notes {
         wrapped(out, &format!("{} ", paint(WARN, "note")), note, width)?;
     }
@@ -95,14 +95,14 @@ fn print_expectations(ui: &mut Ui, expects: &[Expectation], verbose: bool) -> Re
     if !verbose {
         wrapped(
             out,
-            &format!("{} ", paint(HEADING, "proved")),
-            &format!("{now} conditions before the reboot, {later} after it (`-v` lists them)"),
+            &format!("{} ", paint(HEADING, "to be proved:")),
+            &format!("{} before the reboot, {later} after it (`-v` lists them)", counted(now, "condition")),
             width,
         )?;
         return Ok(());
     }
     for (when, title) in [(When::Now, "before the reboot"), (When::AfterReboot, "after the reboot")] {
-        writeln!(out, "{} {title}:", paint(HEADING, "proved"))?;
+        writeln!(out, "{} {title}:", paint(HEADING, "to be proved"))?;
         for expectation in expects.iter().filter(|expectation| expectation.when == when) {
             wrapped(out, "  - ", &expectation.what.to_string(), width)?;
         }

@@ -111,6 +111,11 @@ pub fn clean_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
 }
 
+/// A number with its noun: `1 device`, `2 devices`.
+pub fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// Prints text wrapped to `width`, the first line after `first`, the others indented as deep.
 ///
 /// # Errors
