@@ -127,6 +127,20 @@ pub enum Command {
     Demo,
 }
 
+impl Command {
+    /// The name of a verb that talks to a person only.
+    pub fn without_json(&self) -> Option<&'static str> {
+        match self {
+            Self::Apply { .. } => Some("apply"),
+            Self::Undo { .. } => Some("undo"),
+            Self::Recover => Some("recover"),
+            Self::Capture { .. } => Some("capture"),
+            Self::Demo => Some("demo"),
+            Self::Status | Self::Devices | Self::Groups { .. } | Self::Check { .. } | Self::Plan { .. } | Self::Verify | Self::Log => None,
+        }
+    }
+}
+
 /// What to cede, and how.
 #[derive(Debug, Args)]
 pub struct WishArgs {

@@ -43,6 +43,6 @@ impl From<std::io::Error> for CommandError {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Fine, "");
         }
-        Self::new(Exit::Bug, format!("could not print: {error}"))
+        Self::new(Exit::Problems, format!("could not print: {error}"))
     }
 }

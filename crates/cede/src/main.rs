@@ -31,7 +31,12 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
     let global = &cli.global;
-    match cli.command.as_ref().unwrap_or(&Command::Status) {
+    let command = cli.command.as_ref().unwrap_or(&Command::Status);
+    if let Some(verb) = command.without_json().filter(|_| global.json) {
+        return Err(CommandError::usage(format!("`{verb}` has no JSON form"))
+            .hint("`cede plan ADDR --json`, `cede log --json` and `cede verify --json` have"));
+    }
+    match command {
         Command::Devices => commands::devices::run(global, ui),
         Command::Groups { addresses } => commands::groups::run(addresses, global, ui),
         Command::Check { addresses } => commands::check::run(addresses, global, ui),

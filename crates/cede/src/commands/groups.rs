@@ -5,7 +5,7 @@ use super::print_json;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::{Table, wrapped};
+use crate::render::table::{Table, clean, wrapped};
 use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::groups::GroupsView;
@@ -47,18 +47,20 @@ pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> R
     }
     head(ui, host, &table)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
+    let mut lines = Table::new(2, 2);
     for row in table.rows.iter().filter(|row| addresses.is_empty() || row.devices.iter().any(|device| addresses.contains(device))) {
         let title = paint(HEADING, format_args!("group {}", row.id));
-        writeln!(ui.out(), "{title}{}", row.kind.as_ref().map(|kind| format!("  {kind}")).unwrap_or_default())?;
-        members(ui, row.devices.iter().filter_map(|address| host.device(*address)), &names)?;
+        lines.heading(format!("{title}{}", row.kind.as_ref().map(|kind| format!("  {}", clean(kind))).unwrap_or_default()));
+        members(&mut lines, row.devices.iter().filter_map(|address| host.device(*address)), &names);
     }
     let grouped: HashSet<&PciAddress> = table.rows.iter().flat_map(|row| &row.devices).collect();
     let lone: Vec<&PciDevice> = host.devices.iter().filter(|device| !grouped.contains(&device.address)).collect();
     if table.origin == GroupOrigin::Kernel && !lone.is_empty() && addresses.is_empty() {
-        writeln!(ui.out(), "{}", paint(WARN, "in no group: behind no IOMMU"))?;
-        members(ui, lone.into_iter(), &names)?;
+        lines.heading(paint(WARN, "in no group: behind no IOMMU"));
+        members(&mut lines, lone.into_iter(), &names);
     }
-    Ok(())
+    let width = ui.width();
+    Ok(lines.print(ui.out(), width)?)
 }
 
 fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError> {
@@ -82,8 +84,7 @@ fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError
     Ok(wrapped(ui.out(), &format!("IOMMU {}: ", paint(style, state)), &text, width)?)
 }
 
-fn members<'a>(ui: &mut Ui, devices: impl Iterator<Item = &'a PciDevice>, names: &PciNames) -> Result<(), CommandError> {
-    let mut table = Table::new(2, 2);
+fn members<'a>(table: &mut Table, devices: impl Iterator<Item = &'a PciDevice>, names: &PciNames) {
     for device in devices {
         let id = device.id.map_or_else(|| "????:????".to_owned(), |id| id.to_string());
         let driver = device.driver_name().unwrap_or("-");
@@ -95,8 +96,6 @@ fn members<'a>(ui: &mut Ui, devices: impl Iterator<Item = &'a PciDevice>, names:
             table.style_last(GOOD);
         }
     }
-    let width = ui.width();
-    Ok(table.print(ui.out(), width)?)
 }
 
 /// The device's name with its maker, else its class.

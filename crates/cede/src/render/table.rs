@@ -12,17 +12,24 @@ pub struct Table {
     indent: usize,
     flexible: usize,
     rows: Vec<Vec<(String, Style)>>,
+    /// Lines between the rows, each before the row of its index.
+    headings: Vec<(usize, String)>,
 }
 
 impl Table {
     /// A table indented by some blanks, of which the column `flexible` is cut to fit.
     pub fn new(indent: usize, flexible: usize) -> Self {
-        Self { indent, flexible, rows: Vec::new() }
+        Self { indent, flexible, rows: Vec::new(), headings: Vec::new() }
     }
 
     /// Adds a row of plain cells.
     pub fn row<const N: usize>(&mut self, cells: [&str; N]) {
         self.rows.push(cells.iter().map(|cell| (clean(cell), Style::new())).collect());
+    }
+
+    /// Adds a line of its own, not indented, before the rows that follow; the columns go through.
+    pub fn heading(&mut self, text: String) {
+        self.headings.push((self.rows.len(), text));
     }
 
     /// Gives every cell of the last row a style.
@@ -50,8 +57,13 @@ impl Table {
             .collect();
         self.shrink(&mut widths, width);
         let mut line = String::new();
-        for row in &self.rows {
+        let mut headings = self.headings.iter().peekable();
+        for (index, row) in self.rows.iter().enumerate() {
             line.clear();
+            while let Some((_, heading)) = headings.next_if(|(before, _)| *before <= index) {
+                line.push_str(heading);
+                line.push('\n');
+            }
             line.extend(std::iter::repeat_n(' ', self.indent));
             for (at, (cell, style)) in row.iter().enumerate() {
                 let column = widths.get(at).copied().unwrap_or(0);
