@@ -15,7 +15,7 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
     let [verb, root] = arguments else { return Err(USAGE.into()) };
     let mut floor = Floor { root: PathBuf::from(root), buffer: vec![0; 8192], bytes: 0 };
     let attributes: &[&str] = if verb == "devices-json" { &["revision", "numa_node", "reset_method"] } else { &[] };
-    floor.functions(attributes)?;
+    floor.functions(attributes, verb == "groups-json")?;
     if verb.starts_with("groups") {
         floor.groups()?;
     }
@@ -48,9 +48,13 @@ impl Floor {
         self.bytes += fs::read_link(path).map_or(0, |target| target.as_os_str().len());
     }
 
-    fn functions(&mut self, attributes: &[&str]) -> Result<()> {
+    fn functions(&mut self, attributes: &[&str], only_groups: bool) -> Result<()> {
         for entry in fs::read_dir(self.root.join("sys/bus/pci/devices"))? {
             let dir = entry?.path();
+            if only_groups {
+                self.link(&dir.join("iommu_group"));
+                continue;
+            }
             let vga = if self.attribute(&dir.join("uevent")) {
                 self.buffer.windows(15).take(64).any(|text| text == b"PCI_CLASS=30000")
             } else {
@@ -87,7 +91,7 @@ impl Floor {
 
     fn modules(&mut self) -> Result<()> {
         let release = fs::read_to_string(self.root.join("proc/sys/kernel/osrelease"))?;
-        for table in ["modules.alias", "modules.dep", "modules.builtin", "modules.builtin.modinfo"] {
+        for table in ["modules.alias", "modules.builtin.modinfo"] {
             self.whole(&format!("lib/modules/{}/{table}", release.trim()))?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use cede_model::{Capture, Entry};
 /// How much of a host is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Functions, drivers, groups with their types; no names. What `groups --json` shows.
+    /// Functions and groups with their types, by number alone. What `groups --json` shows.
     Groups,
     /// That, and names. What `groups` shows.
     NamedGroups,

@@ -113,6 +113,14 @@ impl Function<'_> {
         }
     }
 
+    /// A function of which nothing was read is there all the same; and what is in order already is put into the capture at once.
+    fn finish(self) {
+        if self.own().is_empty() {
+            self.entries.push((self.dir, Entry::Dir));
+        }
+        self.entries.get_mut(self.start..).unwrap_or_default().sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    }
+
     fn own(&self) -> &[(String, Entry)] {
         self.entries.get(self.start..).unwrap_or_default()
     }
@@ -132,12 +140,18 @@ impl Function<'_> {
 
 /// One read of `uevent` tells what six attributes would, and the driver; trees without it are read attribute by attribute.
 fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) {
+    if scope == Scope::Groups {
+        function.links(&["iommu_group"]);
+        return function.finish();
+    }
     function.files(&["uevent"]);
     if !(function.tells("/uevent", b"PCI_ID=") && function.tells("/uevent", b"PCI_CLASS=")) {
         function.files(&["vendor", "device", "class"]);
         if scope.has_attributes() {
             function.files(&["subsystem_vendor", "subsystem_device", "modalias"]);
         }
+    }
+    if !function.tells("/uevent", b"DRIVER=") {
         function.links(&["driver"]);
     }
     function.links(&["iommu_group"]);
@@ -158,11 +172,7 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
     if (scope == Scope::Full && !function.has("/iommu_group")) || !(function.has("/uevent") || function.has("/vendor")) {
         function.files(&["config"]);
     }
-    if function.own().is_empty() {
-        function.entries.push((function.dir.clone(), Entry::Dir));
-    }
-    // What is in order already is put into the capture at once.
-    function.entries.get_mut(function.start..).unwrap_or_default().sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    function.finish();
 }
 
 /// A group without a default domain may be a made-up one, which its name tells (drivers/iommu/iommu.c `iommu_group_show_type`,
