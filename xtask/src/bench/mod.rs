@@ -6,7 +6,7 @@ mod functions;
 mod measure;
 mod namespace;
 mod report;
-mod session;
+mod rounds;
 mod tree;
 
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Runs the benchmark, or the part of it that the arguments name.
 pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
-    match session::run(&arguments.collect::<Vec<_>>()) {
+    match rounds::run(&arguments.collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask bench: {error}");
