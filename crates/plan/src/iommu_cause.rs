@@ -17,13 +17,23 @@ pub enum IommuFamily {
 }
 
 impl IommuFamily {
-    /// Judges by the ACPI table, then by the processor.
+    /// Judges by the ACPI table, then by the processor, then by the host bridge.
     pub fn of(host: &Host) -> Self {
         match (host.acpi.dmar.known(), host.acpi.ivrs.known(), host.cpu_vendor()) {
             (Some(()), None, _) => Self::Intel,
             (None, Some(()), _) => Self::Amd,
             (_, _, CpuVendor::Intel) => Self::Intel,
             (_, _, CpuVendor::Amd) => Self::Amd,
+            _ => Self::by_host_bridge(host),
+        }
+    }
+
+    /// Where neither table nor processor was seen: the host bridge is part of the processor.
+    fn by_host_bridge(host: &Host) -> Self {
+        let bridge = host.devices.iter().find(|device| device.class.is_some_and(|class| class.base_and_sub() == 0x0600));
+        match bridge.and_then(|device| device.id).map(|id| id.vendor) {
+            Some(0x8086) => Self::Intel,
+            Some(0x1022) => Self::Amd,
             _ => Self::Other,
         }
     }
