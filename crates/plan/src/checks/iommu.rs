@@ -46,12 +46,19 @@ fn off(host: &Host) -> Finding {
             .also(tables)
             .remedy("switch VT-d (Intel) or AMD-Vi, also called IOMMU, on in the firmware's setup, then `cede check`; a processor or board without it cannot cede devices, and a virtual machine must be given one"),
         Some(OffCause::KernelDefault(evidence)) => {
-            problem("the IOMMU is off: the firmware offers it, and the kernel leaves it off unless told", none).also(evidence).also(tables).also(running(host)).remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how")
+            problem(by_default(host), none).also(evidence).also(tables).also(running(host)).remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how")
         }
         Some(OffCause::Unexplained) | None => problem("the IOMMU is off although nothing switches it off", none)
             .also(tables)
             .also(running(host))
             .remedy("the kernel log tells why it could not start: `sudo dmesg | grep -e DMAR -e AMD-Vi`; in a virtual machine, it must be given one"),
+    }
+}
+
+fn by_default(host: &Host) -> &'static str {
+    match host.acpi.dmar.known() {
+        Some(()) => "the IOMMU is off: the firmware offers it, and the kernel leaves it off unless told",
+        None => "the IOMMU is off: the kernel leaves it off unless told; whether the firmware offers one was not seen",
     }
 }
 
