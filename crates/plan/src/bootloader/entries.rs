@@ -21,6 +21,9 @@ pub struct BootEntry {
     pub rescue: bool,
 }
 
+/// Where an EFI system partition or an extended boot loader partition is mounted (systemd: bootctl(1)).
+pub(super) const PARTITIONS: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
+
 /// Where GRUB reads its menu.
 pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
 
@@ -79,8 +82,7 @@ pub fn type1(host: &Host) -> Vec<BootEntry> {
 
 /// Paths of all Type #1 entry files.
 pub fn type1_paths(host: &Host) -> Vec<String> {
-    let partitions = ["/boot", "/efi", "/boot/efi"];
-    let dirs = partitions.iter().map(|partition| format!("{partition}/loader/entries"));
+    let dirs = PARTITIONS.iter().map(|partition| format!("{partition}/loader/entries"));
     dirs.flat_map(|dir| host.capture.names_in(&dir).map(|name| format!("{dir}/{name}")).collect::<Vec<_>>())
         .filter(|path| path.ends_with(".conf"))
         .collect()
