@@ -99,6 +99,8 @@ fn what_cannot_be_given_is_refused() {
     }
     asleep = asleep.bytes("/sys/bus/pci/devices/0000:01:00.1/config", &[0xff; 64]);
     assert_refused(&asleep, &[GPU], &["device-does-not-answer"], &["0000:01:00.1"]);
+    let dead = arch().text("/sys/bus/pci/devices/0000:01:00.0/vendor", "0xffff\n");
+    assert_refused(&dead, &[GPU], &["device-does-not-answer"], &["0000:01:00.0"]);
     let direct = arch().iommu_on().text("/sys/kernel/iommu_groups/1/reserved_regions", "0x9d800000 0x9fffffff direct\n");
     assert_refused(&direct, &[GPU], &["direct-mapping"], &["group 1"]);
 }
@@ -281,4 +283,36 @@ fn the_network_that_goes_is_named() {
     let plan = plan_on(&machine.capture, &["05:00.0"], Cmdline);
     assert!(plan.refused.is_empty() && plan.notes.iter().any(|note| note.contains("05:00.0 carries eth0")), "{:?}", plan.notes);
     assert!(!plan_on(&machine.capture, &[GPU], Cmdline).notes.iter().any(|note| note.contains("eth0")));
+}
+
+#[test]
+fn virtual_functions_and_those_who_have_them_are_refused() {
+    let devices = "/sys/bus/pci/devices";
+    let port = "pci0000:00/0000:00:1d.1";
+    let physical = Function::new("0000:05:00.0", port, (0x8086, 0x1572), 0x02_0000).driver("i40e").group(20);
+    let guest = Function::new("0000:05:02.0", port, (0x8086, 0x154c), 0x02_0000).driver("iavf").group(21);
+    let link = format!("{devices}/0000:05:02.0/physfn");
+    let machine = arch().functions(&[physical.clone(), guest]).link(&link, "../0000:05:00.0");
+    assert_refused(&machine, &["05:02.0"], &["virtual-function"], &["0000:05:02.0", "0000:05:00.0", "does not exist yet"]);
+    let machine = machine.text(&format!("{devices}/0000:05:00.0/sriov_totalvfs"), "64\n");
+    let numvfs = format!("{devices}/0000:05:00.0/sriov_numvfs");
+    let busy = machine.clone().text(&numvfs, "1\n");
+    assert_refused(&busy, &["05:00.0"], &["virtual-functions-in-use"], &["0000:05:00.0", "1 virtual", &numvfs]);
+    let plan = plan_on(&machine.text(&numvfs, "0\n").capture, &["05:00.0"], Cmdline);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    // Without isolation between them both are of one group.
+    let shared = Function { group: Some(20), address: "0000:05:00.1", ..physical };
+    let machine = busy.iommu_on().functions(&[shared]);
+    assert_refused(&machine, &["05:00.1"], &["virtual-functions-in-use"], &["0000:05:00.0"]);
+}
+
+#[test]
+fn groups_of_the_no_iommu_mode_are_no_groups() {
+    let mode = |machine: Machine| {
+        let card = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x8086, 0x1533), 0x02_0000).driver("vfio-pci").group(40);
+        machine.functions(&[card]).text("/sys/kernel/iommu_groups/40/name", "vfio-noiommu\n")
+    };
+    assert_refused(&mode(arch().iommu_on()), &["05:00.0"], &["no-group"], &["0000:05:00.0"]);
+    let plan = plan_on(&mode(arch()).capture, &["05:00.0"], Cmdline);
+    assert!(plan.refused.is_empty() && grub_line(&plan).contains("intel_iommu=on"), "{:?}", plan.refused);
 }

@@ -117,3 +117,32 @@ fn unreadable_loader_entries_and_templates_refuse() {
     let plan = plan_on(&machine.directory("/boot/loader/entries/old.conf").capture, &[GPU], Cmdline);
     assert!(paths(&plan).contains(&entry), "{:?}", plan.refused);
 }
+
+#[test]
+fn presets_that_cannot_be_told_refuse() {
+    let preset = "/etc/mkinitcpio.d/linux.preset";
+    let arch = || Machine::arch(Loader::Grub);
+    let id = "mkinitcpio-preset-not-readable";
+    assert_refused(&with(arch(), preset, "EACCES"), id, &[preset, "EACCES", "run as root"]);
+    assert_refused(&with(arch(), "/etc/mkinitcpio.d", "EACCES"), id, &["/etc/mkinitcpio.d could", "run as root"]);
+    for line in ["PRESETS=($(ls))", "PRESETS=('default')\ndefault_config=`pick`", "PRESETS=('default')\nALL_kver=$(uname -r)"] {
+        assert_refused(&arch().text(preset, &format!("{line}\n")), id, &[preset, "line "]);
+    }
+    // What has no bearing on the images may be computed.
+    assert_planned(&arch().text(preset, "PRESETS=('default')\ndefault_image=/boot/initramfs-linux.img\ndefault_options=$(pick)\n"));
+    assert_planned(&arch().text(preset, "PRESETS=default\ndefault_image=/boot/initramfs-linux.img\n"));
+    let unified = arch().text(preset, "PRESETS=default\ndefault_uki=/efi/EFI/Linux/arch.efi\n");
+    assert_refused(&unified, "unified-kernel-image", &["default"]);
+}
+
+#[test]
+fn unreadable_configurations_of_mkinitcpio_refuse() {
+    let arch = || Machine::arch(Loader::Grub);
+    let drop_in = "/etc/mkinitcpio.conf.d/10-mine.conf";
+    assert_refused(&with(arch(), drop_in, "EACCES"), "mkinitcpio-not-editable", &[drop_in, "run as root"]);
+    assert_refused(&with(arch(), "/etc/mkinitcpio.conf.d", "EACCES"), "mkinitcpio-not-editable", &["/etc/mkinitcpio.conf.d could"]);
+    let main = "/etc/mkinitcpio.conf";
+    let halves = with(arch().text(drop_in, "MODULES+=(loop)\n"), main, "EACCES");
+    let plan = plan_on(&halves.capture, &[GPU], Cmdline);
+    assert!(plan.steps.is_empty() && plan.refused[0].message.contains(main), "{:?}", plan.refused);
+}
