@@ -316,3 +316,42 @@ fn groups_of_the_no_iommu_mode_are_no_groups() {
     let plan = plan_on(&mode(arch()).capture, &["05:00.0"], Cmdline);
     assert!(plan.refused.is_empty() && grub_line(&plan).contains("intel_iommu=on"), "{:?}", plan.refused);
 }
+
+#[test]
+fn a_boot_partition_that_is_not_mounted_is_refused() {
+    let root = "29 1 8:2 / / rw - ext4 /dev/sda2 rw";
+    let table = |options: &str, place: &str| {
+        format!("# <file system>\n#UUID=1 /efi vfat defaults\nUUID=0A1B-2C3D\t{place}  vfat {options} 0 2\nUUID=1b7a / ext4 rw 0 1\n")
+    };
+    let host = |table: &str, lines: &[&str]| mounted(arch().text("/etc/fstab", table), lines);
+    for place in ["/boot", "/efi", "/boot/efi", "/boot/efi/"] {
+        let name = place.trim_end_matches('/');
+        assert_refused(
+            &host(&table("umask=0077", place), &[root]),
+            &[GPU],
+            &["boot-not-mounted"],
+            &[&format!("mount {name}`"), "/etc/fstab"],
+        );
+        let line = format!("40 29 8:1 / {name} rw - vfat /dev/sda1 rw");
+        assert_planned(&host(&table("umask=0077", place), &[root, &line]));
+        for options in ["defaults,noauto", "x-systemd.automount,umask=0077"] {
+            assert_planned(&host(&table(options, place), &[root]));
+        }
+        // The mounts could not be seen, or are those of another root.
+        assert_planned(&host(&table("defaults", place), &[""]));
+        assert_planned(&arch().text("/etc/fstab", &table("defaults", place)));
+    }
+    assert_planned(&host("\n/boot\n# x /boot vfat rw\ntmpfs /boot/other tmpfs rw\ncaf\u{e9} /home ext4\n", &[root]));
+    assert_refused(
+        &host(&table("nofail", "/boot"), &[root, "40 29 8:1 / /boot2 rw - vfat /dev/sda1 rw"]),
+        &[GPU],
+        &["boot-not-mounted"],
+        &[],
+    );
+}
+
+#[track_caller]
+fn assert_planned(machine: &Machine) {
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert!(plan.refused.is_empty() && !plan.steps.is_empty(), "{:?}", plan.refused);
+}
