@@ -42,7 +42,7 @@ const BOOT_MOUNTS: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
 /// A boot partition of `/etc/fstab` that is not mounted: what is written below its mount point would not be what the host starts from.
 /// Nothing is said where the mounts could not be seen.
 pub fn boot_not_mounted(host: &Host) -> Option<Refusal> {
-    let mounts = host.capture.attribute("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = String::from_utf8_lossy(host.capture.file("/proc/self/mountinfo")?);
     let is_mounted = |place: &str| mounts.lines().any(|line| line.split(' ').nth(4) == Some(place));
     let table = String::from_utf8_lossy(host.capture.file("/etc/fstab")?);
     let listed: Vec<&str> = table.lines().filter_map(mounted_at_start).collect();

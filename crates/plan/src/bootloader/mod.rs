@@ -3,6 +3,7 @@
 pub mod entries;
 pub mod grub;
 mod grub_files;
+mod other_system;
 pub mod systemd_boot;
 
 use crate::parameter::Wish;

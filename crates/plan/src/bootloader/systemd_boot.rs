@@ -60,7 +60,10 @@ impl Bootloader for SystemdBoot {
         }
         let normal: Vec<BootEntry> = entries::type1(host).into_iter().filter(|entry| !entry.rescue).collect();
         if normal.is_empty() {
-            return Err(Refusal::new("no-boot-entry", "no entry below loader/entries starts Linux: `bootctl list` shows what there is"));
+            return Err(Refusal::new(
+                "no-boot-entry",
+                "no entry below loader/entries starts this Linux (entries with another machine-id or root= are those of other systems): `bootctl list` shows what there is",
+            ));
         }
         let mut change = LoaderChange::default();
         for entry in &normal {
