@@ -7,7 +7,7 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_host::{Root, Scope, observe};
+use cede_host::{ReadHost, Root, Scope, observe};
 use cede_model::{Entry, Host};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -124,6 +124,9 @@ fn a_link_to_dev_null_among_drop_ins_is_an_empty_file() {
     symlink("/dev/null", tree.0.join("etc/modprobe.d/vendor.conf")).unwrap();
     symlink("/dev/nothing", tree.0.join("etc/modprobe.d/other.conf")).unwrap();
     symlink("/dev/null", tree.0.join("etc/kernel/cmdline")).unwrap();
+    // Seen from the running system, the device is there.
+    let path = tree.0.join("etc/modprobe.d/vendor.conf");
+    assert_eq!(ReadHost::read(&Root::open("/").unwrap(), path.to_str().unwrap(), 16), Entry::File(Vec::new()));
     let host = tree.host();
     assert_eq!(host.capture.get("/etc/modprobe.d/vendor.conf"), Some(&Entry::File(Vec::new())));
     assert_eq!(host.capture.get("/etc/modprobe.d/other.conf"), Some(&Entry::Absent));

@@ -56,7 +56,9 @@ fn a_boot_partition_that_only_root_may_enter_proves_no_boot_loader() {
     // Nothing says so, and an entry of another loader may be there.
     let silent = Machine::arch(Loader::Grub).text("/proc/cmdline", "root=UUID=1b7a rw\n");
     assert_planned(&silent);
-    assert_refused(&closed(silent, "/efi"), "boot-not-readable", &["/efi/loader/entries", "EACCES"]);
+    assert_refused(&closed(silent.clone(), "/efi"), "boot-not-readable", &["/efi/loader/entries", "EACCES"]);
+    let menu = silent.clone().absent("/etc/default/grub");
+    assert_refused(&with(menu, "/boot/grub/grub.cfg", "EACCES"), "boot-not-readable", &["/boot/grub/grub.cfg", "run as root"]);
     // Fedora's GRUB.
     let fedora = with(Machine::arch(Loader::Grub), "/boot/grub2/grub.cfg", "EACCES");
     assert_refused(&fedora, "boot-not-readable", &["/boot/grub2/grub.cfg", "run as root"]);
@@ -145,4 +147,11 @@ fn unreadable_configurations_of_mkinitcpio_refuse() {
     let halves = with(arch().text(drop_in, "MODULES+=(loop)\n"), main, "EACCES");
     let plan = plan_on(&halves.capture, &[GPU], Cmdline);
     assert!(plan.steps.is_empty() && plan.refused[0].message.contains(main), "{:?}", plan.refused);
+}
+
+#[test]
+fn an_unreadable_directory_of_grub_s_drop_ins_refuses() {
+    let dir = "/etc/default/grub.d";
+    assert_refused(&with(Machine::debian(), dir, "EACCES"), "grub-not-editable", &["/etc/default/grub.d could", "run as root"]);
+    assert_refused(&with(Machine::debian(), "/etc/default/grub.d/x.cfg", "EIO"), "grub-not-editable", &["x.cfg", "EIO"]);
 }

@@ -109,7 +109,7 @@ pub fn type1_paths(host: &Host) -> Vec<String> {
 fn mounted_device(host: &Host, place: &str) -> Option<String> {
     let mounts = String::from_utf8_lossy(host.capture.file("/proc/self/mountinfo")?);
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields.filter(|words| words.get(4) == Some(&place)).last()?.get(2).map(|number| (*number).to_owned())
+    fields.filter(|words| words.get(4) == Some(&place)).next_back()?.get(2).map(|number| (*number).to_owned())
 }
 
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {

@@ -93,9 +93,13 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
     let in_use: Vec<_> = found.iter().filter(|(_, detection)| matches!(detection, Detection::InUse(_))).collect();
     // What is installed is taken to be in use only where no other loader can hide.
     let hidden_entries = entries::PARTITIONS.iter().find_map(|partition| hidden(host, &format!("{partition}/loader/entries")));
+    let hidden_evidence = found.iter().find_map(|(_, detection)| match detection {
+        Detection::Installed(evidence) => hidden(host, &evidence.source),
+        Detection::No | Detection::InUse(_) => None,
+    });
     match (in_use.as_slice(), found.as_slice()) {
         ([(loader, _)], _) => Ok(*loader),
-        ([], _) if let Some(refusal) = hidden_entries => Err(refusal),
+        ([], _) if let Some(refusal) = hidden_entries.or(hidden_evidence) => Err(refusal),
         ([], [(loader, _)]) => Ok(*loader),
         (_, []) => Err(Refusal::new(
             "boot-loader-unknown",
