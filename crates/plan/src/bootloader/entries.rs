@@ -108,8 +108,8 @@ pub fn type1_paths(host: &Host) -> Vec<String> {
 /// The number of the device that is mounted at a place (proc_pid_mountinfo(5), fields 3 and 5); of several the last.
 fn mounted_device(host: &Host, place: &str) -> Option<String> {
     let mounts = String::from_utf8_lossy(host.capture.file("/proc/self/mountinfo")?);
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    fields.filter(|words| words.get(4) == Some(&place)).next_back()?.get(2).map(|number| (*number).to_owned())
+    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.rfind(|words| words.get(4) == Some(&place))?.get(2).map(|number| (*number).to_owned())
 }
 
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {
