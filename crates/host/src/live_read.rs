@@ -25,20 +25,39 @@ fn failed(error: &FileError) -> Entry {
     }
 }
 
+/// As [`failed`], for a path: a name that is not UTF-8 was listed with U+FFFD in it, and is not to be found by that.
+fn failed_at(path: &str, error: &FileError) -> Entry {
+    match failed(error) {
+        Entry::Absent if path.contains(char::REPLACEMENT_CHARACTER) => Entry::Unreadable("name is not UTF-8".to_owned()),
+        entry => entry,
+    }
+}
+
+/// A link to /dev/null in a directory of drop-ins stands for an empty file, with which one of a vendor is switched off (modprobe.d(5)).
+/// A mounted system has no such device.
+fn is_masked(root: &Root, path: &str, error: &FileError) -> bool {
+    let leads_there = error.is_not_found() || matches!(error, FileError::WrongKind { kind: FileKind::CharDevice, .. });
+    leads_there && path.contains(".d/") && root.read_link(path).is_ok_and(|target| target.as_os_str() == "/dev/null")
+}
+
 impl ReadHost for Root {
     fn read(&self, path: &str, limit: usize) -> Entry {
-        self.read(path, limit).map_or_else(|error| failed(&error), Entry::File)
+        match self.read(path, limit) {
+            Ok(bytes) => Entry::File(bytes),
+            Err(error) if is_masked(self, path, &error) => Entry::File(Vec::new()),
+            Err(error) => failed_at(path, &error),
+        }
     }
 
     fn read_head(&self, path: &str, limit: usize) -> Entry {
-        self.read_start(path, limit).map_or_else(|error| failed(&error), Entry::File)
+        self.read_start(path, limit).map_or_else(|error| failed_at(path, &error), Entry::File)
     }
 
     fn probe(&self, path: &str) -> Entry {
         match self.metadata(path) {
             Ok(found) if found.kind == FileKind::Directory => Entry::Dir,
             Ok(found) => Entry::Present(found.size),
-            Err(error) => failed(&error),
+            Err(error) => failed_at(path, &error),
         }
     }
 
@@ -46,14 +65,15 @@ impl ReadHost for Root {
         match self.read_link(path) {
             Ok(target) => Entry::Link(text(target)),
             Err(FileError::WrongKind { .. }) => self.probe(path),
-            Err(error) => failed(&error),
+            Err(error) => failed_at(path, &error),
         }
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
         let entries = self.read_dir(path).map_err(|error| failed(&error))?;
-        let mut names: Vec<String> = entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect();
+        let mut names: Vec<String> = entries.into_iter().map(|entry| text(entry.name.into())).collect();
         names.sort();
+        names.dedup();
         Ok(names)
     }
 

@@ -16,7 +16,7 @@ pub trait ReadHost: Sync {
     /// The link at `path` itself, not followed; `Dir` and `Present` for what is no link.
     fn read_link(&self, path: &str) -> Entry;
 
-    /// The names in a directory, sorted; else what `probe` says.
+    /// The names in a directory, sorted; else what `probe` says. What of a name is not UTF-8 is U+FFFD, and such a file reads as `Unreadable`.
     ///
     /// # Errors
     /// The entry that stands there instead of a readable directory.

@@ -7,9 +7,10 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_host::{Root, Scope, observe};
+use cede_host::{ReadHost, Root, Scope, observe};
 use cede_model::{Entry, Host};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -101,4 +102,33 @@ fn thousands_of_functions_and_hundreds_of_groups_are_read() {
     assert_eq!(host.devices.len(), distinct);
     assert!(host.groups.len() > 256, "{}", host.groups.len());
     assert_eq!(host.groups.iter().map(|group| group.devices.len()).sum::<usize>(), distinct);
+}
+
+#[test]
+fn names_that_are_no_text_are_seen_and_not_read() {
+    let tree = Tree::new("names", &[("etc/modprobe.d/caf\u{fffd}-real.conf", "options a b=1\n")]);
+    let dir = tree.0.join("etc/modprobe.d");
+    for name in [b"caf\xe9.conf".as_slice(), b"caf\xe8.conf", b"note\xff"] {
+        fs::write(dir.join(std::ffi::OsStr::from_bytes(name)), "options vfio-pci ids=1:2\n").unwrap();
+    }
+    let host = tree.host();
+    let names: Vec<&str> = host.capture.names_in("/etc/modprobe.d").collect();
+    assert_eq!(names, ["caf\u{fffd}-real.conf", "caf\u{fffd}.conf"]);
+    assert_eq!(host.capture.get("/etc/modprobe.d/caf\u{fffd}.conf"), Some(&Entry::Unreadable("name is not UTF-8".into())));
+    assert_eq!(host.capture.file("/etc/modprobe.d/caf\u{fffd}-real.conf"), Some(b"options a b=1\n".as_slice()));
+}
+
+#[test]
+fn a_link_to_dev_null_among_drop_ins_is_an_empty_file() {
+    let tree = Tree::new("masked", &[("etc/modprobe.d/x.conf", ""), ("etc/kernel/x", "")]);
+    symlink("/dev/null", tree.0.join("etc/modprobe.d/vendor.conf")).unwrap();
+    symlink("/dev/nothing", tree.0.join("etc/modprobe.d/other.conf")).unwrap();
+    symlink("/dev/null", tree.0.join("etc/kernel/cmdline")).unwrap();
+    // Seen from the running system, the device is there.
+    let path = tree.0.join("etc/modprobe.d/vendor.conf");
+    assert_eq!(ReadHost::read(&Root::open("/").unwrap(), path.to_str().unwrap(), 16), Entry::File(Vec::new()));
+    let host = tree.host();
+    assert_eq!(host.capture.get("/etc/modprobe.d/vendor.conf"), Some(&Entry::File(Vec::new())));
+    assert_eq!(host.capture.get("/etc/modprobe.d/other.conf"), Some(&Entry::Absent));
+    assert_eq!(host.capture.get("/etc/kernel/cmdline"), Some(&Entry::Absent));
 }

@@ -85,9 +85,23 @@ impl Capture {
         }
     }
 
-    /// True where the path was seen to exist, whatever it is.
+    /// True where the path may exist: it was seen, or could not be looked at.
     pub fn exists(&self, path: &str) -> bool {
         matches!(self.entries.get(path), Some(Entry::File(_) | Entry::Present(_) | Entry::Link(_) | Entry::Dir | Entry::Unreadable(_)))
+    }
+
+    /// True where something was seen at the path. Where nobody may look there (`Unreadable`), it is not: conclusions from a thing's being
+    /// there rest on this, and not on [`Self::exists`].
+    pub fn is_there(&self, path: &str) -> bool {
+        matches!(self.entries.get(path), Some(Entry::File(_) | Entry::Present(_) | Entry::Link(_) | Entry::Dir))
+    }
+
+    /// Why the path could not be read, where that is so.
+    pub fn unreadable(&self, path: &str) -> Option<&str> {
+        match self.entries.get(path) {
+            Some(Entry::Unreadable(why)) => Some(why),
+            _ => None,
+        }
     }
 
     /// The target of the link at `path`.
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(capture.observed("/b"), Observed::Unknown("/b: EACCES".into()));
         assert_eq!(capture.observed("/c"), Observed::Known(b"x\n".as_slice()));
         assert!(capture.observed("/d").is_unknown());
+        assert_eq!(["/a", "/b", "/c", "/d"].map(|path| capture.is_there(path)), [false, false, true, false]);
+        assert_eq!((capture.unreadable("/b"), capture.unreadable("/c")), (Some("EACCES"), None));
     }
 
     #[test]

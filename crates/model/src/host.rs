@@ -29,7 +29,7 @@ pub struct Host {
     pub iommu: IommuState,
     /// Active IOMMU units.
     pub iommu_units: Vec<String>,
-    /// The kernel's groups.
+    /// The kernel's groups, without those of the no-IOMMU mode, which isolate nothing.
     pub groups: Vec<IommuGroup>,
     /// What firmware offers.
     pub acpi: AcpiTables,
@@ -47,10 +47,12 @@ impl Host {
     /// Reads a capture. Cannot fail: what the capture lacks is unknown.
     pub fn from_capture(capture: Capture) -> Self {
         let mut devices = device::read_devices(&capture);
-        let groups = group::read_groups(&capture, &devices);
+        let mut groups = group::read_groups(&capture, &devices);
+        let iommu = IommuState::judge(&capture, &groups, devices.len());
         adopt_groups(&mut devices, &groups);
+        drop_made_up(&mut devices, &mut groups);
         Self {
-            iommu: IommuState::judge(&capture, &groups, devices.len()),
+            iommu,
             iommu_units: state::units(&capture),
             acpi: AcpiTables::read(&capture),
             kernels: Kernel::installed(&capture),
@@ -131,5 +133,43 @@ fn adopt_groups(devices: &mut [PciDevice], groups: &[IommuGroup]) {
                 device.iommu_group.get_or_insert(group.id);
             }
         }
+    }
+}
+
+/// Groups that isolate nothing are none: not in the list, and not of their members.
+fn drop_made_up(devices: &mut [PciDevice], groups: &mut Vec<IommuGroup>) {
+    for device in devices.iter_mut() {
+        device.iommu_group = device.iommu_group.filter(|id| !groups.iter().any(|group| group.id == *id && group.is_made_up()));
+    }
+    groups.retain(|group| !group.is_made_up());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Entry;
+
+    fn member(capture: &mut Capture, address: &str, group: u32, name: Option<&str>) {
+        capture.insert(format!("/sys/bus/pci/devices/{address}/iommu_group"), Entry::Link(format!("../../../kernel/iommu_groups/{group}")));
+        if let Some(name) = name {
+            capture.insert(format!("/sys/kernel/iommu_groups/{group}/name"), Entry::File(format!("{name}\n").into_bytes()));
+        }
+    }
+
+    #[test]
+    fn groups_of_the_no_iommu_mode_are_no_groups() {
+        let mut capture = Capture::new();
+        member(&mut capture, "0000:01:00.0", 0, Some("vfio-noiommu"));
+        capture.insert("/sys/kernel/iommu_groups/5/devices/0000:03:00.0", Entry::Link("x".into()));
+        capture.insert("/sys/kernel/iommu_groups/5/name", Entry::File(b"vfio-noiommu\n".to_vec()));
+        capture.insert("/sys/bus/pci/devices/0000:03:00.0/vendor", Entry::File(b"0x8086\n".to_vec()));
+        let off = Host::from_capture(capture.clone());
+        assert_eq!((off.iommu, off.groups.len()), (IommuState::Off, 0));
+        assert!(off.devices.len() == 2 && off.devices.iter().all(|device| device.iommu_group.is_none()));
+        member(&mut capture, "0000:02:00.0", 1, None);
+        let on = Host::from_capture(capture);
+        assert_eq!((on.iommu, on.groups.iter().map(|group| group.id).collect::<Vec<_>>()), (IommuState::On, vec![1]));
+        assert!(on.group_of("01:00.0".parse().unwrap()).is_none() && on.group_of("03:00.0".parse().unwrap()).is_none());
+        assert!(on.group_of("02:00.0".parse().unwrap()).is_some());
     }
 }

@@ -27,6 +27,9 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
     if names > 0 {
         said.push(format!("{names} mentions of the host's name"));
     }
+    if reduce_fstab(capture) {
+        said.push("/etc/fstab, of which the boot partitions and / stay".to_owned());
+    }
     reduce(capture);
     capture.notes.extend(said.iter().map(|line| format!("scrubbed: {line}")));
     said
@@ -155,6 +158,22 @@ fn host_names(capture: &mut Capture) -> usize {
     count
 }
 
+/// Lines of fstab(5) name servers, users and passwords; those of the places that a host starts from stay.
+fn reduce_fstab(capture: &mut Capture) -> bool {
+    const PLACES: [&str; 4] = ["/", "/boot", "/efi", "/boot/efi"];
+    let Some(bytes) = capture.file("/etc/fstab") else { return false };
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let stays = |line: &&str| {
+        let mut words = line.split_whitespace();
+        let place = words.nth(1).map(|place| if place == "/" { place } else { place.trim_end_matches('/') });
+        !line.trim_start().starts_with('#') && place.is_some_and(|place| PLACES.contains(&place))
+    };
+    let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+    let differs = kept != text;
+    capture.insert("/etc/fstab", Entry::File(kept.into_bytes()));
+    differs
+}
+
 /// Of tables of a megabyte and more, keeps the lines that this host's functions need.
 fn reduce(capture: &mut Capture) {
     let devices = device::read_devices(capture);
@@ -244,6 +263,33 @@ mod tests {
         assert_eq!(capture.attribute("/boot/grub/grub.cfg").unwrap(), "search --fs-uuid 00000000-0000-4000-a000-000000000001\n# on host");
         assert_eq!(said, ["1 MAC addresses", "1 UUIDs and machine ids, each replaced by a made-up one", "2 mentions of the host's name"]);
         assert_eq!(capture.notes.len(), 3);
+    }
+
+    #[test]
+    fn secrets_of_the_table_of_mounts_go() {
+        let mut capture = Capture::new();
+        let table = "# by me\n/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2\n//nas/me /mnt cifs user=me,password=secret\n/boot\n";
+        capture.insert("/etc/fstab", Entry::File(table.as_bytes().to_vec()));
+        assert_eq!(scrub(&mut capture).len(), 1);
+        let kept = "/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2";
+        assert_eq!(capture.attribute("/etc/fstab"), Some(kept));
+        assert!(scrub(&mut capture).is_empty());
+    }
+
+    #[test]
+    fn the_machine_s_own_id_stays_that_of_its_entries() {
+        let (own, other) = ("3f2504e04f8941d39a0c0305e82c3301", "aaaabbbbccccddddeeeeffff00001111");
+        let mut capture = Capture::new();
+        capture.insert("/etc/machine-id", Entry::File(format!("{own}\n").into_bytes()));
+        for (name, id) in [("own", own), ("other", other)] {
+            capture.insert(format!("/boot/loader/entries/{name}.conf"), Entry::File(format!("machine-id {id}\n").into_bytes()));
+        }
+        scrub(&mut capture);
+        let id = capture.attribute("/etc/machine-id").unwrap();
+        assert!(is_machine_id(id) && id != own);
+        assert_eq!(capture.attribute("/boot/loader/entries/own.conf"), Some(format!("machine-id {id}").as_str()));
+        let foreign = capture.attribute("/boot/loader/entries/other.conf").unwrap();
+        assert!(!foreign.contains(id) && !foreign.contains(other));
     }
 
     #[test]

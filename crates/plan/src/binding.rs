@@ -3,6 +3,7 @@
 use crate::edit::modprobe::ModprobeConfig;
 use crate::intent::{BindMethod, Identity};
 use crate::plan::{Refusal, Step};
+use crate::unread;
 use cede_model::kernel::{ModuleAliases, installed::ModuleForm, module_name};
 use cede_model::pci::PciDevice;
 use cede_model::{Entry, Host};
@@ -103,6 +104,9 @@ fn is_stub(module: &str) -> bool {
 /// # Errors
 /// A file that comes before ours decides otherwise.
 pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[String]) -> Result<Vec<Step>, Refusal> {
+    if let Some(why) = unread_file(host) {
+        return Err(Refusal::new("modprobe-not-readable", format!("what modprobe.d says cannot be told: {why}")));
+    }
     let config = modprobe_config(host);
     let mut lines = Vec::new();
     for module in &natives.modules {
@@ -126,6 +130,22 @@ pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[S
         steps.insert(0, Step::ReplaceFile { path: OWN_FILE.to_owned(), before, after });
     }
     Ok(steps)
+}
+
+/// A file that could not be read, unless one of the same name in a directory of higher precedence hides it.
+fn unread_file(host: &Host) -> Option<String> {
+    let own = unread::trouble(&host.capture, OWN_FILE);
+    let mut hidden: BTreeSet<String> = BTreeSet::new();
+    let mut inside = |dir: &str| {
+        let mut names = host.capture.names_in(dir).filter(|name| name.ends_with(".conf"));
+        let counts = |name: &str| host.capture.get(&format!("{dir}/{name}")).is_some_and(|entry| *entry != Entry::Dir);
+        let found = names.find_map(|name| {
+            let fresh = counts(name) && hidden.insert(name.to_owned());
+            unread::trouble(&host.capture, &format!("{dir}/{name}")).filter(|_| fresh)
+        });
+        host.capture.unreadable(dir).map(|why| unread::unreadable(dir, why)).or(found)
+    };
+    own.or_else(|| MODPROBE_DIRS.into_iter().find_map(&mut inside))
 }
 
 fn with_lines(base: Option<&[u8]>, lines: &[String]) -> Option<Vec<u8>> {

@@ -68,6 +68,9 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
             ),
         ));
     }
+    if let Some(refusal) = virtual_functions(device) {
+        return Some(refusal);
+    }
     if host.iommu == IommuState::On && host.group_of(address).is_none() {
         return Some(Refusal::new(
             "no-group",
@@ -75,6 +78,23 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
         ));
     }
     None
+}
+
+/// A virtual function is made by its physical function's driver, long after modprobe.d and the command line have had their say; and it is
+/// gone with that driver (drivers/pci/iov.c `sriov_enable`).
+fn virtual_functions(device: &PciDevice) -> Option<Refusal> {
+    let address = device.address;
+    if let Some(physical) = device.physical_function {
+        let message = format!(
+            "{address} is a virtual function of {physical}: it does not exist yet when the host starts, so it cannot be bound then; leave it to libvirt (`managed='yes'`), or give {physical} as a whole with `echo 0 > /sys/bus/pci/devices/{physical}/sriov_numvfs` first"
+        );
+        return Some(Refusal::new("virtual-function", message));
+    }
+    let active = device.sriov_active.filter(|count| *count > 0 && !device.is_on_vfio())?;
+    let message = format!(
+        "{address} has {active} virtual functions in use, which go with its driver: run `echo 0 > /sys/bus/pci/devices/{address}/sriov_numvfs`, and take away what makes them at the start"
+    );
+    Some(Refusal::new("virtual-functions-in-use", message))
 }
 
 fn add_foretold(host: &Host, wanted: &[PciAddress], together: &mut BTreeSet<PciAddress>, choice: &mut Choice) {
@@ -101,6 +121,7 @@ fn divide(host: &Host, wanted: &[PciAddress], together: BTreeSet<PciAddress>, mu
             continue;
         }
         match Identity::of(device) {
+            Some(_) if let Some(refusal) = virtual_functions(device) => refusals.push(refusal),
             Some(identity) => choice.ceded.push(identity),
             None => refusals.push(Refusal::new(
                 "device-does-not-answer",

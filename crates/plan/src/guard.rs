@@ -15,7 +15,7 @@ const VITAL_MOUNTS: [&str; 8] = ["/", "/usr", "/etc", "/var", "/boot", "/boot/ef
 /// Every loss that is refused.
 pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Refusal> {
     let addresses: Vec<PciAddress> = ceded.iter().map(|identity| identity.address).collect();
-    only_display(host, &addresses).into_iter().chain(storage(host, &addresses)).collect()
+    only_display(host, &addresses).into_iter().chain(storage(host, &addresses)).chain(boot_not_mounted(host)).collect()
 }
 
 /// What the host will miss, and can do without.
@@ -34,6 +34,33 @@ pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
         }
     }
     list
+}
+
+/// Where a boot partition is mounted (systemd: bootctl(1)).
+const BOOT_MOUNTS: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
+
+/// A boot partition of `/etc/fstab` that is not mounted: what is written below its mount point would not be what the host starts from.
+/// Nothing is said where the mounts could not be seen.
+pub fn boot_not_mounted(host: &Host) -> Option<Refusal> {
+    let mounts = String::from_utf8_lossy(host.capture.file("/proc/self/mountinfo")?);
+    let is_mounted = |place: &str| mounts.lines().any(|line| line.split(' ').nth(4) == Some(place));
+    let table = String::from_utf8_lossy(host.capture.file("/etc/fstab")?);
+    let listed: Vec<&str> = table.lines().filter_map(mounted_at_start).collect();
+    let place = BOOT_MOUNTS.into_iter().find(|place| listed.contains(place) && !is_mounted(place)).filter(|_| is_mounted("/"))?;
+    Some(Refusal::new(
+        "boot-not-mounted",
+        format!(
+            "{place} is listed in /etc/fstab and not mounted, so the boot configuration seen is not the one that is used: run `mount {place}`, then plan again"
+        ),
+    ))
+}
+
+/// The mount point of a line of fstab(5), unless it is mounted by hand or on the first access only.
+fn mounted_at_start(line: &str) -> Option<&str> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [source, place, _, options, ..] = words.as_slice() else { return None };
+    let by_need = options.split(',').any(|option| matches!(option, "noauto" | "x-systemd.automount"));
+    (!source.starts_with('#') && !by_need).then(|| place.trim_end_matches('/'))
 }
 
 /// The boot display is lost where no other one with a connector of its own stays with the host. Displays that the firmware did not use

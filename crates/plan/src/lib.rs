@@ -19,6 +19,7 @@ pub mod plan;
 pub mod planner;
 pub mod tool_failure;
 pub mod undo;
+pub mod unread;
 pub mod verify;
 
 pub use finding::{Finding, Verdict};

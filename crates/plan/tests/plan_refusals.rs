@@ -99,6 +99,8 @@ fn what_cannot_be_given_is_refused() {
     }
     asleep = asleep.bytes("/sys/bus/pci/devices/0000:01:00.1/config", &[0xff; 64]);
     assert_refused(&asleep, &[GPU], &["device-does-not-answer"], &["0000:01:00.1"]);
+    let dead = arch().text("/sys/bus/pci/devices/0000:01:00.0/vendor", "0xffff\n");
+    assert_refused(&dead, &[GPU], &["device-does-not-answer"], &["0000:01:00.0"]);
     let direct = arch().iommu_on().text("/sys/kernel/iommu_groups/1/reserved_regions", "0x9d800000 0x9fffffff direct\n");
     assert_refused(&direct, &[GPU], &["direct-mapping"], &["group 1"]);
 }
@@ -281,4 +283,75 @@ fn the_network_that_goes_is_named() {
     let plan = plan_on(&machine.capture, &["05:00.0"], Cmdline);
     assert!(plan.refused.is_empty() && plan.notes.iter().any(|note| note.contains("05:00.0 carries eth0")), "{:?}", plan.notes);
     assert!(!plan_on(&machine.capture, &[GPU], Cmdline).notes.iter().any(|note| note.contains("eth0")));
+}
+
+#[test]
+fn virtual_functions_and_those_who_have_them_are_refused() {
+    let devices = "/sys/bus/pci/devices";
+    let port = "pci0000:00/0000:00:1d.1";
+    let physical = Function::new("0000:05:00.0", port, (0x8086, 0x1572), 0x02_0000).driver("i40e").group(20);
+    let guest = Function::new("0000:05:02.0", port, (0x8086, 0x154c), 0x02_0000).driver("iavf").group(21);
+    let link = format!("{devices}/0000:05:02.0/physfn");
+    let machine = arch().functions(&[physical.clone(), guest]).link(&link, "../0000:05:00.0");
+    assert_refused(&machine, &["05:02.0"], &["virtual-function"], &["0000:05:02.0", "0000:05:00.0", "does not exist yet"]);
+    let machine = machine.text(&format!("{devices}/0000:05:00.0/sriov_totalvfs"), "64\n");
+    let numvfs = format!("{devices}/0000:05:00.0/sriov_numvfs");
+    let busy = machine.clone().text(&numvfs, "1\n");
+    assert_refused(&busy, &["05:00.0"], &["virtual-functions-in-use"], &["0000:05:00.0", "1 virtual", &numvfs]);
+    let plan = plan_on(&machine.text(&numvfs, "0\n").capture, &["05:00.0"], Cmdline);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    // Without isolation between them both are of one group.
+    let shared = Function { group: Some(20), address: "0000:05:00.1", ..physical };
+    let machine = busy.iommu_on().functions(&[shared]);
+    assert_refused(&machine, &["05:00.1"], &["virtual-functions-in-use"], &["0000:05:00.0"]);
+}
+
+#[test]
+fn groups_of_the_no_iommu_mode_are_no_groups() {
+    let mode = |machine: Machine| {
+        let card = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x8086, 0x1533), 0x02_0000).driver("vfio-pci").group(40);
+        machine.functions(&[card]).text("/sys/kernel/iommu_groups/40/name", "vfio-noiommu\n")
+    };
+    assert_refused(&mode(arch().iommu_on()), &["05:00.0"], &["no-group"], &["0000:05:00.0"]);
+    let plan = plan_on(&mode(arch()).capture, &["05:00.0"], Cmdline);
+    assert!(plan.refused.is_empty() && grub_line(&plan).contains("intel_iommu=on"), "{:?}", plan.refused);
+}
+
+#[test]
+fn a_boot_partition_that_is_not_mounted_is_refused() {
+    let root = "29 1 8:2 / / rw - ext4 /dev/sda2 rw";
+    let table = |options: &str, place: &str| {
+        format!("# <file system>\n#UUID=1 /efi vfat defaults\nUUID=0A1B-2C3D\t{place}  vfat {options} 0 2\nUUID=1b7a / ext4 rw 0 1\n")
+    };
+    let host = |table: &str, lines: &[&str]| mounted(arch().text("/etc/fstab", table), lines);
+    for place in ["/boot", "/efi", "/boot/efi", "/boot/efi/"] {
+        let name = place.trim_end_matches('/');
+        assert_refused(
+            &host(&table("umask=0077", place), &[root]),
+            &[GPU],
+            &["boot-not-mounted"],
+            &[&format!("mount {name}`"), "/etc/fstab"],
+        );
+        let line = format!("40 29 8:1 / {name} rw - vfat /dev/sda1 rw");
+        assert_planned(&host(&table("umask=0077", place), &[root, &line]));
+        for options in ["defaults,noauto", "x-systemd.automount,umask=0077"] {
+            assert_planned(&host(&table(options, place), &[root]));
+        }
+        // The mounts could not be seen, or are those of another root.
+        assert_planned(&host(&table("defaults", place), &[""]));
+        assert_planned(&arch().text("/etc/fstab", &table("defaults", place)));
+    }
+    assert_planned(&host("\n/boot\n# x /boot vfat rw\ntmpfs /boot/other tmpfs rw\ncaf\u{e9} /home ext4\n", &[root]));
+    assert_refused(
+        &host(&table("nofail", "/boot"), &[root, "40 29 8:1 / /boot2 rw - vfat /dev/sda1 rw"]),
+        &[GPU],
+        &["boot-not-mounted"],
+        &[],
+    );
+}
+
+#[track_caller]
+fn assert_planned(machine: &Machine) {
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert!(plan.refused.is_empty() && !plan.steps.is_empty(), "{:?}", plan.refused);
 }

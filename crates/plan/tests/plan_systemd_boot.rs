@@ -13,7 +13,7 @@ use cede_model::Capture;
 use cede_plan::intent::BindMethod::Cmdline;
 use cede_plan::plan::step::inverse;
 use support::machine::{GPU, Loader, Machine};
-use support::{after, applied, paths, plan_on};
+use support::{after, applied, assert_tells_what_to_do, paths, plan_on, refused};
 
 const ENTRY: &str = "/boot/loader/entries/linux.conf";
 
@@ -80,4 +80,70 @@ fn a_host_with_nothing_but_a_fallback_starts_by_it() {
     let plan = plan_on(&machine.capture, &[GPU], Cmdline);
     let entry = String::from_utf8_lossy(after(&plan, "/boot/loader/entries/linux-fallback.conf")).into_owned();
     assert!(entry.contains("options root=UUID=1b7a rw intel_iommu=on vfio-pci.ids="), "{entry}");
+}
+
+const OWN_ID: &str = "3f2504e04f8941d39a0c0305e82c3301";
+const OTHER_ID: &str = "aaaabbbbccccddddeeeeffff00001111";
+
+fn entry(id: &str, options: &str) -> String {
+    format!("title Linux\nmachine-id {id}\nlinux /vmlinuz\noptions {options}\n")
+}
+
+#[test]
+fn entries_of_another_system_are_left_alone() {
+    let path = "/boot/loader/entries/other.conf";
+    let own = || Machine::arch(Loader::SystemdBoot).text("/etc/machine-id", &format!("{OWN_ID}\n"));
+    // Whether it is ours, what stands there, and what the host's id is.
+    let cases = [
+        (false, entry(OTHER_ID, "quiet"), own()),
+        (false, entry(OTHER_ID, "root=UUID=2c8b rw"), own()),
+        (false, entry(&OTHER_ID.to_uppercase(), "root=/dev/sdb2"), own()),
+        (false, "linux /v\noptions root=UUID=2c8b\n".to_owned(), own()),
+        (false, entry(OTHER_ID, "root=UUID=1b7a rootflags=subvol=@other"), own()),
+        (true, entry(OWN_ID, "root=UUID=2c8b rw"), own()),
+        (true, entry(&OWN_ID.to_uppercase(), "quiet"), own()),
+        (true, entry(OTHER_ID, "root=UUID=1b7a rw"), own()),
+        (true, entry("nonsense", "quiet"), own()),
+        (true, entry(OTHER_ID, "quiet"), own().text("/etc/machine-id", "uninitialized\n")),
+        (true, entry(OTHER_ID, "quiet"), own().absent("/etc/machine-id")),
+    ];
+    for (ours, text, machine) in cases {
+        let machine = machine.text(path, &text);
+        let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+        assert!(plan.refused.is_empty(), "{text}: {:?}", plan.refused);
+        assert_eq!(paths(&plan).contains(&path), ours, "{text}");
+        assert!(paths(&plan).contains(&ENTRY) && plan_on(&applied(&machine.capture, &plan.steps), &[GPU], Cmdline).is_empty());
+    }
+    let mut strange = own();
+    for name in ["linux", "linux-lts", "linux-fallback"] {
+        strange = strange.text(&format!("/boot/loader/entries/{name}.conf"), &entry(OTHER_ID, "root=UUID=2c8b"));
+    }
+    let plan = plan_on(&strange.capture, &[GPU], Cmdline);
+    assert_eq!(refused(&plan), ["no-boot-entry"], "{:?}", plan.refused);
+    assert_tells_what_to_do(&plan);
+}
+
+#[test]
+fn a_partition_that_is_seen_at_two_places_is_changed_once() {
+    let text = "linux /v\noptions root=UUID=1b7a rw\n";
+    let place = |at: &str| format!("{at}/loader/entries/new.conf");
+    let both = || Machine::arch(Loader::SystemdBoot).text(&place("/efi"), text).text(&place("/boot/efi"), text);
+    let root = "29 1 8:2 / / rw - ext4 /dev/sda2 rw\n";
+    let (efi, boot_efi) = ("40 29 8:1 / /efi rw - vfat /dev/sda1 rw\n", "41 29 8:1 / /boot/efi rw - vfat /dev/sda1 rw\n");
+    let other = "41 29 8:17 / /boot/efi rw - vfat /dev/sdb1 rw\n";
+    let cases: [(String, &[&str]); 6] = [
+        ([root, efi].concat(), &["/efi"]),
+        ([root, boot_efi].concat(), &["/boot/efi"]),
+        ([root, efi, boot_efi].concat(), &["/efi"]),
+        (root.to_owned(), &["/efi"]),
+        ([root, efi, other].concat(), &["/efi", "/boot/efi"]),
+        (String::new(), &["/efi", "/boot/efi"]),
+    ];
+    for (mounts, changed) in cases {
+        let plan = plan_on(&both().text("/proc/self/mountinfo", &mounts).capture, &[GPU], Cmdline);
+        let new: Vec<&str> = paths(&plan).into_iter().filter_map(|path| path.strip_suffix("/loader/entries/new.conf")).collect();
+        assert_eq!(new, changed, "{mounts}: {:?}", plan.refused);
+    }
+    let differs = both().text(&place("/efi"), "linux /v\noptions root=UUID=1b7a\n").text("/proc/self/mountinfo", &[root, efi].concat());
+    assert_eq!(paths(&plan_on(&differs.capture, &[GPU], Cmdline)).iter().filter(|path| path.ends_with("/new.conf")).count(), 2);
 }

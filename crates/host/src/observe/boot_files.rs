@@ -9,6 +9,8 @@ const TEXTS: &[&str] = &[
     "/proc/cmdline",
     "/proc/sys/kernel/random/boot_id",
     "/proc/sys/kernel/hostname",
+    "/etc/fstab",
+    "/etc/machine-id",
     "/etc/os-release",
     "/usr/lib/os-release",
     "/etc/default/grub",
@@ -29,6 +31,7 @@ const TEXTS: &[&str] = &[
 const PROBES: &[&str] = &[
     "/usr/sbin/update-grub",
     "/usr/sbin/update-initramfs",
+    "/usr/sbin/mkinitramfs",
     "/usr/bin/dracut",
     "/usr/bin/booster",
     "/usr/bin/kernel-install",

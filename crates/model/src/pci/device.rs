@@ -152,6 +152,8 @@ impl<'a> Attributes<'a> {
         let address: PciAddress = self.name.parse().ok()?;
         let uevent = Uevent::read(self.text("uevent").unwrap_or_default());
         let id = uevent.id.and_then(pair).or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
+        // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1).
+        let id = id.filter(|id| id.vendor != 0xffff);
         let class = uevent.class.and_then(class_code).or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
         let has_subsystem = !class.is_some_and(PciClass::is_pci_bridge);
         let subsystem = uevent.subsystem.and_then(pair).or_else(|| self.id("subsystem_vendor", "subsystem_device"));
@@ -307,6 +309,22 @@ mod tests {
         let upstream: Vec<_> = read_devices(&capture).into_iter().map(|d| d.upstream).collect();
         let bridge = Upstream::Bridge("00:01.0".parse().unwrap());
         assert_eq!(upstream, [Upstream::RootBus, bridge, Upstream::Unknown, Upstream::Vmd("00:0e.0".parse().unwrap())]);
+    }
+
+    #[test]
+    fn a_vendor_of_all_ones_is_no_id_whoever_says_it() {
+        let mut capture = capture(&[
+            ("0000:01:00.0/uevent", "PCI_CLASS=FFFFFF\nPCI_ID=FFFF:FFFF\n"),
+            ("0000:02:00.0/vendor", "0xffff\n"),
+            ("0000:02:00.0/device", "0x1f91\n"),
+            // The kernel keeps the ids of a function that fell asleep.
+            ("0000:04:00.0/uevent", "PCI_ID=10DE:1F91\n"),
+        ]);
+        for address in ["0000:03:00.0", "0000:04:00.0"] {
+            capture.insert(format!("{PCI_DEVICES}{address}/config"), Entry::File(vec![0xff; 64]));
+        }
+        let ids: Vec<_> = read_devices(&capture).into_iter().map(|device| device.id.map(|id| id.to_string())).collect();
+        assert_eq!(ids, [None, None, None, Some("10de:1f91".to_owned())]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the boot loader will read at the next start: its entries, from the generated files.
 
+use super::other_system;
 use cede_model::Host;
 use cede_model::boot::{grub_cfg, loader_entry::LoaderEntry};
 use std::collections::BTreeSet;
@@ -20,6 +21,9 @@ pub struct BootEntry {
     /// True for rescue and fallback entries, which are left as they are on purpose.
     pub rescue: bool,
 }
+
+/// Where an EFI system partition or an extended boot loader partition is mounted (systemd: bootctl(1)).
+pub(super) const PARTITIONS: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
 
 /// Where GRUB reads its menu.
 pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
@@ -75,22 +79,44 @@ fn is_memory_test(kernel: &[u8]) -> bool {
     text(kernel).rsplit('/').next().unwrap_or_default().starts_with("memtest")
 }
 
-/// Type #1 entries of the boot loader specification below every boot partition. A host that has only a fallback entry starts by it.
+/// Type #1 entries of the boot loader specification below every boot partition, without those of other systems. A host that has only a fallback entry starts by it.
 pub fn type1(host: &Host) -> Vec<BootEntry> {
-    let mut entries: Vec<BootEntry> = type1_paths(host).into_iter().filter_map(|path| read_type1(host, path)).collect();
+    let own = type1_paths(host).into_iter().filter(|path| !other_system::owns(host, path));
+    let mut entries: Vec<BootEntry> = own.filter_map(|path| read_type1(host, path)).collect();
     if entries.iter().all(|entry| entry.rescue) {
         entries.iter_mut().for_each(|entry| entry.rescue = false);
     }
     entries
 }
 
-/// Paths of all Type #1 entry files.
+/// Paths of all Type #1 entry files, each once where a partition is seen at two places.
 pub fn type1_paths(host: &Host) -> Vec<String> {
-    let partitions = ["/boot", "/efi", "/boot/efi"];
-    let dirs = partitions.iter().map(|partition| format!("{partition}/loader/entries"));
-    dirs.flat_map(|dir| host.capture.names_in(&dir).map(|name| format!("{dir}/{name}")).collect::<Vec<_>>())
-        .filter(|path| path.ends_with(".conf"))
-        .collect()
+    let mut partitions = PARTITIONS.map(|partition| (partition, mounted_device(host, partition)));
+    partitions.sort_by_key(|(_, device)| device.is_none());
+    let sees_mounts = mounted_device(host, "/").is_some();
+    let mut list: Vec<(String, String, Option<String>)> = Vec::new();
+    for (partition, device) in partitions {
+        let dir = format!("{partition}/loader/entries");
+        for name in host.capture.names_in(&dir).filter(|name| name.ends_with(".conf")) {
+            let path = format!("{dir}/{name}");
+            let bytes = host.capture.file(&path);
+            let is_same = |(other, other_name, other_device): &(String, String, Option<String>)| {
+                let one_place = device.is_none() || other_device.is_none() || *other_device == device;
+                one_place && other_name == name && bytes.is_some() && host.capture.file(other) == bytes
+            };
+            if !(sees_mounts && list.iter().any(is_same)) {
+                list.push((path, name.to_owned(), device.clone()));
+            }
+        }
+    }
+    list.into_iter().map(|(path, ..)| path).collect()
+}
+
+/// The number of the device that is mounted at a place (proc_pid_mountinfo(5), fields 3 and 5); of several the last.
+fn mounted_device(host: &Host, place: &str) -> Option<String> {
+    let mounts = String::from_utf8_lossy(host.capture.file("/proc/self/mountinfo")?);
+    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.rfind(|words| words.get(4) == Some(&place))?.get(2).map(|number| (*number).to_owned())
 }
 
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {

@@ -5,7 +5,7 @@ use crate::edit::cmdline;
 use crate::edit::shell::{Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, words};
 use crate::parameter::Wish;
 use crate::plan::Refusal;
-use cede_model::{Entry, Host};
+use cede_model::Host;
 
 const OWN: &str = "/etc/default/grub.d/95-cede.cfg";
 const OWN_LAST: &str = "/etc/default/grub.d/zz-cede.cfg";
@@ -62,12 +62,11 @@ impl Files {
         Self { list, drop_ins, shells: shells(host) }
     }
 
-    /// A file that is there and could not be read.
+    /// A file that is there and could not be read, or the directory of drop-ins.
     pub(super) fn unseen(&self, host: &Host) -> Option<String> {
-        self.list.iter().find_map(|file| match host.capture.get(&file.path) {
-            Some(Entry::Unreadable(why)) => Some(format!("{} could not be read ({why})", file.path)),
-            _ => None,
-        })
+        let drop_ins = self.drop_ins.then_some(DROP_INS);
+        let mut paths = drop_ins.into_iter().chain(self.list.iter().map(|file| file.path.as_str()));
+        paths.find_map(|path| host.capture.unreadable(path).map(|why| format!("{path} could not be read ({why})")))
     }
 
     pub(super) fn path(&self, file: usize) -> Option<&str> {

@@ -3,10 +3,12 @@
 pub mod entries;
 pub mod grub;
 mod grub_files;
+mod other_system;
 pub mod systemd_boot;
 
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
+use crate::unread;
 use cede_model::{Evidence, Host};
 
 pub use entries::BootEntry;
@@ -79,14 +81,26 @@ const OWNERS: &[(&str, &str)] = &[
 /// # Errors
 /// None is known, two claim the host, or something else owns the boot configuration.
 pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
-    if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.exists(path)) {
+    if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.is_there(path)) {
         return Err(Refusal::new("boot-loader-unsupported", format!("cede cannot change this boot configuration yet: {why}")));
+    }
+    let marks = OWNERS.iter().map(|(path, _)| *path);
+    if let Some(refusal) = std::iter::once("/boot").chain(marks).find_map(|path| hidden(host, path)) {
+        return Err(refusal);
     }
     let found: Vec<(&dyn Bootloader, Detection)> =
         BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
     let in_use: Vec<_> = found.iter().filter(|(_, detection)| matches!(detection, Detection::InUse(_))).collect();
+    // What is installed is taken to be in use only where no other loader can hide.
+    let hidden_entries = entries::PARTITIONS.iter().find_map(|partition| hidden(host, &format!("{partition}/loader/entries")));
+    let hidden_evidence = found.iter().find_map(|(_, detection)| match detection {
+        Detection::Installed(evidence) => hidden(host, &evidence.source),
+        Detection::No | Detection::InUse(_) => None,
+    });
     match (in_use.as_slice(), found.as_slice()) {
-        ([(loader, _)], _) | ([], [(loader, _)]) => Ok(*loader),
+        ([(loader, _)], _) => Ok(*loader),
+        ([], _) if let Some(refusal) = hidden_entries.or(hidden_evidence) => Err(refusal),
+        ([], [(loader, _)]) => Ok(*loader),
         (_, []) => Err(Refusal::new(
             "boot-loader-unknown",
             "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
@@ -99,6 +113,13 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
             ))
         }
     }
+}
+
+/// A place that decides which boot loader this is and that could not be looked at.
+fn hidden(host: &Host, path: &str) -> Option<Refusal> {
+    let why = host.capture.unreadable(path)?;
+    let message = format!("which boot loader starts this host cannot be told: {}", unread::unreadable(path, why));
+    Some(Refusal::new("boot-not-readable", message))
 }
 
 fn evidence(detection: &Detection) -> String {

@@ -5,6 +5,7 @@ use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, entr
 use crate::edit::cmdline::CommandLine;
 use crate::parameter::{Wish, WordEdits};
 use crate::plan::{Refusal, Step};
+use crate::unread;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::{Evidence, Host};
 
@@ -47,15 +48,22 @@ impl Bootloader for SystemdBoot {
     }
 
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
-        if host.capture.exists(STUB_INFO) {
+        if host.capture.is_there(STUB_INFO) {
             return Err(Refusal::new(
                 "unified-kernel-image",
                 "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet: start by an entry below loader/entries, or add the parameters where the image is built",
             ));
         }
+        let unread = entries::PARTITIONS.iter().find_map(|at| unread::trouble_in(&host.capture, &format!("{at}/loader/entries"), ".conf"));
+        if let Some(why) = unread.or_else(|| unread::trouble(&host.capture, KERNEL_CMDLINE)) {
+            return Err(Refusal::new("boot-entry-not-readable", format!("the boot entries cannot be changed safely: {why}")));
+        }
         let normal: Vec<BootEntry> = entries::type1(host).into_iter().filter(|entry| !entry.rescue).collect();
         if normal.is_empty() {
-            return Err(Refusal::new("no-boot-entry", "no entry below loader/entries starts Linux: `bootctl list` shows what there is"));
+            return Err(Refusal::new(
+                "no-boot-entry",
+                "no entry below loader/entries starts this Linux (entries with another machine-id or root= are those of other systems): `bootctl list` shows what there is",
+            ));
         }
         let mut change = LoaderChange::default();
         for entry in &normal {

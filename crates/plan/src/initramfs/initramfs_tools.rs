@@ -3,6 +3,7 @@
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::plan::{Refusal, Step};
+use crate::unread;
 use cede_model::Host;
 use cede_model::kernel::installed::module_name;
 
@@ -11,6 +12,7 @@ pub struct InitramfsTools;
 
 const MODULES: &str = "/etc/initramfs-tools/modules";
 const UPDATE: &str = "/usr/sbin/update-initramfs";
+const MKINITRAMFS: &str = "/usr/sbin/mkinitramfs";
 
 impl InitramfsGenerator for InitramfsTools {
     fn name(&self) -> &'static str {
@@ -18,16 +20,20 @@ impl InitramfsGenerator for InitramfsTools {
     }
 
     fn detect(&self, host: &Host) -> bool {
-        let own_files = [MODULES, "/etc/initramfs-tools/initramfs.conf"].iter().any(|path| host.capture.exists(path));
-        // Debian's dracut brings an update-initramfs of its own, so the tool alone proves nothing.
-        own_files && (host.capture.exists(UPDATE) || !host.capture.exists("/usr/bin/dracut"))
+        let own_files = [MODULES, "/etc/initramfs-tools/initramfs.conf"].iter().any(|path| host.capture.is_there(path));
+        // Debian's dracut brings an update-initramfs of its own, and conffiles stay when a package goes; mkinitramfs is only here. A bare
+        // tree without any tool is told by the conffiles.
+        own_files && (host.capture.is_there(MKINITRAMFS) || !host.capture.is_there("/usr/bin/dracut"))
     }
 
     fn early_modules(&self, host: &Host) -> Result<Vec<String>, String> {
-        Ok(listed(host.capture.file(MODULES).unwrap_or_default()))
+        unread::trouble(&host.capture, MODULES).map_or_else(|| Ok(listed(host.capture.file(MODULES).unwrap_or_default())), Err)
     }
 
     fn change(&self, host: &Host, early: &Early) -> Result<GeneratorChange, Refusal> {
+        if let Some(why) = unread::trouble(&host.capture, MODULES) {
+            return Err(Refusal::new("initramfs-modules-not-editable", why));
+        }
         let before = host.capture.file(MODULES);
         if before.is_some_and(|bytes| bytes.contains(&0)) {
             return Err(Refusal::new("initramfs-modules-not-editable", format!("{MODULES} holds a NUL byte: correct it with an editor")));
@@ -42,7 +48,7 @@ impl InitramfsGenerator for InitramfsTools {
         }
         for kernel in &host.kernels {
             let image = format!("/boot/initrd.img-{}", kernel.release);
-            if host.capture.exists(&image) {
+            if host.capture.is_there(&image) {
                 change.proofs.extend(proofs(host, &image, Some(kernel), early));
             } else {
                 change.notes.push(format!("kernel {} has no {image}: nothing is proved for it", kernel.release));

@@ -5,8 +5,9 @@
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
+use crate::unread;
+use cede_model::Host;
 use cede_model::kernel::{Kernel, installed::module_name};
-use cede_model::{Entry, Host};
 use std::cmp::Ordering;
 
 /// mkinitcpio.
@@ -34,6 +35,9 @@ impl InitramfsGenerator for Mkinitcpio {
 
     fn change(&self, host: &Host, early: &Early) -> Result<GeneratorChange, Refusal> {
         let mut change = GeneratorChange { tools: vec![regenerate()], ..GeneratorChange::default() };
+        if let Some(why) = preset_trouble(host) {
+            return Err(Refusal::new("mkinitcpio-preset-not-readable", format!("which images mkinitcpio makes cannot be told: {why}")));
+        }
         let mut images = images(host);
         if let Some(image) = images.iter().find(|image| image.unified) {
             return Err(Refusal::new(
@@ -113,13 +117,10 @@ impl Config {
         config
     }
 
-    /// A drop-in that is there and could not be read.
-    fn unseen<'a>(&self, host: &'a Host) -> Option<(&'a str, &'a str)> {
-        let below = host.capture.below(format!("{DROP_INS}/")).filter(|(path, _)| self.drop_ins && path.ends_with(".conf"));
-        below.into_iter().find_map(|(path, entry)| match entry {
-            Entry::Unreadable(why) => Some((path, why.as_str())),
-            _ => None,
-        })
+    /// The main file or a drop-in that is there and could not be read.
+    fn unseen(&self, host: &Host) -> Option<String> {
+        let drop_in = || unread::trouble_in(&host.capture, DROP_INS, ".conf").filter(|_| self.drop_ins);
+        unread::trouble(&host.capture, &self.main).or_else(drop_in)
     }
 
     fn environment(&self) -> Environment {
@@ -146,11 +147,11 @@ impl Config {
     }
 
     fn change(&self, host: &Host, early: &Early, change: &mut GeneratorChange) -> Result<(), Refusal> {
-        if self.files.is_empty() {
+        if !self.files.iter().any(|(path, _)| *path == self.main) && !host.capture.is_there(&self.main) {
             return Err(Refusal::new("mkinitcpio-config-missing", format!("{} could not be read: run as root, or restore it", self.main)));
         }
-        if let Some((path, why)) = self.unseen(host) {
-            return Err(cannot(format!("{path} could not be read ({why}); run as root, or make it readable")));
+        if let Some(why) = self.unseen(host) {
+            return Err(cannot(why));
         }
         change.rests_on.extend(self.files.iter().map(|(path, _)| path.clone()));
         let wanted = Wanted::new(host, early);
@@ -341,6 +342,37 @@ fn presets(host: &Host) -> Vec<Preset> {
     names.flat_map(|name| read_preset(host, &format!("{PRESETS}/{name}"))).collect()
 }
 
+/// The words of `"${PRESETS[@]}"`; a string is one word.
+fn preset_names(environment: &Environment) -> Vec<String> {
+    let texts = match environment.get("PRESETS") {
+        Evaluation::Array(list) => list,
+        Evaluation::Scalar(text) => vec![text],
+        Evaluation::Unset | Evaluation::Unknown(_) => Vec::new(),
+    };
+    texts.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
+}
+
+/// A preset that could not be read, or of which a value that matters cannot be told.
+fn preset_trouble(host: &Host) -> Option<String> {
+    unread::trouble_in(&host.capture, PRESETS, ".preset").or_else(|| {
+        let paths = host.capture.names_in(PRESETS).filter(|name| name.ends_with(".preset")).map(|name| format!("{PRESETS}/{name}"));
+        paths.into_iter().find_map(|path| unknown_value(&path, host.capture.file(&path)?))
+    })
+}
+
+fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
+    let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
+    let names = preset_names(&environment);
+    let keys = ["config", "image", "kver", "uki"];
+    let own = names.iter().map(String::as_str).chain(["ALL"]).flat_map(|name| keys.map(|key| format!("{name}_{key}")));
+    std::iter::once("PRESETS".to_owned()).chain(own).find_map(|variable| match environment.get(&variable) {
+        Evaluation::Unknown(unknown) => {
+            Some(format!("{path}, line {}: {variable}: {}; write its value out there", unknown.line, unknown.why))
+        }
+        _ => None,
+    })
+}
+
 fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
     let bytes = host.capture.file(path).unwrap_or_default();
     let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
@@ -348,12 +380,7 @@ fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
         Evaluation::Scalar(text) => text.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         _ => None,
     };
-    let names = match environment.get("PRESETS") {
-        Evaluation::Array(list) => {
-            list.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
-        }
-        _ => Vec::new(),
-    };
+    let names = preset_names(&environment);
     let read = |name: String| {
         let own = |key: &str| text(&format!("{name}_{key}")).or_else(|| text(&format!("ALL_{key}")));
         Preset {

@@ -62,7 +62,7 @@ const OTHERS: &[(&str, &str)] =
 /// None is known, or two claim the host.
 pub fn find(host: &Host) -> Result<&'static dyn InitramfsGenerator, Refusal> {
     let found: Vec<&dyn InitramfsGenerator> = GENERATORS.iter().copied().filter(|generator| generator.detect(host)).collect();
-    let other = OTHERS.iter().find(|(path, _)| host.capture.exists(path)).map(|(_, name)| *name);
+    let other = OTHERS.iter().find(|(path, _)| host.capture.is_there(path)).map(|(_, name)| *name);
     match (found.as_slice(), other) {
         ([one], _) => Ok(*one),
         ([], Some(name)) => Err(Refusal::new(
