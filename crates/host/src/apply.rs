@@ -340,9 +340,8 @@ pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
         if let Some(image) = expectation.what.image().filter(|image| capture.get(&format!("{image}!")).is_none()) {
             images::open(machine, image, &mut capture);
         }
-        match &expectation.what {
-            Condition::FileIs { path, .. } => read_file(machine, &mut capture, path),
-            _ => {}
+        if let Condition::FileIs { path, .. } = &expectation.what {
+            read_file(machine, &mut capture, path);
         }
     }
     Host::from_capture(capture)
