@@ -87,11 +87,11 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     let mut run = Run { machine, plan, number, path, started: Vec::new(), kept: Vec::new(), tell };
     let result = run.steps().and_then(|()| run.prove());
     match result {
-        Ok(proof) => run.finish(End::Applied).map_err(|error| run.roll_back(error)).map(|()| Applied {
-            number,
-            proof,
-            left_to_run: run.left_to_run(),
-        }),
+        Ok(proof) => {
+            run.finish(End::Applied).map_err(|error| run.roll_back(error))?;
+            forget(machine, &run.kept);
+            Ok(Applied { number, proof, left_to_run: run.left_to_run() })
+        }
         Err(cause) => Err(run.roll_back(cause)),
     }
 }

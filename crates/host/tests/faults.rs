@@ -258,6 +258,7 @@ fn apply_reboot_undo_reboot_is_the_identity() {
         let old = persistent(&sim);
         let plan = planner::plan(&host(&sim), &["01:00.1".parse().unwrap()], bind);
         apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap();
+        assert_eq!(sim.snapshot().names_in(journal::KEPT).count(), 0, "copies of what was replaced are not left behind");
         assert!(planner::plan(&host(&sim), &["01:00.0".parse().unwrap()], bind).is_empty(), "a second plan is empty");
         sim.reboot();
         let on_vfio: Vec<String> =
