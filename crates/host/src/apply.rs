@@ -99,11 +99,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
 /// The facts that the plan rests on must still be true.
 fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -> Result<(), ApplyError> {
     for fact in &plan.rests_on {
-        let now = match machine.read(&fact.path, FILE_LIMIT) {
-            Entry::File(bytes) => Some(sha256(&bytes)),
-            _ => None,
-        };
-        if now != fact.sha256 {
+        if content(machine, &fact.path).as_deref().map(sha256) != fact.sha256 {
             return Err(ApplyError::HostChanged(format!("{} changed since the plan was made", fact.path)));
         }
     }
@@ -115,19 +111,28 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
     if machine.runs_tools() && !plan.steps.is_empty() && !plan.expects.iter().any(|expectation| expectation.when == When::Now) {
         return Err(ApplyError::Unchanged("the plan has nothing by which it could be proved: make it with `cede plan`".to_owned()));
     }
-    let makes_images = plan.steps.iter().any(|step| matches!(step, Step::RunTool { argv, .. } if argv.iter().any(|word| word.contains("initramfs") || word.contains("mkinitcpio"))));
+    let makes_images =
+        plan.steps.iter().filter_map(Step::argv).flatten().any(|word| word.contains("initramfs") || word.contains("mkinitcpio"));
     if machine.runs_tools() && makes_images && verb_is_apply && !plan.expects.iter().any(|expectation| expectation.what.image().is_some()) {
         return Err(ApplyError::Unchanged(
             "no initramfs image of an installed kernel was found in /boot, so nothing could be proved: is /boot mounted?".to_owned(),
         ));
     }
-    let tools = plan.steps.iter().filter_map(|step| if let Step::RunTool { argv, .. } = step { argv.first() } else { None });
+    let tools = plan.steps.iter().filter_map(Step::argv).filter_map(<[String]>::first);
     for tool in tools.filter(|_| machine.runs_tools()) {
         if !matches!(machine.probe(tool), Entry::Present(_)) {
             return Err(ApplyError::Unchanged(format!("{tool} is missing: install the package that brings it")));
         }
     }
     Ok(())
+}
+
+/// The bytes of a file, where it can be read.
+fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
+    match machine.read(path, FILE_LIMIT) {
+        Entry::File(bytes) => Some(bytes),
+        _ => None,
+    }
 }
 
 /// One operation at work.
@@ -188,7 +193,7 @@ impl Run<'_> {
     }
 
     fn left_to_run(&self) -> Vec<Vec<String>> {
-        let tools = self.plan.steps.iter().filter_map(|step| if let Step::RunTool { argv, .. } = step { Some(argv.clone()) } else { None });
+        let tools = self.plan.steps.iter().filter_map(Step::argv).map(<[String]>::to_vec);
         tools.filter(|_| !self.machine.runs_tools()).collect()
     }
 
@@ -264,14 +269,10 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
 fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
     let mut problems = Vec::new();
     for step in journal::roll_back_steps(operation) {
-        if let Step::ReplaceFile { path, after, .. } = &step {
-            let now = match machine.read(path, FILE_LIMIT) {
-                Entry::File(bytes) => Some(bytes),
-                _ => None,
-            };
-            if now == *after {
-                continue;
-            }
+        if let Step::ReplaceFile { path, after, .. } = &step
+            && content(machine, path) == *after
+        {
+            continue;
         }
         if let Err(problem) = perform(machine, &step, tell) {
             problems.push(problem);

@@ -45,23 +45,31 @@ impl Faulty {
     }
 }
 
-impl ReadHost for Faulty {
-    fn read(&self, path: &str, limit: usize) -> Entry {
-        self.sim.read(path, limit)
-    }
-    fn read_head(&self, path: &str, limit: usize) -> Entry {
-        self.sim.read_head(path, limit)
-    }
-    fn probe(&self, path: &str) -> Entry {
-        self.sim.probe(path)
-    }
-    fn read_link(&self, path: &str) -> Entry {
-        self.sim.read_link(path)
-    }
-    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
-        self.sim.list(path)
-    }
+/// Reading is never at fault: it is the simulated host's.
+macro_rules! reads_its_sim {
+    ($machine:ty) => {
+        impl ReadHost for $machine {
+            fn read(&self, path: &str, limit: usize) -> Entry {
+                self.sim.read(path, limit)
+            }
+            fn read_head(&self, path: &str, limit: usize) -> Entry {
+                self.sim.read_head(path, limit)
+            }
+            fn probe(&self, path: &str) -> Entry {
+                self.sim.probe(path)
+            }
+            fn read_link(&self, path: &str) -> Entry {
+                self.sim.read_link(path)
+            }
+            fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
+                self.sim.list(path)
+            }
+        }
+    };
 }
+
+reads_its_sim!(Faulty);
+reads_its_sim!(Liar);
 
 impl Machine for Faulty {
     fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError> {
@@ -178,24 +186,6 @@ struct Liar {
     sim: SimHost,
     leaves: Option<Vec<u8>>,
     path: &'static str,
-}
-
-impl ReadHost for Liar {
-    fn read(&self, path: &str, limit: usize) -> Entry {
-        self.sim.read(path, limit)
-    }
-    fn read_head(&self, path: &str, limit: usize) -> Entry {
-        self.sim.read_head(path, limit)
-    }
-    fn probe(&self, path: &str) -> Entry {
-        self.sim.probe(path)
-    }
-    fn read_link(&self, path: &str) -> Entry {
-        self.sim.read_link(path)
-    }
-    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
-        self.sim.list(path)
-    }
 }
 
 impl Machine for Liar {

@@ -228,7 +228,7 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
 
 /// Where GRUB's menu is made anew, it must start what it started before.
 pub(crate) fn menu_condition(host: &Host, steps: &[Step]) -> Option<Condition> {
-    let makes_menu = |step: &Step| matches!(step, Step::RunTool { argv, .. } if argv.first().is_some_and(|tool| tool.contains("grub")));
+    let makes_menu = |step: &Step| step.argv().and_then(<[String]>::first).is_some_and(|tool| tool.contains("grub"));
     steps.iter().any(makes_menu).then(|| Condition::MenuStarts { kernels: bootloader::entries::grub_kernels(host) })
 }
 

@@ -41,6 +41,14 @@ impl Step {
             Self::RunTool { .. } => None,
         }
     }
+
+    /// The tool that the step runs, with its arguments.
+    pub fn argv(&self) -> Option<&[String]> {
+        match self {
+            Self::ReplaceFile { .. } => None,
+            Self::RunTool { argv, .. } => Some(argv),
+        }
+    }
 }
 
 /// The steps that take `steps` back: files last to first with before and after changed over, then the tools in their old order.
