@@ -5,7 +5,7 @@ use crate::iommu::{AcpiTables, IommuGroup, IommuState, group, state};
 use crate::kernel::{Kernel, ModuleAliases};
 use crate::observed::Observed;
 use crate::os::{Firmware, OsRelease};
-use crate::pci::{PciAddress, PciDevice, Upstream, device};
+use crate::pci::{PciAddress, PciDevice, device};
 
 /// Vendor of the processor, by which Linux chooses the IOMMU driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,14 +79,6 @@ impl Host {
     /// Every function of a slot: same domain, bus and device number.
     pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciDevice> {
         self.devices.iter().filter(move |device| device.address.same_slot(address))
-    }
-
-    /// The bridge above a function, where the capture tells.
-    pub fn bridge_above(&self, address: PciAddress) -> Option<&PciDevice> {
-        match self.device(address)?.upstream {
-            Upstream::Bridge(bridge) => self.device(bridge),
-            Upstream::RootBus | Upstream::Vmd(_) | Upstream::Unknown => None,
-        }
     }
 
     /// The command line of the running kernel.

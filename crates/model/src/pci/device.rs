@@ -51,11 +51,6 @@ impl PciDevice {
         self.class.is_some_and(PciClass::is_pci_bridge)
     }
 
-    /// True for functions that a guest can be given: not a bridge.
-    pub fn is_endpoint(&self) -> bool {
-        !self.is_bridge()
-    }
-
     /// True for display controllers.
     pub fn is_display(&self) -> bool {
         self.class.is_some_and(PciClass::is_display)
