@@ -30,14 +30,11 @@ pub(super) fn ensure(asked: bool) -> Outcome<()> {
     }
     println!("installing {packages}");
     apt_get(&["update"])?;
-    let install = ["install", "-y", "--no-install-recommends"];
-    let wanted: Vec<&str> = install.iter().chain(&missing).copied().collect();
-    if let Err(error) = apt_get(&wanted) {
-        // A qemu-utils of another suite (backports) refuses the system emulator of this one.
+    // A qemu-utils of another suite (backports) refuses the system emulator of this one: apt would take it away without a word.
+    let wanted: Vec<&str> = ["install", "-y", "--no-install-recommends"].iter().chain(&missing).copied().collect();
+    if let Err(error) = apt_get(&[wanted.as_slice(), &["--no-remove"]].concat()) {
         let utils = format!("qemu-utils={}", candidate("qemu-system-x86").ok_or(error)?);
-        let mut same = wanted.clone();
-        same.extend(["--allow-downgrades", utils.as_str()]);
-        apt_get(&same)?;
+        apt_get(&[wanted.as_slice(), &["--allow-downgrades", &utils]].concat())?;
     }
     match self::missing().as_slice() {
         [] => Ok(()),
