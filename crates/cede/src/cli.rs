@@ -3,6 +3,8 @@
 use crate::ui::ColorWhen;
 use cede_model::pci::PciAddress;
 use cede_plan::BindMethod;
+use cede_plan::guard::Loss;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -103,7 +105,7 @@ pub enum Command {
         #[command(flatten)]
         wish: WishArgs,
         /// Carry out a saved plan, unchanged
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "bind"])]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "bind", "accepted"])]
         plan: Option<PathBuf>,
     },
     /// Compare each ceded function with what was planned, after the reboot
@@ -150,6 +152,25 @@ pub struct WishArgs {
     /// How the ids reach vfio-pci
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub bind: BindArg,
+    /// Give up what the plan was refused for, by exactly this name; once for each loss
+    #[arg(long = "accept-loss", value_name = "LOSS", value_parser = losses())]
+    pub accepted: Vec<Loss>,
+}
+
+impl WishArgs {
+    /// Addresses and manner as they are typed.
+    pub fn words(&self) -> String {
+        let mut words: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        words.dedup();
+        words.extend(matches!(self.bind, BindArg::Modprobe).then(|| "--bind modprobe".to_owned()));
+        words.join(" ")
+    }
+}
+
+/// The names of losses, with their meanings in the help.
+fn losses() -> impl TypedValueParser<Value = Loss> {
+    let names = Loss::ALL.map(|loss| PossibleValue::new(loss.id()).help(loss.help()));
+    PossibleValuesParser::new(names).try_map(|id| Loss::parse(&id).ok_or("no such loss"))
 }
 
 /// How the ids reach vfio-pci.

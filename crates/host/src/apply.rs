@@ -6,6 +6,7 @@ use crate::observe::{Scope, observe};
 use crate::read_host::{FILE_LIMIT, ReadHost};
 use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
+use cede_plan::guard;
 use cede_plan::journal::{self, End, Operation, Record, Verb};
 use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
 use cede_plan::tool_failure;
@@ -107,6 +108,9 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
         if !host.devices.is_empty() && !host.device(identity.address).is_some_and(|device| identity.matches(device)) {
             return Err(ApplyError::HostChanged(format!("{identity} is not there any more")));
         }
+    }
+    if let Some(lost) = guard::refusals(host, &plan.devices, &plan.accepted).into_iter().next().filter(|_| verb_is_apply) {
+        return Err(ApplyError::Unchanged(format!("{}: {}", lost.id, lost.message)));
     }
     if machine.runs_tools() && !plan.steps.is_empty() && !plan.expects.iter().any(|expectation| expectation.when == When::Now) {
         return Err(ApplyError::Unchanged("the plan has nothing by which it could be proved: make it with `cede plan`".to_owned()));

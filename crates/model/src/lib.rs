@@ -14,6 +14,7 @@ pub mod observed;
 pub mod os;
 pub mod pci;
 pub mod scrub;
+pub mod uses;
 
 pub use capture::{Capture, Entry};
 pub use host::Host;

@@ -5,6 +5,7 @@ use crate::bootloader;
 use crate::digest::sha256;
 use crate::edit::modprobe::ModprobeConfig;
 use crate::group_choice::{self, Choice};
+use crate::guard::{self, Loss};
 use crate::initramfs::{self, Early};
 use crate::intent::BindMethod;
 use crate::iommu_cause::{self, IommuFamily, OffCause};
@@ -19,13 +20,18 @@ use cede_model::{Entry, Host};
 
 /// Makes the plan from the configuration files. It never fails: what stands in the way is in its `refused`, and then it has no steps.
 pub fn plan(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
-    make(host, wanted, bind, Generated::Trusted)
+    plan_accepting(host, wanted, bind, &[])
+}
+
+/// As [`plan`], where the owner gives up these things. The plan keeps of them what is lost indeed.
+pub fn plan_accepting(host: &Host, wanted: &[PciAddress], bind: BindMethod, accepted: &[Loss]) -> Plan {
+    make(host, wanted, Plan { bind, accepted: accepted.to_vec(), ..Plan::default() }, Generated::Trusted)
 }
 
 /// As [`plan`], and where the files are right but a generated image or menu was seen to lack what they say, it is made anew.
 /// The capture must hold the opened images.
-pub fn plan_proved(host: &Host, wanted: &[PciAddress], bind: BindMethod) -> Plan {
-    make(host, wanted, bind, Generated::Proved)
+pub fn plan_proved(host: &Host, wanted: &[PciAddress], bind: BindMethod, accepted: &[Loss]) -> Plan {
+    make(host, wanted, Plan { bind, accepted: accepted.to_vec(), ..Plan::default() }, Generated::Proved)
 }
 
 /// Whether generated files are taken to be as their sources say.
@@ -35,8 +41,7 @@ enum Generated {
     Proved,
 }
 
-fn make(host: &Host, wanted: &[PciAddress], bind: BindMethod, generated: Generated) -> Plan {
-    let mut plan = Plan { bind, ..Plan::default() };
+fn make(host: &Host, wanted: &[PciAddress], mut plan: Plan, generated: Generated) -> Plan {
     match draft(host, wanted, generated, &mut plan) {
         Ok(()) => {}
         Err(refusals) => {
@@ -60,10 +65,10 @@ fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Pl
     plan.devices.clone_from(&choice.ceded);
     plan.stays.clone_from(&choice.stays);
     plan.notes.clone_from(&choice.notes);
-    plan.notes.extend(crate::guard::costs(host, &choice.ceded));
+    plan.notes.extend(guard::costs(host, &choice.ceded));
     let ids = binding::ids(host, &choice.ceded)?;
     let natives = Natives::of(host, &choice.ceded);
-    let obstacles = obstacles(host, &choice, &natives, bind);
+    let obstacles = obstacles(host, &choice, &natives, plan);
     if !obstacles.is_empty() {
         return Err(obstacles);
     }
@@ -76,11 +81,11 @@ fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Pl
 }
 
 /// What makes the plan pointless or dangerous, all of it at once.
-fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) -> Vec<Refusal> {
+fn obstacles(host: &Host, choice: &Choice, natives: &Natives, plan: &mut Plan) -> Vec<Refusal> {
     let mut list = Vec::new();
     list.extend(firmware_off(host));
     list.extend(direct_mapping(host, choice));
-    list.extend(crate::guard::losses(host, &choice.ceded));
+    list.extend(guard(host, choice, plan));
     for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing && !is_left_over(host, kernel)) {
         list.push(Refusal::new(
             "no-vfio-pci",
@@ -96,13 +101,22 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, bind: BindMethod) 
             ),
         ));
     }
-    if bind == BindMethod::Modprobe && built_in("vfio_pci") {
+    if plan.bind == BindMethod::Modprobe && built_in("vfio_pci") {
         list.push(Refusal::new(
             "vfio-pci-built-in",
             "vfio-pci is built into a kernel here, and modprobe.d does not reach it: use --bind cmdline",
         ));
     }
     list
+}
+
+/// Refuses what is lost and was not accepted; of what was accepted, the plan keeps what is lost, and says so.
+fn guard(host: &Host, choice: &Choice, plan: &mut Plan) -> Vec<Refusal> {
+    let losses = guard::losses(host, &choice.ceded);
+    plan.accepted.retain(|loss| losses.iter().any(|lost| lost.loss == *loss));
+    let (given_up, open): (Vec<_>, Vec<_>) = losses.into_iter().partition(|lost| plan.accepted.contains(&lost.loss));
+    plan.notes.extend(given_up.into_iter().map(|lost| format!("lost, as accepted ({}): {}", lost.loss.id(), lost.way)));
+    open.into_iter().map(Refusal::from).chain(guard::boot_not_mounted(host)).collect()
 }
 
 /// The package took its lists along and only what was built later (DKMS) is left of that kernel.

@@ -9,13 +9,14 @@
 
 mod support;
 
+use cede_model::Host;
+use cede_plan::guard::Loss;
 use cede_plan::intent::BindMethod::{self, Cmdline};
 use cede_plan::plan::Plan;
+use cede_plan::planner::plan_accepting;
 use support::machine::{GPU, Loader, Machine, intel_functions};
 use support::pci::Function;
 use support::{after, assert_tells_what_to_do, at, paths, plan_on, refused};
-
-const NVME: &str = "02:00.0";
 
 fn arch() -> Machine {
     Machine::arch(Loader::Grub)
@@ -142,66 +143,11 @@ fn the_only_display_stays() {
     assert_refused(&arch().functions(&[ceded]), &["00:02.0"], &["only-display"], &["0000:00:02.0"]);
     let told = arch().text("/etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"vfio-pci.ids=10de:1f91,10de:10fa\"\n");
     assert_refused(&told, &["00:02.0"], &["only-display"], &["0000:00:02.0"]);
-    let plan = plan_on(&arch().capture, &["00:02.0"], Cmdline);
-    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
-}
-
-const DISK: &str = "../../devices/pci0000:00/0000:00:1d.0/0000:02:00.0/nvme/nvme0/nvme0n1";
-
-fn with_disk(machine: Machine) -> Machine {
-    let machine = machine.link("/sys/class/block/nvme0n1", DISK).text("/sys/class/block/nvme0n1/dev", "259:0\n");
-    let machine =
-        machine.link("/sys/class/block/nvme0n1p2", &format!("{DISK}/nvme0n1p2")).text("/sys/class/block/nvme0n1p2/dev", "259:2\n");
-    machine.directory("/sys/class/block").seen("/sys/class/block/nvme0n1p2/slaves")
-}
-
-/// A virtual block device above others.
-fn above(machine: Machine, name: &str, number: &str, slaves: &[&str]) -> Machine {
-    let mut machine = machine
-        .link(&format!("/sys/class/block/{name}"), &format!("../../devices/virtual/block/{name}"))
-        .text(&format!("/sys/class/block/{name}/dev"), &format!("{number}\n"));
-    for slave in slaves {
-        machine = machine.directory(&format!("/sys/class/block/{name}/slaves/{slave}"));
-    }
-    machine
+    assert_refused(&arch(), &["00:02.0"], &["boot-display"], &["0000:00:02.0 i915", "0000:01:00.0"]);
 }
 
 fn mounted(machine: Machine, lines: &[&str]) -> Machine {
     machine.text("/proc/self/mountinfo", &lines.join("\n"))
-}
-
-#[test]
-fn the_disk_the_host_lives_on_stays() {
-    let plain = mounted(with_disk(arch()), &["29 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw"]);
-    assert_refused(&plain, &[NVME], &["host-storage"], &["0000:02:00.0", "nvme0n1p2", "→ /"]);
-    let luks = above(with_disk(arch()), "dm-0", "254:0", &["nvme0n1p2"]);
-    let lvm = above(luks.clone(), "dm-1", "254:1", &["dm-0"]);
-    let on_lvm = mounted(lvm.clone(), &["29 1 254:1 / / rw - ext4 /dev/mapper/vg-root rw"]);
-    assert_refused(&on_lvm, &[NVME], &["host-storage"], &["nvme0n1p2 → dm-1 → /"]);
-    let raid = above(with_disk(arch()), "md127", "9:127", &["nvme0n1p2", "sda2"]);
-    assert_refused(&mounted(raid, &["29 1 9:127 / / rw - xfs /dev/md127 rw"]), &[NVME], &["host-storage"], &["md127 → /"]);
-    let btrfs = mounted(with_disk(arch()), &["29 1 0:25 /@ / rw - btrfs /dev/nvme0n1p2 rw,subvol=/@"]);
-    assert_refused(&btrfs, &[NVME], &["host-storage"], &["nvme0n1p2 → /"]);
-    let btrfs_on_luks = "29 1 0:25 /@ / rw - btrfs /dev/mapper/root rw";
-    assert_refused(&mounted(luks.clone(), &[btrfs_on_luks]), &[NVME], &["host-storage"], &["dm-0 → /"]);
-    let named = luks.text("/sys/class/block/dm-0/dm/name", "root\n");
-    assert_refused(&mounted(named, &[btrfs_on_luks]), &[NVME], &["host-storage"], &["dm-0 → /"]);
-    let virtual_disk = "../../devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1";
-    let multipath = with_disk(arch()).link("/sys/class/block/nvme0c0n1", &DISK.replace("nvme0n1", "nvme0c0n1"));
-    let multipath = multipath.link("/sys/class/block/nvme0n1", virtual_disk);
-    let multipath = multipath.link("/sys/class/block/nvme0n1p2", &format!("{virtual_disk}/nvme0n1p2"));
-    assert_refused(&mounted(multipath, &["29 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw"]), &[NVME], &["host-storage"], &["nvme0c0n1"]);
-    let root_elsewhere = |line: &str| {
-        let machine = with_disk(arch()).link("/sys/class/block/sda1", "../../devices/pci0000:00/0000:00:17.0/ata1/sda/sda1");
-        mounted(machine.text("/sys/class/block/sda1/dev", "8:1\n"), &["28 1 8:1 / / rw - ext4 /dev/sda1 rw", line])
-    };
-    assert_refused(&root_elsewhere("40 28 259:2 / /data rw - ext4 /dev/nvme0n1p2 rw"), &[NVME], &["host-storage"], &["umount /data"]);
-    let swap = root_elsewhere("").text("/proc/swaps", "Filename Type Size Used Priority\n/dev/nvme0n1p2 partition 8 0 -2\n");
-    assert_refused(&swap, &[NVME], &["host-storage"], &["swap"]);
-    let plan = plan_on(&root_elsewhere("41 28 259:2 / /run/media/me/x rw - ext4 /dev/nvme0n1p2 rw").capture, &[NVME], Cmdline);
-    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
-    let zfs = mounted(with_disk(arch()), &["29 1 0:25 / / rw - zfs rpool/ROOT/pve-1 rw"]);
-    assert_refused(&zfs, &[NVME], &["host-storage-unknown"], &["0000:02:00.0"]);
 }
 
 #[test]
@@ -260,7 +206,8 @@ fn debian_s_default_leaves_only_its_own_graphics_out() {
     assert!(String::from_utf8_lossy(after(&plan, "/etc/default/grub")).contains("DEFAULT=\"quiet\"\n"));
     let drop_in = "/etc/default/grub.d/95-cede.cfg";
     assert!(!String::from_utf8_lossy(after(&plan, drop_in)).contains("intel_iommu"));
-    let graphics = plan_on(&Machine::debian().capture, &["00:02.0"], Cmdline);
+    let host = Host::from_capture(Machine::debian().capture);
+    let graphics = plan_accepting(&host, &[at("00:02.0")], Cmdline, &[Loss::BootDisplay]);
     assert!(String::from_utf8_lossy(after(&graphics, drop_in)).contains("intel_iommu=on"), "{:?}", paths(&graphics));
 }
 

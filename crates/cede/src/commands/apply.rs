@@ -1,5 +1,6 @@
 //! `cede apply`.
 
+use super::plan::{acceptance, next_after_refusal, refuse_needless};
 use crate::cli::{Global, WishArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -33,6 +34,9 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
     };
     if !plan.refused.is_empty() {
         print_refusals(ui, &plan)?;
+        if let Some(losses) = acceptance(&plan).filter(|_| file.is_none()) {
+            next_after_refusal(ui, wish, &losses, global)?;
+        }
         return Ok(Exit::Refused);
     }
     print_plan(ui, &plan, global.verbose)?;
@@ -70,10 +74,11 @@ pub fn make(machine: &dyn Machine, wish: &WishArgs) -> Result<Plan, CommandError
         return Err(CommandError::usage("no device was named").hint("`cede status` shows what can be ceded; then `cede apply ADDR`"));
     }
     let host = Host::from_capture(observe(machine, Scope::Full));
-    let plan = planner::plan(&host, &wish.addresses, wish.bind.into());
+    let plan = planner::plan_accepting(&host, &wish.addresses, wish.bind.into(), &wish.accepted);
+    refuse_needless(&plan, wish)?;
     if plan.is_empty() && machine.runs_tools() && rustix::process::geteuid().is_root() {
         let host = look(machine, &plan.expects);
-        return Ok(planner::plan_proved(&host, &wish.addresses, wish.bind.into()));
+        return Ok(planner::plan_proved(&host, &wish.addresses, wish.bind.into(), &wish.accepted));
     }
     Ok(plan)
 }
@@ -88,7 +93,7 @@ fn saved(machine: &dyn Machine, path: &Path) -> Result<Plan, CommandError> {
     let text = std::fs::read_to_string(path).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
     let plan = format::parse(&text).map_err(|error| CommandError::usage(format!("{shown}: {error}")))?;
     let addresses: Vec<PciAddress> = plan.devices.iter().map(|identity| identity.address).collect();
-    let now = planner::plan(&Host::from_capture(observe(machine, Scope::Full)), &addresses, plan.bind);
+    let now = planner::plan_accepting(&Host::from_capture(observe(machine, Scope::Full)), &addresses, plan.bind, &plan.accepted);
     if !now.refused.is_empty() {
         return Ok(now);
     }

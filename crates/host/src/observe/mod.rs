@@ -2,6 +2,7 @@
 
 mod boot_files;
 mod kernels;
+mod network;
 mod pci;
 mod storage;
 
@@ -56,6 +57,7 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
     if scope == Scope::Full {
         boot_files::observe(&mut reader);
         storage::observe(&mut reader);
+        network::observe(&mut reader);
     }
     capture
 }
@@ -70,6 +72,12 @@ impl Reader<'_> {
     /// Reads a whole file, recording also that it is absent or unreadable.
     fn text(&mut self, path: &str) {
         let entry = self.host.read(path, FILE_LIMIT);
+        self.capture.insert(path, entry);
+    }
+
+    /// Records the link at a path, not followed.
+    fn link(&mut self, path: &str) {
+        let entry = self.host.read_link(path);
         self.capture.insert(path, entry);
     }
 

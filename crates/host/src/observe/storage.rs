@@ -1,30 +1,70 @@
 //! What the host lives on: mounts, swap, and the chain from block devices to the functions that carry them.
 
 use super::Reader;
+use cede_model::Entry;
+use cede_model::uses::block_names::BLOCK;
+use cede_model::uses::mounts;
+
+/// What is taken of udev's database: by what people name devices, and what is on them. The rest has serial numbers.
+const PROPERTIES: [&str; 5] = ["ID_FS_TYPE", "ID_FS_LABEL", "ID_FS_UUID", "ID_PART_ENTRY_UUID", "ID_PART_ENTRY_NAME"];
 
 pub(super) fn observe(reader: &mut Reader<'_>) {
     reader.text("/proc/self/mountinfo");
     reader.text("/proc/swaps");
-    for name in reader.list("/sys/class/block") {
-        let path = format!("/sys/class/block/{name}");
-        let link = reader.host.read_link(&path);
-        reader.capture.insert(path.as_str(), link);
-        reader.text(&format!("{path}/dev"));
-        if name.starts_with("dm-") {
-            reader.text(&format!("{path}/dm/name"));
-        }
-        for slave in reader.host.list(&format!("{path}/slaves")).unwrap_or_default() {
-            reader.probe(&format!("{path}/slaves/{slave}"));
-        }
+    for name in reader.list(BLOCK) {
+        device(reader, &name);
     }
     // Each btrfs by its UUID; its members are links to block devices.
     for uuid in reader.list("/sys/fs/btrfs") {
-        reader.names(&format!("/sys/fs/btrfs/{uuid}/devices"));
+        let path = format!("/sys/fs/btrfs/{uuid}");
+        reader.names(&format!("{path}/devices"));
+        if reader.capture.is_there(&format!("{path}/devices")) {
+            reader.text(&format!("{path}/label"));
+            ["data", "metadata", "system"].iter().for_each(|kind| reader.names(&format!("{path}/allocation/{kind}")));
+        }
     }
-    for name in reader.list("/sys/class/net") {
-        let path = format!("/sys/class/net/{name}");
-        let link = reader.host.read_link(&path);
-        reader.capture.insert(path, link);
+    sources(reader);
+}
+
+fn device(reader: &mut Reader<'_>, name: &str) {
+    let path = format!("{BLOCK}/{name}");
+    reader.link(&path);
+    reader.text(&format!("{path}/dev"));
+    let has = |start: &str| name.starts_with(start);
+    let more: &[&str] = match () {
+        () if has("dm-") => &["dm/name", "dm/uuid"],
+        () if has("md") => &["md/level", "md/raid_disks"],
+        () if has("loop") => &["loop/backing_file"],
+        () if has("zram") => &["backing_dev"],
+        () => &[],
+    };
+    more.iter().for_each(|attribute| reader.text(&format!("{path}/{attribute}")));
+    for slave in reader.host.list(&format!("{path}/slaves")).unwrap_or_default() {
+        reader.probe(&format!("{path}/slaves/{slave}"));
+        if has("md") {
+            reader.text(&format!("{path}/md/dev-{slave}/state"));
+        }
     }
-    reader.text("/proc/net/route");
+    if let Some(number) = reader.capture.attribute(&format!("{path}/dev")).map(str::to_owned) {
+        properties(reader, &format!("/run/udev/data/b{number}"));
+    }
+}
+
+fn properties(reader: &mut Reader<'_>, path: &str) {
+    reader.text(path);
+    let Some(text) = reader.capture.attribute(path) else { return };
+    let is_kept =
+        |line: &&str| line.strip_prefix("E:").and_then(|line| line.split('=').next()).is_some_and(|key| PROPERTIES.contains(&key));
+    let kept: String = text.lines().filter(is_kept).map(|line| format!("{line}\n")).collect();
+    reader.capture.insert(path, Entry::File(kept.into_bytes()));
+}
+
+/// Names below /dev by which something is mounted or swapped to are links to the kernel's names.
+fn sources(reader: &mut Reader<'_>) {
+    let mounted = mounts::mounts(reader.capture).unwrap_or_default().into_iter().map(|mount| mount.source);
+    let listed = mounts::listed(reader.capture).into_iter().map(|line| line.source);
+    let all: Vec<String> = mounted.chain(listed).chain(mounts::swaps(reader.capture)).collect();
+    for path in all.iter().filter(|path| path.strip_prefix("/dev/").is_some_and(|name| name.contains('/'))) {
+        reader.link(path);
+    }
 }

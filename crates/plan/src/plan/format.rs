@@ -1,6 +1,7 @@
 //! The plan as JSON: `cede.plan/1`. What `cede plan --json` prints, `--out` saves, `apply --plan` reads, and the journal keeps.
 
 use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When, step};
+use crate::guard::Loss;
 use crate::intent::{BindMethod, Identity};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cede_model::pci::{PciAddress, PciClass, PciId};
@@ -32,6 +33,8 @@ pub struct PlanFile {
     expects: Vec<ExpectationFile>,
     refused: Vec<RefusalFile>,
     bind: BindMethod,
+    #[serde(default)]
+    accepted: Vec<String>,
     #[serde(default)]
     identities: Vec<IdentityFile>,
     #[serde(default)]
@@ -98,6 +101,9 @@ enum ConditionFile {
 struct RefusalFile {
     id: String,
     message: String,
+    /// True for a loss that `--accept-loss` with the id takes upon itself.
+    #[serde(default)]
+    acceptable: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -138,8 +144,9 @@ impl From<&Plan> for PlanFile {
             devices: plan.devices.iter().map(|d| d.address.to_string()).collect(),
             steps: plan.steps.iter().map(StepFile::from).collect(),
             expects: plan.expects.iter().map(ExpectationFile::from).collect(),
-            refused: plan.refused.iter().map(|r| RefusalFile { id: r.id.to_owned(), message: r.message.clone() }).collect(),
+            refused: plan.refused.iter().map(RefusalFile::from).collect(),
             bind: plan.bind,
+            accepted: plan.accepted.iter().map(|loss| loss.id().to_owned()).collect(),
             identities: plan.devices.iter().map(IdentityFile::from).collect(),
             stays: strings(&plan.stays),
             notes: plan.notes.clone(),
@@ -158,6 +165,7 @@ impl TryFrom<PlanFile> for Plan {
         Ok(Self {
             devices: file.identities.iter().map(Identity::try_from).collect::<Result<_, _>>()?,
             bind: file.bind,
+            accepted: file.accepted.iter().map(|id| accepted(id)).collect::<Result<_, _>>()?,
             stays: addresses(&file.stays)?,
             steps: file.steps.into_iter().map(Step::try_from).collect::<Result<_, _>>()?,
             expects: file.expects.into_iter().map(Expectation::try_from).collect::<Result<_, _>>()?,
@@ -167,6 +175,16 @@ impl TryFrom<PlanFile> for Plan {
             rests_on: file.rests_on.into_iter().map(|f| RestsOn { path: f.path, sha256: f.sha256 }).collect(),
         })
     }
+}
+
+impl From<&Refusal> for RefusalFile {
+    fn from(refusal: &Refusal) -> Self {
+        Self { id: refusal.id.to_owned(), message: refusal.message.clone(), acceptable: Loss::parse(refusal.id).is_some() }
+    }
+}
+
+fn accepted(id: &str) -> Result<Loss, NotAPlan> {
+    Loss::parse(id).ok_or_else(|| NotAPlan::Value(format!("`{id}` is no loss that can be accepted")))
 }
 
 /// Text, or base64 where the bytes are not UTF-8; both `None` where there is no file.
@@ -355,6 +373,7 @@ mod tests {
                 Expectation::now(Condition::EntriesCarry { parameter: "intel_iommu=on".into() }),
                 Expectation::after_reboot(Condition::BoundTo { device, driver: "vfio-pci".into() }),
             ],
+            accepted: vec![Loss::Swap, Loss::Console],
             notes: vec!["foretold".into()],
             rests_on: vec![RestsOn { path: "/etc/x".into(), sha256: None }],
             ..Plan::default()
@@ -375,6 +394,10 @@ mod tests {
             (
                 r#"{"format":"cede.plan/1","devices":[],"steps":[{"kind":"run_tool","argv":["sh"],"why":""}],"expects":[],"refused":[],"bind":"cmdline"}"#,
                 "none of the tools",
+            ),
+            (
+                r#"{"format":"cede.plan/1","devices":[],"steps":[],"expects":[],"refused":[],"bind":"cmdline","accepted":["all"]}"#,
+                "`all` is no loss",
             ),
         ] {
             let error = parse(text).unwrap_err().to_string();

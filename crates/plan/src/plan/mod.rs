@@ -7,6 +7,7 @@ pub mod step;
 pub use condition::{Condition, Expectation, When};
 pub use step::Step;
 
+use crate::guard::Loss;
 use crate::intent::{BindMethod, Identity};
 use cede_model::pci::PciAddress;
 
@@ -42,6 +43,8 @@ pub struct Plan {
     pub devices: Vec<Identity>,
     /// How their ids reach vfio-pci.
     pub bind: BindMethod,
+    /// What the host loses by it and its owner gives up.
+    pub accepted: Vec<Loss>,
     /// Group members that stay with their drivers: bridges and ports.
     pub stays: Vec<PciAddress>,
     /// What is done, in this order.

@@ -1,0 +1,9 @@
+//! What the host uses its functions for: block devices up to mounts and swap, interfaces up to routes and sessions, keyboards, consoles.
+//! Every use is traced down to the functions that carry it; what could not be seen on the way is unknown, and never taken for free.
+
+pub mod arrays;
+pub mod block;
+pub mod block_names;
+pub mod graph;
+pub mod mounts;
+pub mod storage;

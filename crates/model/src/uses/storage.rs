@@ -1,0 +1,221 @@
+//! What the host keeps on its block devices: the system, what it starts from, other file systems, swap.
+
+use super::block;
+use super::block_names::{BLOCK, by_number, by_source};
+use super::graph::{Graph, Kind, Node};
+use super::mounts::{self, Listed, Mount, mount_of};
+use crate::capture::Capture;
+
+/// What a block device is used for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A directory without which the system does not run.
+    System(String),
+    /// Where the kernel, its initramfs or the boot loader are.
+    Boot(String),
+    /// Another mounted file system, and whether the start waits for it and fails without it.
+    Mounted(String, bool),
+    /// Swap, by its path.
+    Swap(String),
+}
+
+/// A use and the node that it rests on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Used {
+    /// Key in [`Storage::graph`].
+    pub key: String,
+    /// What for.
+    pub place: Place,
+}
+
+/// The block devices of a host and their uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Storage {
+    /// What rests on what.
+    pub graph: Graph,
+    /// What is used.
+    pub used: Vec<Used>,
+    /// File systems that come over the network.
+    pub remote: Vec<Mount>,
+    /// Why it cannot be told what the system is on, where that is so.
+    pub unseen: Option<String>,
+}
+
+/// Directories without which the system does not run. `/nix` and `/gnu` hold whole systems.
+const SYSTEM: [&str; 10] = ["/", "/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib64", "/nix", "/gnu"];
+
+/// Where a boot partition is mounted (systemd: bootctl(1)).
+pub const BOOT: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
+
+/// Media that were put in by hand are no concern of the next start.
+const BY_HAND: [&str; 2] = ["/run/media/", "/media/"];
+
+/// What a file system rests on.
+enum Carrier {
+    Node(String),
+    Memory,
+    Network,
+    /// Made by the kernel, or not known.
+    Other,
+}
+
+impl Storage {
+    /// Reads what the capture has of mounts, swap and block devices.
+    pub fn read(capture: &Capture) -> Self {
+        let Some(mounts) = mounts::mounts(capture) else {
+            let unseen = Some("which disks carry / could not be seen (/proc/self/mountinfo)".to_owned());
+            return Self { unseen, graph: block::graph(capture, &[]), ..Self::default() };
+        };
+        let mut storage = Self { graph: block::graph(capture, &mounts), ..Self::default() };
+        let listed = mounts::listed(capture);
+        storage.add_loops(capture, &mounts);
+        for mount in mounts.iter().filter(|mount| !BY_HAND.iter().any(|place| mount.place.starts_with(place))) {
+            storage.add_mount(capture, mount, &mounts, &listed);
+        }
+        for swap in mounts::swaps(capture) {
+            storage.add_swap(capture, swap, &mounts);
+        }
+        storage.add_listed(capture, &listed, &mounts);
+        storage.used.sort();
+        storage.used.dedup();
+        storage
+    }
+
+    fn add_mount(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount], listed: &[Listed]) {
+        let is_root = mount.place == "/";
+        match self.carrier(capture, mount, mounts) {
+            Carrier::Node(key) if self.is_file_elsewhere(&key, &mount.place) => {}
+            Carrier::Node(key) => {
+                let waited = listed.iter().any(|line| line.place == mount.place && line.at_start && !line.may_fail);
+                self.used.push(Used { key, place: place(&mount.place, waited) });
+                // A later mount of the same place hides the earlier one.
+                self.unseen = self.unseen.take().filter(|_| !is_root);
+            }
+            Carrier::Network => self.remote.push(mount.clone()),
+            Carrier::Memory if is_root => self.unseen = None,
+            Carrier::Other if is_root => {
+                self.unseen = Some(format!("what / is on could not be seen (it is a {} of {})", mount.kind, mount.source));
+            }
+            Carrier::Memory | Carrier::Other => {}
+        }
+    }
+
+    /// A mounted image, such as a snap: the file system that its file is on speaks for it.
+    fn is_file_elsewhere(&self, key: &str, at: &str) -> bool {
+        let is_file = self.graph.get(key).is_some_and(|node| node.kind == Kind::Loop && !node.below.is_empty());
+        is_file && matches!(place(at, false), Place::Mounted(..))
+    }
+
+    fn add_swap(&mut self, capture: &Capture, swap: String, mounts: &[Mount]) {
+        let key = if swap.starts_with("/dev/") {
+            self.key_of(capture, &swap)
+        } else {
+            mount_of(mounts, &swap).and_then(|mount| match self.carrier(capture, mount, mounts) {
+                Carrier::Node(key) => Some(key),
+                _ => None,
+            })
+        };
+        self.used.extend(key.map(|key| Used { key, place: Place::Swap(swap) }));
+    }
+
+    /// What the start will look for and is not mounted now: boot partitions that are mounted on the first access, data disks.
+    fn add_listed(&mut self, capture: &Capture, listed: &[Listed], mounts: &[Mount]) {
+        for line in listed.iter().filter(|line| !mounts.iter().any(|mount| mount.place == line.place)) {
+            let wanted = BOOT.contains(&line.place.as_str()) || (line.at_start && !line.may_fail && line.place.starts_with('/'));
+            for key in by_source(capture, &line.source).into_iter().filter(|_| wanted) {
+                if self.graph.get(&key).is_some() {
+                    self.used.push(Used { key, place: place(&line.place, true) });
+                }
+            }
+        }
+    }
+
+    fn carrier(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> Carrier {
+        match mount.kind.as_str() {
+            "tmpfs" | "ramfs" | "rootfs" => return Carrier::Memory,
+            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "afs" | "fuse.sshfs" | "fuse.glusterfs" => return Carrier::Network,
+            "zfs" => return Carrier::Node(format!("zfs/{}", mount.source.split('/').next().unwrap_or_default())),
+            "overlay" if mount.place == "/" => return Carrier::Node(self.overlay(capture, mount, mounts)),
+            "bcachefs" => return Carrier::Node(self.bcachefs(&mount.source)),
+            _ => {}
+        }
+        let by_number = by_number(capture, &mount.number);
+        match by_number.or_else(|| self.key_of(capture, &mount.source)) {
+            Some(name) => Carrier::Node(self.with_members(name)),
+            None => Carrier::Other,
+        }
+    }
+
+    /// The node of a source; one over all of them where it may mean several.
+    fn key_of(&mut self, capture: &Capture, source: &str) -> Option<String> {
+        let mut names = by_source(capture, source);
+        if names.len() > 1 {
+            self.graph.insert(source, Node { name: source.to_owned(), below: names, ..Node::default() });
+            return Some(source.to_owned());
+        }
+        names.pop()
+    }
+
+    /// A btrfs is mounted by one of its devices and needs them all.
+    fn with_members(&self, name: String) -> String {
+        let holds = |node: &Node| node.kind == Kind::Btrfs && node.below.len() > 1 && node.below.contains(&name);
+        let whole = self.graph.iter().find(|(_, node)| holds(node)).map(|(key, _)| key.to_owned());
+        whole.unwrap_or(name)
+    }
+
+    /// `/dev/sda1:/dev/sdb1` (fs/bcachefs/fs.c `bch2_show_devname`).
+    fn bcachefs(&mut self, source: &str) -> String {
+        let key = format!("bcachefs/{source}");
+        let below = source.split(':').map(|path| path.trim_start_matches("/dev/").to_owned()).collect();
+        self.graph.insert(key.as_str(), Node { kind: Kind::Bcachefs, below, ..Node::default() });
+        key
+    }
+
+    /// Layers of directories, each on a mount of its own; those below `/` itself are hidden by it and cannot be told.
+    fn overlay(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> String {
+        let lower = mount.option("lowerdir").unwrap_or_default().split(':').filter(|path| !path.is_empty());
+        let mut node = Node { kind: Kind::Overlay, ..Node::default() };
+        for path in lower.chain(mount.option("upperdir")) {
+            let layer = mount_of(mounts, path).filter(|layer| layer.place != "/");
+            match layer.map(|layer| self.carrier(capture, layer, mounts)) {
+                Some(Carrier::Node(key)) => node.below.push(key),
+                Some(Carrier::Memory | Carrier::Network) => {}
+                Some(Carrier::Other) | None => node.unseen = Some(format!("what the layer {path} of / is on could not be seen")),
+            }
+        }
+        self.graph.insert("overlay", node);
+        "overlay".to_owned()
+    }
+
+    /// A loop device rests on what its file is on.
+    fn add_loops(&mut self, capture: &Capture, mounts: &[Mount]) {
+        for name in capture.names_in(BLOCK).filter(|name| name.starts_with("loop")) {
+            let Some(file) = capture.attribute(&format!("{BLOCK}/{name}/loop/backing_file")) else { continue };
+            let file = file.trim_end_matches(" (deleted)");
+            let Some(node) = self.graph.get(name).cloned() else { continue };
+            let (kind, name_shown) = (Kind::Loop, file.rsplit('/').next().unwrap_or(file).to_owned());
+            let mount = mount_of(mounts, file).filter(|mount| mount.kind != "overlay" && !is_on(capture, mount, name));
+            let found = mount.map(|mount| self.carrier(capture, mount, mounts));
+            let (below, unseen) = match found {
+                Some(Carrier::Node(key)) => (vec![key], None),
+                Some(Carrier::Memory | Carrier::Network) => (Vec::new(), None),
+                Some(Carrier::Other) | None => (Vec::new(), Some(format!("where {file}, the file of {name}, is could not be seen"))),
+            };
+            self.graph.insert(name, Node { kind, name: name_shown, below, unseen, ..node });
+        }
+    }
+}
+
+/// True where the mount is of the loop device itself.
+fn is_on(capture: &Capture, mount: &Mount, name: &str) -> bool {
+    by_number(capture, &mount.number).as_deref() == Some(name)
+}
+
+fn place(place: &str, waited: bool) -> Place {
+    let below_boot = |path: &str| BOOT.contains(&path) || path.starts_with("/boot/");
+    match place {
+        system if SYSTEM.contains(&system) => Place::System(place.to_owned()),
+        boot if below_boot(boot) => Place::Boot(place.to_owned()),
+        _ => Place::Mounted(place.to_owned(), waited),
+    }
+}

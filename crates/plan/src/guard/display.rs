@@ -1,0 +1,58 @@
+//! Displays: the last one, and the one that the firmware uses.
+
+use super::gone::Gone;
+use super::loss::{Loss, Lost};
+use crate::binding;
+use crate::bootloader;
+use crate::parameter;
+use cede_model::Host;
+use cede_model::pci::PciDevice;
+
+/// The boot display is lost. Where no other one with a connector of its own stays with the host, it is the last one. Displays that the
+/// firmware did not use are no loss by themselves: a host without any is looked after over the network or a serial line.
+pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
+    let screens: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_display() && !is_render_only(device)).collect();
+    let lost = screens.iter().filter(|device| gone.has(device.address));
+    let Some(lost) = lost.max_by_key(|device| device.boot_vga == Some(true)) else { return Vec::new() };
+    let told = ids_told(host);
+    let goes = |device: &PciDevice| {
+        let by_ids = device.id.is_some_and(|id| told.iter().any(|item| parameter::covers(item, &id.to_string())));
+        gone.has(device.address) || device.is_on_vfio() || by_ids
+    };
+    if !screens.iter().any(|device| device.boot_vga == Some(true)) {
+        return Vec::new();
+    }
+    let what = gone.function(lost.address);
+    match screens.iter().find(|device| !goes(device)) {
+        None => vec![Lost::new(
+            Loss::OnlyDisplay,
+            format!("{what} → the only display of this host"),
+            "nothing could be repaired without a screen; add a second one, or switch the processor's own graphics on in the firmware's setup",
+        )],
+        Some(other) if lost.boot_vga == Some(true) => vec![Lost::new(
+            Loss::BootDisplay,
+            format!("{what} → the display of the firmware and the boot menu"),
+            format!(
+                "it stays black once vfio-pci has it, and {} stays: set that one as the primary display in the firmware's setup first",
+                other.address
+            ),
+        )],
+        Some(_) => Vec::new(),
+    }
+}
+
+/// 3D controllers (class 03 02) draw for another display.
+fn is_render_only(device: &PciDevice) -> bool {
+    device.class.is_some_and(|class| class.base_and_sub() == 0x0302)
+}
+
+/// Ids that vfio-pci will get at the next start as things stand.
+fn ids_told(host: &Host) -> Vec<String> {
+    let words = bootloader::find(host).map(|loader| loader.configured(host)).unwrap_or_default();
+    let on_line = words.into_iter().rev().find(|word| parameter::split(&word.text).0 == parameter::VFIO_IDS).map(|word| word.text);
+    let value = match on_line {
+        Some(word) => parameter::split(&word).1.map(str::to_owned),
+        None => binding::modprobe_config(host).option("vfio_pci", "ids").map(|(value, _)| value),
+    };
+    value.unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,85 @@
+//! Disks: the way from a controller through partitions, volumes and arrays to what is mounted.
+
+use super::gone::Gone;
+use super::loss::{Loss, Lost};
+use cede_model::Host;
+use cede_model::pci::PciDevice;
+use cede_model::uses::graph::{Chain, Fate};
+use cede_model::uses::storage::{Place, Storage};
+use std::collections::BTreeMap;
+
+/// How many places of one chain are named.
+const NAMED: usize = 4;
+
+/// What of the host's storage goes, what goes on with less, and what cannot be told.
+pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
+    let storage = Storage::read(&host.capture);
+    let mut ways: BTreeMap<(Loss, Chain), Vec<&Place>> = BTreeMap::new();
+    let mut unseen = storage.unseen.clone();
+    for used in &storage.used {
+        match storage.graph.fate(&used.key, &|address| gone.has(address)) {
+            Fate::Stays => {}
+            Fate::Lost(chain) => ways.entry((loss_of(&used.place), chain)).or_default().push(&used.place),
+            Fate::Degraded(chain) => ways.entry((Loss::Redundancy, chain)).or_default().push(&used.place),
+            Fate::Unknown(why) => _ = unseen.get_or_insert(why),
+        }
+    }
+    let mut list: Vec<Lost> = ways.iter().map(|((loss, chain), places)| lost(gone, *loss, chain, places)).collect();
+    list.extend(unseen.and_then(|why| cannot_tell(gone, &why)));
+    list
+}
+
+fn loss_of(place: &Place) -> Loss {
+    match place {
+        Place::System(_) => Loss::RootDisk,
+        Place::Boot(_) => Loss::BootDisk,
+        Place::Mounted(..) => Loss::MountedDisk,
+        Place::Swap(_) => Loss::Swap,
+    }
+}
+
+fn lost(gone: &Gone<'_>, loss: Loss, chain: &Chain, places: &[&Place]) -> Lost {
+    let names: Vec<&str> = places.iter().map(|place| name(place)).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let shown = names.get(..NAMED.min(names.len())).unwrap_or_default().join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Lost::new(loss, format!("{} → {shown}{more}", gone.shown(chain)), advice(loss, places))
+}
+
+fn name(place: &Place) -> &str {
+    match place {
+        Place::System(path) | Place::Boot(path) | Place::Mounted(path, _) => path,
+        Place::Swap(_) => "swap",
+    }
+}
+
+fn advice(loss: Loss, places: &[&Place]) -> String {
+    let first = places.first().map(|place| name(place)).unwrap_or_default();
+    let waited = places.iter().any(|place| matches!(place, Place::Mounted(_, true)));
+    match (loss, places.first()) {
+        (Loss::RootDisk, _) => "the host lives on it; move that to another disk first, or choose another device".to_owned(),
+        (Loss::BootDisk, _) => "the host starts from it; move that to another disk first, or choose another device".to_owned(),
+        (Loss::Redundancy, _) => {
+            "it goes on without that part, and the next failure loses it; take the part out of it first, or choose another device"
+                .to_owned()
+        }
+        (Loss::Swap, Some(Place::Swap(path))) => format!("the host swaps to it; run `swapoff {path}` and take it out of /etc/fstab first"),
+        _ if waited => format!(
+            "the host uses it, and its start stops in the emergency shell without it; run `umount {first}` and take it out of /etc/fstab first"
+        ),
+        _ => format!("the host uses it; run `umount {first}` first, and take it out of /etc/fstab"),
+    }
+}
+
+/// Where it cannot be told what the host lives on, no storage controller is given away.
+fn cannot_tell(gone: &Gone<'_>, why: &str) -> Option<Lost> {
+    // Mass storage controllers, and hosts of SD cards and eMMC.
+    let is_storage = |device: &PciDevice| device.class.is_some_and(|class| class.base() == 0x01 || class.base_and_sub() == 0x0805);
+    let device = gone.first(is_storage)?;
+    let what = gone.function(device.address);
+    Some(Lost::new(
+        Loss::UnseenStorage,
+        format!("{what} may carry the host"),
+        format!("{why}; run on the host itself, as root, or choose another device"),
+    ))
+}
