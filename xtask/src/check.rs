@@ -19,13 +19,14 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
     Part { name: "documentation", argv: &["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"] },
     Part { name: "demo", argv: &["cargo", "run", "--quiet", "--package", "cede", "--", "demo"] },
     Part { name: "dependencies", argv: &[CARGO_DENY_PROGRAM, "deny", "check", "licenses", "bans", "sources"] },
+    Part { name: "cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill"] },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
 ];
 

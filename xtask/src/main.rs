@@ -5,12 +5,15 @@ use std::process::ExitCode;
 
 mod bench;
 mod check;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod cuts;
 mod tidy;
 mod vm;
 
 const USAGE: &str = "usage: cargo xtask <chore>
 
   bench  how long reading a host takes, beside other tools
+  cuts   `cede` stopped or failed at every system call of an operation (cargo xtask cuts --help)
   test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
   vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
@@ -18,6 +21,12 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("bench") => bench::main(arguments),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some("cuts") => cuts::main(arguments),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some(cuts::ENTER) => cuts::enter(arguments),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some(tool) if tool.starts_with("/usr/") => cuts::tool(tool, arguments),
         Some("test") => check::main(arguments),
         Some("vm") => vm::main(arguments),
         Some("help" | "--help" | "-h") => {

@@ -1,6 +1,7 @@
 //! Carries a plan out: journal, steps, proof; and rolls back what failed.
 
 use crate::images;
+use crate::leftovers;
 use crate::machine::{EffectError, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::{FILE_LIMIT, ReadHost};
@@ -75,6 +76,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     if let Some(open) = journal::interrupted(&operations) {
         return Err(ApplyError::Interrupted(open.number));
     }
+    leftovers::sweep_state(machine, &operations);
     check(machine, &host, plan, verb == Verb::Apply)?;
     let number = operations
         .last()
@@ -85,12 +87,17 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     let begin = journal::begin(verb, machine.time(), boot_id, plan);
     let path = journal::path(number);
     machine.create_private(&path, journal::line(&begin).as_bytes()).map_err(unchanged)?;
-    let mut run = Run { machine, plan, number, path, started: Vec::new(), kept: Vec::new(), tell };
+    let mut run = Run { machine, plan, number, path, started: Vec::new(), made: Vec::new(), kept: Vec::new(), tell };
     let result = run.steps().and_then(|()| run.prove());
     match result {
         Ok(proof) => {
-            run.finish(End::Applied).map_err(|error| run.roll_back(error))?;
-            forget(machine, &run.kept);
+            if let Verb::Undo(number) = verb {
+                let undone = operations.iter().find(|operation| operation.number == number);
+                // One that stays behind, empty, does no harm.
+                let _ = remove_directories(machine, undone.map(|operation| operation.made.as_slice()).unwrap_or_default());
+            }
+            run.finish(End::Applied).map_err(|error| run.reopen(error))?;
+            leftovers::forget_copies(machine, |copied| copied == number);
             Ok(Applied { number, proof, left_to_run: run.left_to_run() })
         }
         Err(cause) => Err(run.roll_back(cause)),
@@ -146,6 +153,7 @@ struct Run<'a> {
     number: u32,
     path: String,
     started: Vec<usize>,
+    made: Vec<String>,
     kept: Vec<(String, Option<String>)>,
     tell: &'a mut dyn FnMut(Event<'_>),
 }
@@ -167,8 +175,10 @@ impl Run<'_> {
                 }
                 self.keep_generated()?;
             }
-            self.record(&Record::Started { step: index })?;
+            let made = step.path().map(|path| missing_above(self.machine, path)).unwrap_or_default();
+            self.record(&Record::Started { step: index, made: made.clone() })?;
             self.started.push(index);
+            self.made.splice(0..0, made);
             perform(self.machine, step, self.tell)?;
             self.record(&Record::Done { step: index })?;
         }
@@ -218,6 +228,17 @@ impl Run<'_> {
         }
     }
 
+    /// Everything is done and proved, and that could not be recorded, or only perhaps: before a file goes back the journal must say so.
+    fn reopen(&mut self, cause: String) -> ApplyError {
+        match self.record(&Record::RollingBack) {
+            Ok(()) => self.roll_back(cause),
+            Err(_) => ApplyError::PartlyChanged {
+                cause,
+                rollback: "the journal still cannot be written, so every file was left as planned".to_owned(),
+            },
+        }
+    }
+
     fn roll_back(&mut self, cause: String) -> ApplyError {
         (self.tell)(Event::RollingBack(&cause));
         let operation = Operation {
@@ -228,12 +249,13 @@ impl Run<'_> {
             plan: self.plan.clone(),
             started: self.started.clone(),
             kept: self.kept.clone(),
+            made: self.made.clone(),
             end: None,
         };
         match take_back(self.machine, &operation, self.tell) {
             Ok(()) => match self.finish(End::RolledBack) {
                 Ok(()) => {
-                    forget(self.machine, &self.kept);
+                    leftovers::forget_copies(self.machine, |copied| copied == self.number);
                     ApplyError::RolledBack(cause)
                 }
                 Err(error) => ApplyError::PartlyChanged {
@@ -272,6 +294,12 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
 /// Brings every file of an operation back, all of them even where one fails, then runs its tools again.
 fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
     let mut problems = Vec::new();
+    // What tools made first: half an image may fill the disk that the files need.
+    for (path, copy) in &operation.kept {
+        if let Err(problem) = bring_back(machine, path, copy.as_deref()) {
+            problems.push(problem);
+        }
+    }
     for step in journal::roll_back_steps(operation) {
         if let Step::ReplaceFile { path, after, .. } = &step
             && content(machine, path) == *after
@@ -282,12 +310,22 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
             problems.push(problem);
         }
     }
-    for (path, copy) in &operation.kept {
-        if let Err(problem) = bring_back(machine, path, copy.as_deref()) {
-            problems.push(problem);
-        }
+    leftovers::sweep_beside(machine, operation);
+    if let Err(error) = remove_directories(machine, &operation.made) {
+        problems.push(error.to_string());
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// Directories above a path that are not there yet, innermost first.
+fn missing_above(machine: &dyn Machine, path: &str) -> Vec<String> {
+    let above = std::path::Path::new(path).ancestors().skip(1).filter_map(std::path::Path::to_str);
+    above.take_while(|dir| machine.probe(dir) == Entry::Absent).map(str::to_owned).collect()
+}
+
+/// Removes directories of ours, those inside others first, as far as nothing is in them.
+fn remove_directories(machine: &dyn Machine, made: &[String]) -> Result<(), EffectError> {
+    made.iter().try_for_each(|dir| machine.remove_directory(dir))
 }
 
 /// Puts a generated file back as it was kept.
@@ -305,16 +343,14 @@ fn bring_back(machine: &dyn Machine, path: &str, copy: Option<&str>) -> Result<(
     if now == old {
         return Ok(());
     }
-    machine.replace(path, now.as_deref(), old.as_deref()).map_err(|error| error.to_string())
-}
-
-/// The copies are not needed any more. One that stays behind does no harm.
-fn forget(machine: &dyn Machine, kept: &[(String, Option<String>)]) {
-    for copy in kept.iter().filter_map(|(_, copy)| copy.as_deref()) {
-        if let Ok(bytes) = machine.image(copy) {
-            let _ = machine.replace(copy, Some(&bytes), None);
+    match machine.replace(path, now.as_deref(), old.as_deref()) {
+        // What a failed tool left takes the room that the good one needs.
+        Err(EffectError::NoSpace(_)) if now.is_some() => {
+            machine.replace(path, now.as_deref(), None).and_then(|()| machine.replace(path, None, old.as_deref()))
         }
+        other => other,
     }
+    .map_err(|error| error.to_string())
 }
 
 /// Takes back what an interrupted operation did. Returns its number, or `None` where none was interrupted.
@@ -326,12 +362,13 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
     let _lock = machine.lock().map_err(unchanged)?;
     let capture = observe(machine, Scope::Full);
     let operations = journal::operations(&capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
+    leftovers::sweep_state(machine, &operations);
     let Some(open) = journal::interrupted(&operations) else { return Ok(None) };
-    let finished = |end| machine.append(&journal::path(open.number), format!("\n{}", journal::line(&Record::Finished { end })).as_bytes());
+    let finished = |end| machine.append(&journal::path(open.number), journal::line(&Record::Finished { end }).as_bytes());
     match take_back(machine, open, tell) {
         Ok(()) => {
             finished(End::RolledBack).map_err(unchanged)?;
-            forget(machine, &open.kept);
+            leftovers::forget_copies(machine, |copied| copied == open.number);
             Ok(Some(open.number))
         }
         Err(rollback) => Err(ApplyError::PartlyChanged { cause: format!("operation {} was interrupted", open.number), rollback }),

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod files;
 pub mod images;
+mod leftovers;
 mod live;
 mod live_read;
 pub mod machine;

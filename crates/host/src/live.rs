@@ -3,6 +3,7 @@
 use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
+use crate::files::temporary;
 use crate::machine::{EffectError, Lock, Machine, ToolEnd};
 use cede_model::Entry;
 use rustix::fs::{Mode, OFlags};
@@ -22,6 +23,7 @@ const OUTPUT_LIMIT: usize = 4 << 20;
 fn effect(error: FileError) -> EffectError {
     match error {
         FileError::Changed { .. } => EffectError::Changed(error.to_string()),
+        FileError::NoSpace { .. } => EffectError::NoSpace(error.to_string()),
         other => EffectError::File(other.to_string()),
     }
 }
@@ -50,6 +52,14 @@ impl Machine for Root {
             self.create_dir_all(parent, 0o700).map_err(effect)?;
         }
         replace_file::replace_file(self, path, None, bytes, 0o600).map(|_| ()).map_err(effect)
+    }
+
+    fn remove_directory(&self, path: &str) -> Result<(), EffectError> {
+        replace_file::remove_dir_if_empty(self, path).map(|_| ()).map_err(effect)
+    }
+
+    fn sweep(&self, path: &str) {
+        temporary::sweep(self, Path::new(path));
     }
 
     fn append(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {

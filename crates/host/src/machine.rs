@@ -8,6 +8,9 @@ pub enum EffectError {
     /// A file could not be written or removed.
     #[error("{0}")]
     File(String),
+    /// There is no room for the file; nothing was written.
+    #[error("{0}")]
+    NoSpace(String),
     /// The file is not what it was when the plan was made; nothing was written.
     #[error("{0}")]
     Changed(String),
@@ -51,6 +54,17 @@ pub trait Machine: ReadHost {
     /// # Errors
     /// It exists, or cannot be written.
     fn create_private(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError>;
+
+    /// Removes a directory where nothing is in it.
+    ///
+    /// # Errors
+    /// The system refuses.
+    fn remove_directory(&self, _path: &str) -> Result<(), EffectError> {
+        Ok(())
+    }
+
+    /// Removes what a killed run left beside a file under a temporary name.
+    fn sweep(&self, _path: &str) {}
 
     /// Appends to a file of our own, durable when it returns.
     ///

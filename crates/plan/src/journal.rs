@@ -64,12 +64,17 @@ pub enum Record {
     Started {
         /// Index into the plan's steps.
         step: usize,
+        /// Directories that are made for its file, innermost first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        made: Vec<String>,
     },
     /// The step of this index is done.
     Done {
         /// Index into the plan's steps.
         step: usize,
     },
+    /// What was done is taken back: whatever a record before said, the operation is open again.
+    RollingBack,
     /// Nothing more happens.
     Finished {
         /// How it ended.
@@ -94,8 +99,17 @@ pub struct Operation {
     pub started: Vec<usize>,
     /// Generated files as they were, and their copies.
     pub kept: Vec<(String, Option<String>)>,
+    /// Directories that it made, those inside others first.
+    pub made: Vec<String>,
     /// How it ended; `None` where it was interrupted.
     pub end: Option<End>,
+}
+
+impl Operation {
+    /// One of which nothing but its beginning is known.
+    fn begun(number: u32, verb: Verb, time: u64, boot_id: Option<String>, plan: Plan) -> Self {
+        Self { number, verb, time, boot_id, plan, started: Vec::new(), kept: Vec::new(), made: Vec::new(), end: None }
+    }
 }
 
 /// Why an operation's file cannot be read.
@@ -143,11 +157,11 @@ pub fn path(number: u32) -> String {
     format!("{OPERATIONS}/{number:04}.jsonl")
 }
 
-/// A record as its line.
+/// A record as its line. Those that may follow a line that a failure cut off begin with a line end of their own.
 pub fn line(record: &Record) -> String {
-    let mut text = serde_json::to_string(record).unwrap_or_default();
-    text.push('\n');
-    text
+    let text = serde_json::to_string(record).unwrap_or_default();
+    let cut = if matches!(record, Record::RollingBack | Record::Finished { .. }) { "\n" } else { "" };
+    format!("{cut}{text}\n")
 }
 
 /// The first record of an operation.
@@ -200,11 +214,15 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
         match (record, &mut operation) {
             (Record::Begin { format, verb, time, boot_id, plan }, None) if format == JOURNAL_FORMAT => {
                 let plan = Plan::try_from(*plan).map_err(|source| JournalError::Plan { path: path.to_owned(), source })?;
-                operation = Some(Operation { number, verb, time, boot_id, plan, started: Vec::new(), kept: Vec::new(), end: None });
+                operation = Some(Operation::begun(number, verb, time, boot_id, plan));
             }
             (Record::Finished { end }, Some(operation)) => operation.end = Some(end),
+            (Record::RollingBack, Some(operation)) => operation.end = None,
             (Record::Kept { path, copy }, Some(operation)) if torn.is_none() => operation.kept.push((path, copy)),
-            (Record::Started { step }, Some(operation)) if torn.is_none() => operation.started.push(step),
+            (Record::Started { step, made }, Some(operation)) if torn.is_none() => {
+                operation.started.push(step);
+                operation.made.splice(0..0, made);
+            }
             (Record::Done { .. }, Some(_)) if torn.is_none() => {}
             _ => return Err(torn.unwrap_or_else(|| JournalError::NoBegin { path: path.to_owned() })),
         }
@@ -276,7 +294,7 @@ mod tests {
             ..Plan::default()
         };
         let mut text = line(&begin(Verb::Apply, 7, None, &plan));
-        text.push_str(&line(&Record::Started { step: 0 }));
+        text.push_str(&line(&Record::Started { step: 0, made: Vec::new() }));
         text.push_str(line(&Record::Finished { end: End::Applied }).trim_end());
         let operation = read(3, "/j", text.as_bytes()).unwrap();
         assert_eq!((operation.number, operation.started.as_slice(), operation.end), (3, [0].as_slice(), None));
@@ -288,7 +306,7 @@ mod tests {
         let begun = line(&begin(Verb::Apply, 7, None, &Plan::default()));
         let closed = format!("{begun}{{\"record\":\"sta\n{}", line(&Record::Finished { end: End::RolledBack }));
         assert_eq!(read(1, "/j", closed.as_bytes()).unwrap().end, Some(End::RolledBack));
-        let damaged = format!("{begun}nonsense\n{}", line(&Record::Started { step: 0 }));
+        let damaged = format!("{begun}nonsense\n{}", line(&Record::Started { step: 0, made: Vec::new() }));
         assert!(read(1, "/j", damaged.as_bytes()).unwrap_err().to_string().starts_with("/j:2"));
         for (text, problem) in [("", "does not begin"), ("{\"record\":\"started\",\"step\":0}\n", "does not begin"), ("nonsense\n", "/j:1")]
         {

@@ -5,5 +5,5 @@ pub mod file_error;
 mod locate;
 pub mod replace_file;
 pub mod root;
-mod temporary;
+pub(crate) mod temporary;
 mod xattrs;

@@ -9,12 +9,31 @@ use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttri
 use rustix::io::{self, Errno};
 
 use crate::files::file_error::{Change, FileError};
-use crate::files::locate::Located;
-use crate::files::root::file_system_magic;
+use crate::files::locate::{Located, locate};
+use crate::files::root::{Root, file_system_magic};
 use crate::files::xattrs;
 
 /// `MSDOS_SUPER_MAGIC` and `EXFAT_SUPER_MAGIC` (Linux `include/uapi/linux/magic.h`).
 const FAT_MAGICS: [i64; 2] = [0x4d44, 0x2011_bab0];
+
+/// What stands before and after the random digits of a temporary name.
+const PREFIX: &str = ".cede-";
+const SUFFIX: &str = ".tmp";
+
+/// Removes regular files with temporary names of ours from the directory of a file. What cannot be removed stays and does no harm.
+pub(crate) fn sweep(root: &Root, path: &Path) {
+    let Ok(place) = locate(root, path) else { return };
+    let ours = |name: &[u8]| {
+        let digits = name.strip_prefix(PREFIX.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+        digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    for entry in fs::Dir::read_from(&place.dir).into_iter().flatten().flatten() {
+        if ours(entry.file_name().to_bytes()) {
+            // Fails for a directory, which is not ours.
+            let _ = fs::unlinkat(&place.dir, entry.file_name(), AtFlags::empty());
+        }
+    }
+}
 
 /// The new file under its temporary name, which goes when this is dropped.
 pub(crate) struct Temporary<'a> {
@@ -30,7 +49,7 @@ impl<'a> Temporary<'a> {
 
     pub(crate) fn create(place: &'a Located) -> Result<Self, FileError> {
         for _ in 0..Self::TRIES {
-            let name = OsString::from(format!(".cede-{:016x}.tmp", RandomState::new().hash_one(&place.name)));
+            let name = OsString::from(format!("{PREFIX}{:016x}{SUFFIX}", RandomState::new().hash_one(&place.name)));
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match fs::openat(&place.dir, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => {}

@@ -7,19 +7,13 @@ use cede_model::kernel::module_name;
 use cede_model::pci::device::PCI_DEVICES;
 use cede_model::pci::{PciAddress, PciDevice};
 use cede_model::{Capture, Entry, Host};
+use cede_plan::bootloader::entries;
 use cede_plan::edit::modprobe::ModprobeConfig;
 use cede_plan::parameter;
 
 /// Starts it: everything that the kernel shows is made anew.
 pub(super) fn start(state: &mut Capture, native: &Host) {
-    let menu = grub_cfg::parse(state.file("/boot/grub/grub.cfg").unwrap_or_default());
-    let first = menu.entries.first();
-    let words: Vec<String> = first
-        .and_then(|entry| entry.linux.first())
-        .map(|linux| linux.words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
-        .unwrap_or_default();
-    let image = first.and_then(|entry| entry.initrd.first()).map(|path| format!("/boot{}", String::from_utf8_lossy(path)));
-    let cmdline = format!("BOOT_IMAGE=/vmlinuz-linux {}\n", words.join(" "));
+    let (cmdline, words, image) = default_entry(state);
     state.insert("/proc/cmdline", Entry::File(cmdline.into_bytes()));
     next_boot_id(state);
     let iommu = words.iter().any(|word| word == "intel_iommu=on");
@@ -36,6 +30,25 @@ pub(super) fn start(state: &mut Capture, native: &Host) {
         let driver = if vfio && iommu && early.gives(device) { Some("vfio-pci") } else { device.driver_name() };
         bind(state, device, driver);
     }
+}
+
+/// What the boot loader starts: the kernel command line as the kernel shows it, its words, and the image. GRUB's first entry; without its
+/// menu, the first entry of systemd-boot.
+fn default_entry(state: &Capture) -> (String, Vec<String>, Option<String>) {
+    let (loader, entry) = match state.file(entries::GRUB_CFG) {
+        Some(menu) => {
+            let first = grub_cfg::parse(menu).entries.into_iter().next();
+            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+            let linux = first.as_ref().and_then(|entry| entry.linux.first());
+            let words: Vec<String> = linux.map(|linux| linux.words.iter().map(text).collect()).unwrap_or_default();
+            ("BOOT_IMAGE=/vmlinuz-linux ", (words, first.as_ref().and_then(|entry| entry.initrd.first()).map(text)))
+        }
+        None => {
+            let normal = entries::type1(&Host::from_capture(state.clone())).into_iter().find(|entry| !entry.rescue);
+            ("", normal.map(|entry| (entry.words, entry.files.into_iter().nth(1))).unwrap_or_default())
+        }
+    };
+    (format!("{loader}{}\n", entry.0.join(" ")), entry.0, entry.1.map(|path| format!("/boot{path}")))
 }
 
 fn next_boot_id(state: &mut Capture) {
@@ -87,8 +100,9 @@ impl Early {
     fn read(state: &Capture, image: Option<&InitramfsImage>, words: &[String]) -> Self {
         let inside = |path: &str| image.and_then(|image| image.file(path)).unwrap_or_default().to_vec();
         let config = String::from_utf8_lossy(&inside("config")).into_owned();
+        let debian = String::from_utf8_lossy(&inside("conf/modules")).into_owned();
         let names = config.trim().trim_start_matches("MODULES=").trim_matches('"');
-        let listed = names.split_whitespace().any(|name| module_name(name) == "vfio_pci");
+        let listed = names.split_whitespace().chain(debian.split_whitespace()).any(|name| module_name(name) == "vfio_pci");
         let has_module =
             image.is_some_and(|image| image.kernel_releases().iter().any(|release| image.module(release, "vfio_pci").is_some()));
         let in_image: Vec<(String, Vec<u8>)> = image

@@ -2,7 +2,7 @@
 //! started anew. What runs on a machine runs here too; the virtual machines of the tests keep it honest.
 
 mod boot;
-mod tools;
+pub mod tools;
 
 use crate::machine::{EffectError, Lock, Machine, ToolEnd};
 use crate::read_host::ReadHost;
@@ -23,8 +23,7 @@ impl SimHost {
         let sim = Self { state: Mutex::new(capture), native };
         {
             let mut state = sim.state();
-            tools::make_images(&mut state, &mut |_| {});
-            tools::make_menu(&mut state, &mut |_| {});
+            tools::make_all(&mut state);
             boot::start(&mut state, &sim.native);
         }
         sim
@@ -142,12 +141,10 @@ impl Machine for SimHost {
         };
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         let mut state = self.state();
-        let success = match words.as_slice() {
-            ["/usr/bin/mkinitcpio", "-P"] => tools::make_images(&mut state, &mut print),
-            ["/usr/bin/grub-mkconfig", "-o", "/boot/grub/grub.cfg"] => tools::make_menu(&mut state, &mut print),
-            _ => return Err(EffectError::Tool { tool: argv.join(" "), why: "the simulated host has no such tool".to_owned() }),
-        };
+        let ran = tools::run(&mut state, &words, &mut print);
         drop(state);
+        let success =
+            ran.ok_or_else(|| EffectError::Tool { tool: argv.join(" "), why: "the simulated host has no such tool".to_owned() })?;
         let status = if success { "exit status: 0" } else { "exit status: 1" };
         Ok(ToolEnd { success, status: status.to_owned(), output })
     }

@@ -1,10 +1,59 @@
-//! The tools of the simulated host: an initramfs generator in the manner of mkinitcpio, and a menu generator in the manner of grub-mkconfig.
+//! The tools of the simulated host: initramfs generators in the manner of mkinitcpio and of initramfs-tools, and a menu generator in the
+//! manner of grub-mkconfig.
 
 use cede_model::initramfs_image::newc::{NewcEntry, with_parents, write_newc};
 use cede_model::kernel::{Kernel, module_name};
 use cede_model::{Capture, Entry};
 use cede_plan::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
 
+/// Runs a tool on a host in memory: `None` where there is no such tool, else whether it succeeded.
+pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> Option<bool> {
+    match argv {
+        ["/usr/bin/mkinitcpio", "-P"] => Some(make_images(state, print)),
+        ["/usr/sbin/update-initramfs", "-u", "-k", "all"] => Some(update_initramfs(state, print)),
+        ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", "/boot/grub/grub.cfg"] | ["/usr/sbin/update-grub"] => {
+            Some(make_menu(state, print))
+        }
+        _ => None,
+    }
+}
+
+/// Everything that a host's own tools make, as after an installation.
+pub(super) fn make_all(state: &mut Capture) {
+    let mut quiet = |_: &str| {};
+    if state.file("/etc/initramfs-tools/modules").is_some() {
+        update_initramfs(state, &mut quiet);
+    } else {
+        make_images(state, &mut quiet);
+    }
+    if state.file("/etc/default/grub").is_some() {
+        make_menu(state, &mut quiet);
+    }
+}
+
+/// Makes the image of every kernel in the manner of initramfs-tools: the listed modules in `conf/modules`, and all of `/etc/modprobe.d`.
+fn update_initramfs(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
+    let text = String::from_utf8_lossy(state.file("/etc/initramfs-tools/modules").unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect();
+    let names = lines.iter().filter_map(|line| line.split_whitespace().next());
+    let wanted: Vec<&str> = names.chain(["i915", "nouveau"]).collect();
+    for kernel in Kernel::installed(state) {
+        let mut entries = vec![NewcEntry::file("conf/modules", lines.iter().map(|line| format!("{line}\n")).collect::<String>())];
+        let found = wanted.iter().filter_map(|name| module_path(state, &kernel, name));
+        entries.extend(found.map(|path| NewcEntry::file(&format!("{IMAGE_MODULES}/{}/{path}", kernel.release), "module")));
+        let conf: Vec<String> = state.names_in(MODPROBE).map(|name| format!("{MODPROBE}/{name}")).collect();
+        entries.extend(conf.iter().filter_map(|path| Some(NewcEntry::file(path.trim_start_matches('/'), state.file(path)?))));
+        let image = format!("/boot/initrd.img-{}", kernel.release);
+        print(&format!("update-initramfs: Generating {image}"));
+        match write_newc(&with_parents(entries)) {
+            Ok(bytes) => state.insert(image, Entry::File(bytes)),
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+const MODPROBE: &str = "/etc/modprobe.d";
 const PRESETS: &str = "/etc/mkinitcpio.d";
 const IMAGE_MODULES: &str = "usr/lib/modules";
 
@@ -71,11 +120,8 @@ impl Config {
                 None => {}
             }
         }
-        let conf: Vec<String> = if self.has("modconf") {
-            state.names_in("/etc/modprobe.d").map(|name| format!("/etc/modprobe.d/{name}")).collect()
-        } else {
-            Vec::new()
-        };
+        let conf: Vec<String> =
+            if self.has("modconf") { state.names_in(MODPROBE).map(|name| format!("{MODPROBE}/{name}")).collect() } else { Vec::new() };
         for path in conf.iter().chain(&self.files) {
             entries.extend(state.file(path).map(|bytes| NewcEntry::file(path.trim_start_matches('/'), bytes)));
         }
@@ -97,7 +143,10 @@ fn module_path(state: &Capture, kernel: &Kernel, module: &str) -> Option<String>
 
 /// Makes GRUB's menu: one entry for each kernel image in /boot.
 pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
-    let environment = Environment::source(&[state.file("/etc/default/grub").unwrap_or_default()], Sourcing::Each, Dialect::Bash);
+    let drop_ins = state.names_in("/etc/default/grub.d").map(|name| format!("/etc/default/grub.d/{name}"));
+    let paths: Vec<String> = std::iter::once("/etc/default/grub".to_owned()).chain(drop_ins).collect();
+    let files: Vec<&[u8]> = paths.iter().map(|path| state.file(path).unwrap_or_default()).collect();
+    let environment = Environment::source(&files, Sourcing::Each, Dialect::Bash);
     let words = ["GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"].map(|name| match environment.get(name) {
         Evaluation::Scalar(text) => String::from_utf8_lossy(&text.bytes().unwrap_or_default()).into_owned(),
         _ => String::new(),
@@ -105,9 +154,11 @@ pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> boo
     let kernels: Vec<String> = state.names_in("/boot").filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned).collect();
     let mut menu = "### BEGIN /etc/grub.d/10_linux ###\n".to_owned();
     for kernel in &kernels {
-        print(&format!("found /boot/vmlinuz-{kernel} and /boot/initramfs-{kernel}.img"));
+        let image = format!("initrd.img-{kernel}");
+        let image = if state.exists(&format!("/boot/{image}")) { image } else { format!("initramfs-{kernel}.img") };
+        print(&format!("found /boot/vmlinuz-{kernel} and /boot/{image}"));
         menu.push_str(&format!(
-            "menuentry 'Arch Linux' --class arch $menuentry_id_option 'gnulinux-simple-{kernel}' {{\n\tlinux /vmlinuz-{kernel} root=/dev/nvme0n1p2 rw {}\n\tinitrd /initramfs-{kernel}.img\n}}\n",
+            "menuentry 'Arch Linux' --class arch $menuentry_id_option 'gnulinux-simple-{kernel}' {{\n\tlinux /vmlinuz-{kernel} root=/dev/nvme0n1p2 rw {}\n\tinitrd /{image}\n}}\n",
             words.join(" ").trim()
         ));
     }

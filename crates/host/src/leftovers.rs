@@ -1,0 +1,32 @@
+//! What a killed run leaves behind: files under temporary names, and copies that nobody needs any more.
+
+use crate::machine::Machine;
+use cede_plan::journal::{self, Operation};
+use cede_plan::plan::Step;
+
+/// Takes away what lies among our own files: nobody else works on the host while the lock is held.
+pub(crate) fn sweep_state(machine: &dyn Machine, operations: &[Operation]) {
+    machine.sweep(&journal::path(0));
+    machine.sweep(&format!("{}/0", journal::KEPT));
+    forget_copies(machine, |number| journal::interrupted(operations).is_none_or(|open| open.number != number));
+}
+
+/// Takes away what lies beside the files of an operation.
+pub(crate) fn sweep_beside(machine: &dyn Machine, operation: &Operation) {
+    let files = operation.plan.steps.iter().filter_map(Step::path);
+    for path in files.chain(operation.kept.iter().map(|(path, _)| path.as_str())) {
+        machine.sweep(path);
+    }
+}
+
+/// Removes the copies that were made for operations with such numbers. One that stays behind does no harm.
+pub(crate) fn forget_copies(machine: &dyn Machine, of: impl Fn(u32) -> bool) {
+    for name in machine.list(journal::KEPT).unwrap_or_default() {
+        let copy = format!("{}/{name}", journal::KEPT);
+        if name.split('-').next().and_then(|number| number.parse().ok()).is_some_and(&of)
+            && let Ok(bytes) = machine.image(&copy)
+        {
+            let _ = machine.replace(&copy, Some(&bytes), None);
+        }
+    }
+}

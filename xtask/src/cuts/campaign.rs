@@ -1,0 +1,245 @@
+//! What is done at the system calls of an operation, one after the other.
+
+use super::scenario::{Landed, Scenario, said};
+use super::stage::{Stage, Tree};
+use super::stepper::{self, Action, Call, Ended, Watch};
+use super::{Result, calls};
+use cede_model::Capture;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Of the calls that change nothing, each of this many is taken.
+const STRIDE: usize = 20;
+
+/// What can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Kill,
+    Orphan,
+    Again,
+    Fail,
+    Persist,
+    Signal,
+}
+
+/// By name.
+pub(super) const KINDS: [(&str, Kind); 6] = [
+    ("kill", Kind::Kill),
+    ("orphan", Kind::Orphan),
+    ("again", Kind::Again),
+    ("fail", Kind::Fail),
+    ("persist", Kind::Persist),
+    ("signal", Kind::Signal),
+];
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Tally {
+    counts: BTreeMap<&'static str, usize>,
+    instants: usize,
+    /// Where the host was neither old nor new, or the words were wrong.
+    pub(super) lost: Vec<String>,
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts: Vec<String> = self.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+        write!(f, "{} instants: {}, lost {}", self.instants, counts.join(", "), self.lost.len())
+    }
+}
+
+/// One kind of disturbance, on one host.
+pub(super) struct Campaign<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) cede: &'a Path,
+    pub(super) all: bool,
+    pub(super) jobs: usize,
+    pub(super) tally: &'a Mutex<Tally>,
+}
+
+/// One run to be made: at which call, and what.
+#[derive(Debug, Clone, Copy)]
+struct Instant {
+    call: usize,
+    done: bool,
+    action: Action,
+    persists: bool,
+}
+
+impl Campaign<'_> {
+    /// Goes through an apply and an undo.
+    pub(super) fn run(&self, kind: Kind) -> Result<()> {
+        let next = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        std::thread::scope(|threads| {
+            let workers: Vec<_> =
+                (0..self.jobs).map(|_| threads.spawn(|| self.work(kind, &next).map_err(|error| error.to_string()))).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker died".to_owned())?)
+        })
+        .map_err(Into::into)
+    }
+
+    fn work(&self, kind: Kind, next: &[AtomicUsize; 2]) -> Result<()> {
+        let stage = Stage::make(&std::env::temp_dir(), self.capture, self.cede)?;
+        for (scenario, next) in Scenario::both(&stage)?.iter().zip(next) {
+            let instants = self.instants(&stage, scenario, kind)?;
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(instant) = instants.get(at) else { break };
+                stage.restore(&scenario.start)?;
+                let result = match kind {
+                    Kind::Kill => killed(&stage, scenario, *instant),
+                    Kind::Orphan => orphaned(&stage, scenario, *instant),
+                    Kind::Again => self.again(&stage, scenario, *instant),
+                    Kind::Fail | Kind::Persist | Kind::Signal => disturbed(&stage, scenario, *instant),
+                };
+                self.count(scenario, *instant, result);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, scenario: &Scenario, instant: Instant, result: std::result::Result<&'static str, String>) {
+        let Ok(mut tally) = self.tally.lock() else { return };
+        tally.instants += 1;
+        match result {
+            Ok(what) => *tally.counts.entry(what).or_default() += 1,
+            Err(why) => {
+                let lost = format!("{} {instant:?}: {why}", scenario.name);
+                println!("LOST {lost}");
+                tally.lost.push(lost);
+            }
+        }
+    }
+
+    /// Runs the operation once, to see its calls, and chooses among them.
+    fn instants(&self, stage: &Stage, scenario: &Scenario, kind: Kind) -> Result<Vec<Instant>> {
+        let mut list = Vec::new();
+        stage.restore(&scenario.start)?;
+        let mut decide = |call: &Call| {
+            let taken = match kind {
+                Kind::Again => calls::changes(call) && call.done,
+                Kind::Fail => !call.done && calls::touches(call) && (self.all || calls::changes(call) || call.index.is_multiple_of(STRIDE)),
+                Kind::Persist => !call.done && calls::changes(call),
+                // Each state of the files between two calls is one instant, before the later call; with `--all` after the earlier one too.
+                _ => (self.all || !call.done) && (self.all || calls::matters(call) || call.index.is_multiple_of(STRIDE)),
+            };
+            if taken {
+                list.extend(actions(kind).into_iter().map(|action| Instant {
+                    call: call.index,
+                    done: call.done,
+                    action,
+                    persists: kind == Kind::Persist,
+                }));
+            }
+            Action::Go
+        };
+        stepper::run(stage, scenario.arguments, &mut Watch { decide: &mut decide, orphaned: &mut || {} })?;
+        Ok(list)
+    }
+
+    /// Kills the recovery of a killed run, at each of its calls.
+    fn again(&self, stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
+        let text = |error: Box<dyn std::error::Error>| error.to_string();
+        disturb(stage, scenario.arguments, instant).map_err(text)?;
+        let cut: Tree = stage.tree().map_err(text)?;
+        let mut second = Vec::new();
+        let mut decide = |call: &Call| {
+            if !call.done && (self.all || calls::matters(call)) {
+                second.push(Instant { call: call.index, ..instant });
+            }
+            Action::Go
+        };
+        stepper::run(stage, &["recover", "--yes"], &mut Watch { decide: &mut decide, orphaned: &mut || {} }).map_err(text)?;
+        for again in second {
+            stage.restore(&cut).map_err(text)?;
+            disturb(stage, &["recover", "--yes"], Instant { done: false, ..again }).map_err(text)?;
+            let result = scenario.recover(stage).map(name);
+            self.count(scenario, again, result.map_err(|why| format!("{why} (the recovery of {instant:?})")));
+        }
+        stage.restore(&cut).map_err(text)?;
+        scenario.recover(stage).map(name)
+    }
+}
+
+fn actions(kind: Kind) -> Vec<Action> {
+    let fail = |list: &[Errno]| list.iter().map(|errno| Action::Fail(*errno as i32)).collect();
+    match kind {
+        Kind::Kill | Kind::Again => vec![Action::KillAll],
+        Kind::Orphan => vec![Action::KillOwn],
+        Kind::Fail => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO, Errno::EDQUOT, Errno::EACCES, Errno::EINTR]),
+        Kind::Persist => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO]),
+        Kind::Signal => [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].map(Action::Signal).to_vec(),
+    }
+}
+
+const fn name(landed: Landed) -> &'static str {
+    match landed {
+        Landed::Old => "old",
+        Landed::New => "new",
+    }
+}
+
+/// A run with the disturbance.
+fn disturb(stage: &Stage, arguments: &[&str], instant: Instant) -> Result<Ended> {
+    disturb_and(stage, arguments, instant, &mut || {})
+}
+
+fn disturb_and(stage: &Stage, arguments: &[&str], instant: Instant, orphaned: &mut dyn FnMut()) -> Result<Ended> {
+    let mut decide = |call: &Call| {
+        let now = call.index == instant.call && call.done == instant.done;
+        // A full disk still lets files be removed.
+        let again = instant.persists && call.index > instant.call && !call.done && calls::changes(call);
+        let spared = instant.action == Action::Fail(Errno::ENOSPC as i32) && calls::removes(call);
+        if now || (again && !spared) { instant.action } else { Action::Go }
+    };
+    stepper::run(stage, arguments, &mut Watch { decide: &mut decide, orphaned })
+}
+
+fn killed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
+    disturb(stage, scenario.arguments, instant).map_err(|error| error.to_string())?;
+    scenario.recover(stage).map(name)
+}
+
+/// While the tool is still there, nobody may work on the host; once it is gone, the host comes back.
+fn orphaned(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
+    let mut meanwhile = Err("never looked".to_owned());
+    let mut look = || meanwhile = stage.cede(&["recover", "--yes"]).map_err(|error| error.to_string());
+    disturb_and(stage, scenario.arguments, instant, &mut look).map_err(|error| error.to_string())?;
+    let refused = match meanwhile {
+        Ok(output) if output.status.code() == Some(4) && said(&output).contains("still at work") => true,
+        Ok(output) if output.status.code() == Some(0) => false,
+        Ok(output) => return Err(format!("recover beside the tool ended with {}: {}", output.status, said(&output))),
+        Err(_) => false,
+    };
+    let landed = if refused { scenario.recover(stage) } else { scenario.landed(stage) }?;
+    Ok(match (refused, landed) {
+        (true, Landed::Old) => "old once the tool had ended",
+        (true, Landed::New) => "new once the tool had ended",
+        (false, landed) => name(landed),
+    })
+}
+
+/// What was said must be true, and what is left open must be recoverable.
+fn disturbed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
+    let ended = disturb(stage, scenario.arguments, instant).map_err(|error| error.to_string())?;
+    let is = |wanted: Landed| scenario.landed(stage).and_then(|landed| if landed == wanted { Ok(()) } else { Err(format!("{landed:?}")) });
+    let told = match ended.code {
+        Some(8) => is(Landed::New).map(|()| "applied"),
+        Some(6) => is(Landed::Old).map(|()| "rolled back"),
+        Some(2..=5) => is(Landed::Old).map(|()| "refused"),
+        Some(7) => Ok("partly changed, recovered later"),
+        // The program itself could not be started.
+        Some(127) => is(Landed::Old).map(|()| "not started"),
+        None if matches!(instant.action, Action::Signal(_)) => Ok("ended by the signal"),
+        Some(1) if ended.said.contains("could not print") => Ok("nobody to tell"),
+        other => Err(format!("ended with {other:?}")),
+    };
+    let with_words = |why: String| format!("{why}: {}", ended.said.trim());
+    let told = told.map_err(with_words)?;
+    scenario.recover(stage).map_err(with_words)?;
+    Ok(told)
+}
