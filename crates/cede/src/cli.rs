@@ -110,11 +110,13 @@ pub enum Command {
     },
     /// Compare each ceded function with what was planned, after the reboot
     Verify,
-    /// Bring every file back to the byte, and regenerate
+    /// Take exactly what cede added out of every file, and regenerate
     Undo {
         /// Number of the operation, as `cede log` shows it; without it, the last one that is in force
         operation: Option<u32>,
     },
+    /// Bring the operation that was undone last back
+    Redo,
     /// Show what cede did on this host
     Log,
     /// Finish the roll-back of an operation that was interrupted
@@ -135,6 +137,7 @@ impl Command {
         match self {
             Self::Apply { .. } => Some("apply"),
             Self::Undo { .. } => Some("undo"),
+            Self::Redo => Some("redo"),
             Self::Recover => Some("recover"),
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),

@@ -45,6 +45,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Apply { wish, plan } => commands::apply::run(wish, plan.as_deref(), global, ui),
         Command::Verify => commands::verify::run(global, ui),
         Command::Undo { operation } => commands::undo::run(*operation, global, ui),
+        Command::Redo => commands::redo::run(global, ui),
         Command::Log => commands::log::run(global, ui),
         Command::Recover => commands::recover::run(global, ui),
         Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),

@@ -77,7 +77,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
         return Err(ApplyError::Interrupted(open.number));
     }
     leftovers::sweep_state(machine, &operations);
-    check(machine, &host, plan, verb == Verb::Apply)?;
+    check(machine, &host, plan, verb.adds())?;
     let number = operations
         .last()
         .map_or(0, |operation| operation.number)
@@ -389,10 +389,10 @@ pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
     Host::from_capture(capture)
 }
 
-/// A full look with the files of an operation's steps, for planning its undo.
-pub fn look_at_files(host: &dyn ReadHost, operation: &Operation) -> Host {
+/// A full look with every file that operations wrote, for planning an undo.
+pub fn look_at_files(host: &dyn ReadHost, operations: &[Operation]) -> Host {
     let mut capture = observe(host, Scope::Full);
-    for path in operation.plan.steps.iter().filter_map(Step::path) {
+    for path in operations.iter().flat_map(|operation| &operation.plan.steps).filter_map(Step::path) {
         read_file(host, &mut capture, path);
     }
     Host::from_capture(capture)

@@ -7,7 +7,7 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_host::apply::{ApplyError, apply, recover};
+use cede_host::apply::{ApplyError, apply, look_at_files, recover};
 use cede_host::machine::{EffectError, Lock, Machine, ToolEnd};
 use cede_host::read_host::ReadHost;
 use cede_host::{Scope, SimHost, observe};
@@ -255,7 +255,7 @@ fn apply_reboot_undo_reboot_is_the_identity() {
             host(&sim).devices.iter().filter(|device| device.is_on_vfio()).map(|device| device.address.to_string()).collect();
         assert_eq!(on_vfio, ["0000:01:00.0", "0000:01:00.1"]);
         let operations = journal::operations(&host(&sim).capture).unwrap();
-        let back = undo::undo(&cede_host::apply::look_at_files(&sim, &operations[0]), &operations[0]).unwrap();
+        let back = undo::undo(&look_at_files(&sim, &operations), &operations, &operations[0]).unwrap();
         apply(&sim, &back, Verb::Undo(1), &mut |_| {}).unwrap();
         sim.reboot();
         assert_eq!(persistent(&sim), old);
@@ -280,9 +280,11 @@ fn undo_over_someone_elses_change_is_a_conflict() {
     let sim = sim();
     apply(&sim, &plan_for(&sim), Verb::Apply, &mut |_| {}).unwrap();
     let grub = sim.snapshot().file("/etc/default/grub").unwrap().to_vec();
-    sim.replace("/etc/default/grub", Some(&grub), Some(b"# mine\n")).unwrap();
+    let changed = String::from_utf8(grub.clone()).unwrap().replace("intel_iommu=on", "intel_iommu=on,sm_on");
+    sim.replace("/etc/default/grub", Some(&grub), Some(changed.as_bytes())).unwrap();
     let operations = journal::operations(&host(&sim).capture).unwrap();
-    let conflicts = undo::undo(&cede_host::apply::look_at_files(&sim, &operations[0]), &operations[0]).unwrap_err();
+    let trouble = undo::undo(&look_at_files(&sim, &operations), &operations, &operations[0]).unwrap_err();
+    let undo::CannotUndo::Conflicts(conflicts) = trouble else { panic!("{trouble:?}") };
     assert_eq!(conflicts.len(), 1);
-    assert_eq!((conflicts[0].path.as_str(), conflicts[0].now.as_deref()), ("/etc/default/grub", Some(b"# mine\n".as_slice())));
+    assert_eq!((conflicts[0].path.as_str(), conflicts[0].now.as_deref()), ("/etc/default/grub", Some(changed.as_bytes())));
 }

@@ -22,6 +22,15 @@ pub enum Verb {
     Apply,
     /// Takes back the operation of this number.
     Undo(u32),
+    /// Brings the operation of this number, which was undone, back.
+    Redo(u32),
+}
+
+impl Verb {
+    /// True where the operation adds something, which can be undone.
+    pub fn adds(self) -> bool {
+        matches!(self, Self::Apply | Self::Redo(_))
+    }
 }
 
 /// How an operation ended.
@@ -233,7 +242,7 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
 /// True where the operation's changes are on the host: it was applied, and no later operation took it back.
 pub fn in_force(operations: &[Operation], operation: &Operation) -> bool {
     let undone = operations.iter().any(|other| other.verb == Verb::Undo(operation.number) && other.end == Some(End::Applied));
-    operation.verb == Verb::Apply && operation.end == Some(End::Applied) && !undone
+    operation.verb.adds() && operation.end == Some(End::Applied) && !undone
 }
 
 /// How an operation stands, in words.
@@ -242,7 +251,7 @@ pub fn standing(operations: &[Operation], operation: &Operation) -> &'static str
         None => "interrupted",
         Some(End::RolledBack) => "rolled back",
         Some(End::PartlyChanged) => "partly rolled back",
-        Some(End::Applied) if operation.verb != Verb::Apply => "done",
+        Some(End::Applied) if !operation.verb.adds() => "done",
         Some(End::Applied) if in_force(operations, operation) => "in force",
         Some(End::Applied) => "undone",
     }

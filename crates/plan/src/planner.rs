@@ -243,7 +243,10 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
 /// Where GRUB's menu is made anew, it must start what it started before.
 pub(crate) fn menu_condition(host: &Host, steps: &[Step]) -> Option<Condition> {
     let makes_menu = |step: &Step| step.argv().and_then(<[String]>::first).is_some_and(|tool| tool.contains("grub"));
-    steps.iter().any(makes_menu).then(|| Condition::MenuStarts { kernels: bootloader::entries::grub_kernels(host) })
+    // A kernel that was removed and is in the old menu still cannot be in the new one.
+    let is_there = |name: &String| host.capture.is_there(&format!("/boot/{name}"));
+    let kernels = || bootloader::entries::grub_kernels(host).into_iter().filter(is_there).collect();
+    steps.iter().any(makes_menu).then(|| Condition::MenuStarts { kernels: kernels() })
 }
 
 /// modprobe.d files that the image must carry for the order and the ids to hold early: ours, as it will be.

@@ -1,103 +1,277 @@
 //! Undo is the next operation: a plan made from what the journal says that we did, and from the host as it is now.
+//!
+//! Exactly what we added goes. Where nothing else of ours stays on the host, every file becomes what others would have made of it without us;
+//! else one operation is taken out, and what later ones need is planned anew on top.
+
+mod copies;
+mod history;
 
 use crate::bootloader;
 use crate::digest::sha256;
-use crate::journal::Operation;
+use crate::initramfs::{self, Early};
+use crate::journal::{self, Operation};
+use crate::merge::Clash;
 use crate::parameter;
-use crate::plan::{Condition, Expectation, Plan, RestsOn, Step, When};
+use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When};
+use crate::planner;
 use crate::verify::carries;
-use cede_model::{Entry, Host};
+use cede_model::pci::PciAddress;
+use cede_model::{Capture, Entry, Host};
 
-/// A file that someone else changed since: three versions, and nothing is written.
+/// A file that someone else changed where we changed it: three versions, and nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The file.
     pub path: String,
-    /// Before our change.
+    /// Without our change.
     pub before: Option<Vec<u8>>,
     /// As we left it.
     pub ours: Option<Vec<u8>>,
     /// As it is now.
     pub now: Option<Vec<u8>>,
+    /// The lines of it, where they can be named.
+    pub clash: Option<Clash>,
+    /// What else is in the way of it.
+    pub trouble: Option<String>,
 }
 
-/// The plan that takes an operation back. The host's capture must hold the files of its steps.
+/// Why an operation cannot be taken back. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CannotUndo {
+    /// Files that someone else changed where we did.
+    Conflicts(Vec<Conflict>),
+    /// A later operation rests on this one, and what it needs cannot be planned anew.
+    Needed {
+        /// The later operation.
+        by: u32,
+        /// Why it cannot be planned.
+        why: Vec<Refusal>,
+    },
+}
+
+/// What undoing starts from.
+struct Undo<'a> {
+    host: &'a Host,
+    operation: &'a Operation,
+    /// Operations that are taken out together: this one, or all that were carried out since nothing of ours was there.
+    out: Vec<&'a Operation>,
+    /// Operations that stay in force.
+    rest: Vec<&'a Operation>,
+}
+
+/// A file, and what is to be in it.
+struct Target {
+    path: String,
+    now: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
+/// The plan that takes an operation back. The host's capture must hold every file that the operations wrote.
 ///
 /// # Errors
-/// Files that someone else changed since, or that cannot be read.
-pub fn undo(host: &Host, operation: &Operation) -> Result<Plan, Vec<Conflict>> {
-    let mut conflicts = Vec::new();
-    let mut steps = Vec::new();
-    let mut after_host = host.capture.clone();
-    for step in operation.plan.steps.iter().rev() {
-        let Step::ReplaceFile { path, before, after } = step else { continue };
-        let now = host.capture.file(path).map(<[u8]>::to_vec);
-        let unreadable = matches!(host.capture.get(path), Some(Entry::Unreadable(_) | Entry::Dir));
-        if now == *before && !unreadable {
-            continue;
-        }
-        if now != *after || unreadable {
-            conflicts.push(Conflict { path: path.clone(), before: before.clone(), ours: after.clone(), now });
-            continue;
-        }
-        after_host.insert(path.as_str(), before.clone().map_or(Entry::Absent, Entry::File));
-        steps.push(Step::ReplaceFile { path: path.clone(), before: now, after: before.clone() });
-    }
-    if !conflicts.is_empty() {
-        return Err(conflicts);
-    }
+/// Files that someone else changed where we did, or that cannot be read; a later operation that needs what this one wrote.
+pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Result<Plan, CannotUndo> {
+    let rest: Vec<&Operation> =
+        operations.iter().filter(|other| other.number != operation.number && journal::in_force(operations, other)).collect();
+    let out = if rest.is_empty() { history::since_nothing(operations) } else { vec![operation] };
+    let undo = Undo { host, operation, out, rest };
+    let mut targets = undo.targets().map_err(CannotUndo::Conflicts)?;
+    let mut plan = Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, ..Plan::default() };
+    let mut tools = undo.tools();
+    undo.plan_again(&mut targets, &mut tools, &mut plan)?;
+    tools.sort_by_key(makes_menu);
+    plan.notes
+        .extend(targets.iter().filter(|target| target.now.is_none() && target.after.is_none()).filter_map(|target| undo.note(target)));
+    let after = undo.with(&targets);
+    let steps = targets.iter().filter(|target| target.now != target.after);
+    plan.steps.extend(steps.map(|target| Step::ReplaceFile {
+        path: target.path.clone(),
+        before: target.now.clone(),
+        after: target.after.clone(),
+    }));
+    plan.rests_on = plan.steps.iter().filter_map(Step::path).map(|path| undo.rests_on(path)).collect();
     // Also where the files are back already: images and menu may still hold what they said.
-    steps.extend(operation.plan.steps.iter().filter(|step| step.path().is_none()).cloned());
-    let files: Vec<Condition> = operation.plan.steps.iter().filter_map(file_condition).collect();
-    let rests_on = files_rest_on(host, &steps);
-    let mut expects: Vec<Expectation> = files.into_iter().map(Expectation::now).collect();
-    expects.extend(images(operation).into_iter().map(|image| Expectation::now(Condition::ImageOpens { image })));
-    expects.extend(crate::planner::menu_condition(host, &steps).map(Expectation::now));
-    expects.extend(boot_conditions(&Host::from_capture(after_host), operation));
-    expects.extend(
-        operation
-            .plan
-            .devices
-            .iter()
-            .map(|device| Expectation::after_reboot(Condition::NotOn { device: device.clone(), driver: "vfio-pci".to_owned() })),
-    );
-    Ok(Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, steps, expects, rests_on, ..Plan::default() })
+    plan.steps.extend(tools);
+    undo.expect(&targets, &Host::from_capture(after), &mut plan);
+    Ok(plan)
 }
 
-/// The images that the operation's tools make.
-fn images(operation: &Operation) -> Vec<String> {
-    let mut list: Vec<String> =
-        operation.plan.expects.iter().filter_map(|expectation| expectation.what.image().map(str::to_owned)).collect();
-    list.dedup();
-    list
+/// The menu names the images, so it is made after them.
+fn makes_menu(step: &Step) -> bool {
+    step.argv().and_then(<[String]>::first).is_some_and(|tool| tool.contains("grub"))
 }
 
-/// Each file is to be as it was before the operation.
-fn file_condition(step: &Step) -> Option<Condition> {
-    match step {
-        Step::ReplaceFile { path, before, .. } => Some(Condition::FileIs { path: path.clone(), sha256: before.as_deref().map(sha256) }),
-        Step::RunTool { .. } => None,
+impl Undo<'_> {
+    /// The tools of every operation that is taken out, each once.
+    fn tools(&self) -> Vec<Step> {
+        let mut list: Vec<Step> = Vec::new();
+        for step in self.out.iter().flat_map(|operation| &operation.plan.steps).filter(|step| step.path().is_none()) {
+            if !list.contains(step) {
+                list.push(step.clone());
+            }
+        }
+        list
     }
-}
 
-fn files_rest_on(host: &Host, steps: &[Step]) -> Vec<RestsOn> {
-    let paths = steps.iter().filter_map(Step::path);
-    paths.map(|path| RestsOn { path: path.to_owned(), sha256: host.capture.file(path).map(sha256) }).collect()
-}
+    /// What the operations that are taken out wanted to hold before the reboot.
+    fn wanted(&self) -> impl Iterator<Item = &Condition> {
+        let adding = self.out.iter().filter(|operation| operation.verb.adds());
+        adding.flat_map(|operation| &operation.plan.expects).filter(|expectation| expectation.when == When::Now).map(|e| &e.what)
+    }
 
-/// What the operation wanted of the boot entries, turned to what the files say once they are back: the user may have had a parameter all along.
-fn boot_conditions(after: &Host, operation: &Operation) -> Vec<Expectation> {
-    let words: Vec<String> =
-        bootloader::find(after).map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect()).unwrap_or_default();
-    let turned = operation.plan.expects.iter().filter(|expectation| expectation.when == When::Now).filter_map(|expectation| {
-        match &expectation.what {
+    /// Every file and what is left of it.
+    fn targets(&self) -> Result<Vec<Target>, Vec<Conflict>> {
+        let mut conflicts = Vec::new();
+        let mut targets = Vec::new();
+        for path in history::paths(&self.out) {
+            match self.target(path) {
+                Ok(target) => targets.push(target),
+                Err(conflict) => conflicts.push(*conflict),
+            }
+        }
+        for operation in self.out.iter().filter(|operation| operation.verb.adds()) {
+            for path in copies::unknown_to(self.host, operation) {
+                if let Err(conflict) = self.take_from_copy(operation, &path, &mut targets) {
+                    conflicts.push(*conflict);
+                }
+            }
+        }
+        if conflicts.is_empty() { Ok(targets) } else { Err(conflicts) }
+    }
+
+    fn target(&self, path: &str) -> Result<Target, Box<Conflict>> {
+        let changes = history::changes(&self.out, path);
+        let now = self.host.capture.file(path).map(<[u8]>::to_vec);
+        let ours = changes.last().and_then(|change| change.after).map(<[u8]>::to_vec);
+        let conflict = |before, clash, trouble: Option<String>| {
+            Box::new(Conflict { path: path.to_owned(), before, ours: ours.clone(), now: now.clone(), clash, trouble })
+        };
+        match self.host.capture.get(path) {
+            Some(Entry::Unreadable(why)) => return Err(conflict(None, None, Some(format!("it cannot be read ({why})")))),
+            Some(Entry::Dir) => return Err(conflict(None, None, Some("it is a directory now".to_owned()))),
+            _ => {}
+        }
+        match history::without(path, &changes, now.as_deref()) {
+            Ok(after) => Ok(Target { path: path.to_owned(), now, after }),
+            Err(history::NotCarried { clean, clash }) => Err(conflict(clean, Some(clash), None)),
+        }
+    }
+
+    /// A boot entry that was made from our command line.
+    fn take_from_copy(&self, operation: &Operation, path: &str, targets: &mut Vec<Target>) -> Result<(), Box<Conflict>> {
+        let at = targets.iter().position(|target| target.path == path);
+        let now = self.host.capture.file(path).map(<[u8]>::to_vec);
+        let present = at.and_then(|at| targets.get(at)).map_or_else(|| now.clone(), |target| target.after.clone());
+        let Some(present) = present else { return Ok(()) };
+        let after = copies::without(operation, &present).map_err(|clash| {
+            let trouble = Some("it was made from a command line that cede changed".to_owned());
+            Box::new(Conflict { path: path.to_owned(), before: None, ours: None, now: now.clone(), clash: Some(clash), trouble })
+        })?;
+        match at.and_then(|at| targets.get_mut(at)) {
+            Some(target) => target.after = Some(after),
+            None if after != present => targets.push(Target { path: path.to_owned(), now, after: Some(after) }),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What later operations need and this one wrote is planned anew over the files without it.
+    fn plan_again(&self, targets: &mut Vec<Target>, tools: &mut Vec<Step>, plan: &mut Plan) -> Result<(), CannotUndo> {
+        for later in self.rest.iter().filter(|other| other.number > self.operation.number) {
+            let addresses: Vec<PciAddress> = later.plan.devices.iter().map(|device| device.address).collect();
+            let again = planner::plan_accepting(&Host::from_capture(self.with(targets)), &addresses, later.plan.bind, &later.plan.accepted);
+            if !again.refused.is_empty() {
+                return Err(CannotUndo::Needed { by: later.number, why: again.refused });
+            }
+            for step in again.steps {
+                match step {
+                    Step::ReplaceFile { path, after, .. } => self.set(targets, path, after),
+                    tool @ Step::RunTool { .. } => {
+                        if !tools.contains(&tool) {
+                            tools.push(tool);
+                        }
+                    }
+                }
+            }
+            let holds = |expectation: &Expectation| expectation.when == When::Now && !matches!(expectation.what, Condition::FileIs { .. });
+            plan.expects.extend(again.expects.into_iter().filter(holds));
+        }
+        Ok(())
+    }
+
+    fn set(&self, targets: &mut Vec<Target>, path: String, after: Option<Vec<u8>>) {
+        match targets.iter_mut().find(|target| target.path == path) {
+            Some(target) => target.after = after,
+            None => targets.push(Target { now: self.host.capture.file(&path).map(<[u8]>::to_vec), path, after }),
+        }
+    }
+
+    /// The host as it will be.
+    fn with(&self, targets: &[Target]) -> Capture {
+        let mut capture = self.host.capture.clone();
+        for target in targets {
+            capture.insert(target.path.as_str(), target.after.clone().map_or(Entry::Absent, Entry::File));
+        }
+        capture
+    }
+
+    fn note(&self, target: &Target) -> Option<String> {
+        let had = |change: &history::Change<'_>| change.after.is_some();
+        let ours = history::changes(&self.out, &target.path).last().is_some_and(had);
+        ours.then(|| format!("{} was removed since, and our change with it", target.path))
+    }
+
+    fn rests_on(&self, path: &str) -> RestsOn {
+        RestsOn { path: path.to_owned(), sha256: self.host.capture.file(path).map(sha256) }
+    }
+
+    fn expect(&self, targets: &[Target], after: &Host, plan: &mut Plan) {
+        let digest = |target: &Target| Condition::FileIs { path: target.path.clone(), sha256: target.after.as_deref().map(sha256) };
+        let mut now: Vec<Condition> = targets.iter().map(digest).collect();
+        for image in self.images() {
+            let gone = targets.iter().filter(|target| target.after.is_none() && target.path.starts_with("/etc/modprobe.d/"));
+            now.extend(gone.map(|target| Condition::ImageLacksFile { image: image.clone(), path: target.path.clone() }));
+            now.push(Condition::ImageOpens { image });
+        }
+        now.extend(planner::menu_condition(self.host, &plan.steps));
+        now.extend(self.boot_conditions(after));
+        plan.expects.splice(0..0, now.into_iter().map(Expectation::now));
+        let stays = |address: PciAddress| self.rest.iter().flat_map(|other| &other.plan.devices).any(|device| device.address == address);
+        let back = self.operation.plan.devices.iter().filter(|device| !stays(device.address));
+        let conditions = back.map(|device| Condition::NotOn { device: device.clone(), driver: "vfio-pci".to_owned() });
+        plan.expects.extend(conditions.map(Expectation::after_reboot));
+    }
+
+    /// The images that the tools make: those of the operation, and those of kernels that came since.
+    fn images(&self) -> Vec<String> {
+        let of_operation = self.wanted().filter_map(|what| what.image().map(str::to_owned));
+        let change = initramfs::find(self.host).and_then(|generator| generator.change(self.host, &Early::default()));
+        let of_host = change.map(|change| change.proofs).unwrap_or_default();
+        let mut list: Vec<String> = of_operation.chain(of_host.iter().filter_map(|proof| proof.image().map(str::to_owned))).collect();
+        list.sort();
+        list.dedup();
+        list.retain(|image| self.host.capture.is_there(image));
+        list
+    }
+
+    /// What the operation wanted of the boot entries, turned to what the files say once they are back: the user may have had a parameter all along.
+    fn boot_conditions(&self, after: &Host) -> Vec<Condition> {
+        let words: Vec<String> =
+            bootloader::find(after).map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect()).unwrap_or_default();
+        let turned = self.wanted().filter_map(|what| match what {
             Condition::EntriesCarry { parameter } if words.iter().any(|word| carries(word, parameter)) => None,
             Condition::EntriesCarry { parameter } => Some(Condition::EntriesLack { parameter: parameter.clone() }),
             Condition::EntriesLack { parameter } if words.iter().any(|word| parameter::same(word, parameter)) => {
                 Some(Condition::EntriesCarry { parameter: parameter.clone() })
             }
             _ => None,
+        });
+        let mut list: Vec<Condition> = Vec::new();
+        for condition in turned {
+            if !list.contains(&condition) {
+                list.push(condition);
+            }
         }
-    });
-    turned.map(Expectation::now).collect()
+        list
+    }
 }

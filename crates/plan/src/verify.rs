@@ -77,11 +77,10 @@ pub fn judge(host: &Host, condition: &Condition) -> Outcome {
         Condition::FileIs { path, sha256 } => file_is(host, path, sha256.as_deref()),
         Condition::ImageHasModule { image, kernel, module } => image_has_module(host, image, kernel.as_deref(), module),
         Condition::ImageHasFile { image, path, sha256 } => image_has_file(host, image, path, sha256),
+        Condition::ImageLacksFile { image, path } => image_lacks_file(host, image, path),
         Condition::ImageLoads { image, module } => image_loads(host, image, module),
         Condition::EntriesCarry { parameter } => entries(host, |words| in_force(words, parameter), "lacks it"),
-        Condition::EntriesLack { parameter } => {
-            entries(host, |words| !words.iter().any(|word| parameter::same(word, parameter)), "still has it")
-        }
+        Condition::EntriesLack { parameter } => entries(host, |words| !words.iter().any(|word| carries(word, parameter)), "still has it"),
         Condition::ImageOpens { image: path } => image(host, path).map_or_else(|judged| judged, |_| MET),
         Condition::MenuStarts { kernels } => menu_starts(host, kernels),
         Condition::RunningWith { parameter } => running(host, |words| in_force(words, parameter), "does not have it"),
@@ -162,6 +161,14 @@ fn image_has_file(host: &Host, path: &str, file: &str, wanted: &str) -> Judged {
         Some(Entry::File(_)) => not_met(format!("the copy of {file} in {path} has other content")),
         _ => not_met(format!("{file} is not in {path}")),
     }
+}
+
+fn image_lacks_file(host: &Host, path: &str, file: &str) -> Judged {
+    let mut names = match image(host, path) {
+        Ok(names) => names,
+        Err(judged) => return judged,
+    };
+    if names.any(|(name, _)| name == file.trim_start_matches('/')) { not_met(format!("{file} is still in {path}")) } else { MET }
 }
 
 /// Each generator keeps its list elsewhere: initramfs-tools in `conf/modules`, mkinitcpio in `config` (busybox init) or in modules-load.d

@@ -76,11 +76,15 @@ pub fn make(machine: &dyn Machine, wish: &WishArgs) -> Result<Plan, CommandError
     let host = Host::from_capture(observe(machine, Scope::Full));
     let plan = planner::plan_accepting(&host, &wish.addresses, wish.bind.into(), &wish.accepted);
     refuse_needless(&plan, wish)?;
+    Ok(look_again(machine, plan, &wish.addresses))
+}
+
+/// A plan that changes no file is made again from a look into the images.
+pub fn look_again(machine: &dyn Machine, plan: Plan, addresses: &[PciAddress]) -> Plan {
     if plan.is_empty() && machine.runs_tools() && rustix::process::geteuid().is_root() {
-        let host = look(machine, &plan.expects);
-        return Ok(planner::plan_proved(&host, &wish.addresses, wish.bind.into(), &wish.accepted));
+        return planner::plan_proved(&look(machine, &plan.expects), addresses, plan.bind, &plan.accepted);
     }
-    Ok(plan)
+    plan
 }
 
 /// A saved plan, if this host would still make the same one: a plan from a file is no way around the guards.

@@ -79,15 +79,15 @@ impl Demo<'_> {
         self.title("sudo cede undo --yes")?;
         let list = verify::operations(&self.host())?;
         let Some(operation) = list.iter().find(|operation| journal::in_force(&list, operation)) else { return Err(bug("nothing to undo")) };
-        self.undo(operation)?;
+        self.undo(&list, operation)?;
         self.reboot()?;
         self.title("cede verify")?;
         expect(verify::show(&self.host(), false, self.ui)?, Exit::Fine)?;
         if persistent(&self.sim.snapshot()) == self.before { Ok(()) } else { Err(bug("a file differs after undo")) }
     }
 
-    fn undo(&mut self, operation: &Operation) -> Result<(), CommandError> {
-        let Some(plan) = undo::propose(&self.sim, operation, self.ui)? else { return Err(bug("undo is in conflict")) };
+    fn undo(&mut self, list: &[Operation], operation: &Operation) -> Result<(), CommandError> {
+        let plan = undo::propose(&self.sim, list, operation, self.ui)?;
         expect(undo::carry_out(&self.sim, operation, &plan, self.ui)?, Exit::Reboot)
     }
 

@@ -46,6 +46,7 @@ fn verb(operation: &Operation) -> String {
     match operation.verb {
         Verb::Apply => "apply".to_owned(),
         Verb::Undo(number) => format!("undo {number}"),
+        Verb::Redo(number) => format!("redo {number}"),
     }
 }
 

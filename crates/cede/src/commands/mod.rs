@@ -9,6 +9,7 @@ pub mod groups;
 pub mod log;
 pub mod plan;
 pub mod recover;
+pub mod redo;
 pub mod status;
 pub mod undo;
 pub mod verify;

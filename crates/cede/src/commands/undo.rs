@@ -6,16 +6,16 @@ use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
-use crate::render::plan::print_steps;
+use crate::render::conflict::print_conflicts;
+use crate::render::plan::{print_notes, print_steps};
 use crate::source;
-use crate::ui::{BAD, HEADING, Ui, paint};
+use crate::ui::{HEADING, Ui, paint};
 use cede_host::apply::{apply, look_at_files};
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_plan::Plan;
-use cede_plan::diff;
 use cede_plan::journal::{self, Operation, Verb};
-use cede_plan::undo::{Conflict, undo};
+use cede_plan::undo::{CannotUndo, undo};
 
 /// Takes an operation back: shows the diff, asks, brings the files back, regenerates.
 ///
@@ -35,7 +35,7 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };
-    let Some(plan) = propose(&root, operation, ui)? else { return Ok(Exit::Refused) };
+    let plan = propose(&root, &list, operation, ui)?;
     require_root()?;
     if !global.yes && !confirmed(ui, "\nBring these files back?")? {
         writeln!(ui.out(), "nothing was changed")?;
@@ -44,19 +44,16 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     carry_out(&root, operation, &plan, ui)
 }
 
-/// Shows what bringing an operation's files back means; `None` after showing what is in conflict.
+/// Shows what taking an operation back means.
 ///
 /// # Errors
-/// Those of the stream.
-pub fn propose(machine: &dyn Machine, operation: &Operation, ui: &mut Ui) -> Result<Option<Plan>, CommandError> {
-    match undo(&look_at_files(machine, operation), operation) {
-        Ok(plan) => {
-            writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
-            print_steps(ui, &plan.steps)?;
-            Ok(Some(plan))
-        }
-        Err(conflicts) => refuse(ui, &conflicts).map(|()| None),
-    }
+/// A conflict, after it was shown; those of the stream.
+pub fn propose(machine: &dyn Machine, operations: &[Operation], operation: &Operation, ui: &mut Ui) -> Result<Plan, CommandError> {
+    let plan = undo(&look_at_files(machine, operations), operations, operation).map_err(|trouble| refuse(ui, operation, &trouble))?;
+    writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
+    print_notes(ui, &plan.notes)?;
+    print_steps(ui, &plan.steps)?;
+    Ok(plan)
 }
 
 /// Carries an undo out and shows how it goes.
@@ -83,15 +80,27 @@ fn choose(list: &[Operation], number: Option<u32>) -> Result<Option<&Operation>,
     }
 }
 
-/// A file that someone else changed is shown in its three versions, as two diffs, and nothing is written.
-fn refuse(ui: &mut Ui, conflicts: &[Conflict]) -> Result<(), CommandError> {
-    for conflict in conflicts {
-        let out = ui.out();
-        writeln!(out, "{} {} was changed after cede wrote it", paint(BAD, "conflict:"), conflict.path)?;
-        writeln!(out, "\ncede's change was:\n{}", diff::unified(&conflict.path, conflict.before.as_deref(), conflict.ours.as_deref()))?;
-        writeln!(out, "since then:\n{}", diff::unified(&conflict.path, conflict.ours.as_deref(), conflict.now.as_deref()))?;
+/// Shows why nothing was written.
+fn refuse(ui: &mut Ui, operation: &Operation, trouble: &CannotUndo) -> CommandError {
+    match trouble {
+        CannotUndo::Conflicts(conflicts) => {
+            if let Err(error) = print_conflicts(ui, conflicts) {
+                return error;
+            }
+            let paths = conflicts.iter().map(|conflict| conflict.path.as_str()).collect::<Vec<_>>().join(", ");
+            CommandError::new(Exit::Refused, format!("{paths}: others changed what cede changed; nothing was written"))
+                .hint(format!("bring those lines by hand to what they are to be without cede, then `cede undo {}` again", operation.number))
+        }
+        CannotUndo::Needed { by, why } => {
+            let why = why.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ");
+            let number = operation.number;
+            CommandError::new(
+                Exit::Refused,
+                format!(
+                    "operation {by} may rest on operation {number}, and what it needs cannot be planned anew: {why}; nothing was written"
+                ),
+            )
+            .hint(format!("`cede undo {by}` first, then `cede undo {number}`"))
+        }
     }
-    let paths = conflicts.iter().map(|conflict| conflict.path.as_str()).collect::<Vec<_>>().join(", ");
-    Err(CommandError::new(Exit::Refused, format!("{paths}: changed since; nothing was written"))
-        .hint("undo a later operation first (`cede log`), or take the later change back by hand, then `cede undo` again"))
 }

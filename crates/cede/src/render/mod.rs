@@ -1,4 +1,5 @@
 //! From views to text.
 
+pub mod conflict;
 pub mod plan;
 pub mod table;

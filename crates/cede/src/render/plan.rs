@@ -31,11 +31,21 @@ pub fn print_plan(ui: &mut Ui, plan: &Plan, verbose: bool) -> Result<(), Command
         wrapped(out, "     ", &format!("in the same group, stays with its driver: {stays}"), width)?;
     }
     writeln!(out, "     {} to write, {} to run, then a reboot", counted(files, "file"), counted(tools, "tool"))?;
-    for note in &plan.notes {
-        wrapped(out, &format!("{} ", paint(WARN, "note")), note, width)?;
-    }
+    print_notes(ui, &plan.notes)?;
     print_steps(ui, &plan.steps)?;
     print_expectations(ui, &plan.expects, verbose)
+}
+
+/// Prints what the reader should know.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_notes(ui: &mut Ui, notes: &[String]) -> Result<(), CommandError> {
+    let width = ui.width();
+    for note in notes {
+        wrapped(ui.out(), &format!("{} ", paint(WARN, "note")), note, width)?;
+    }
+    Ok(())
 }
 
 /// Prints what stands in the way.
@@ -75,7 +85,8 @@ pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn colour(line: &str) -> String {
+/// A line of a diff.
+pub fn colour(line: &str) -> String {
     let line = super::table::clean_line(line);
     match line.as_bytes().first() {
         _ if line.starts_with("+++") || line.starts_with("---") => paint(HEADING, line),

@@ -17,9 +17,9 @@ pub struct LogView {
 pub struct OperationView {
     /// Its number.
     pub number: u32,
-    /// `apply` or `undo`.
+    /// `apply`, `undo` or `redo`.
     pub verb: &'static str,
-    /// The operation that an undo takes back.
+    /// The operation that an undo takes back, or a redo brings back.
     pub of: Option<u32>,
     /// Seconds since 1970.
     pub time: u64,
@@ -36,8 +36,15 @@ impl LogView {
     pub fn new(list: &[Operation]) -> Self {
         let view = |operation: &Operation| OperationView {
             number: operation.number,
-            verb: if operation.verb == Verb::Apply { "apply" } else { "undo" },
-            of: if let Verb::Undo(of) = operation.verb { Some(of) } else { None },
+            verb: match operation.verb {
+                Verb::Apply => "apply",
+                Verb::Undo(_) => "undo",
+                Verb::Redo(_) => "redo",
+            },
+            of: match operation.verb {
+                Verb::Apply => None,
+                Verb::Undo(of) | Verb::Redo(of) => Some(of),
+            },
             time: operation.time,
             state: standing(list, operation),
             devices: operation.plan.devices.iter().map(|device| device.address.to_string()).collect(),

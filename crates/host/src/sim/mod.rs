@@ -34,6 +34,11 @@ impl SimHost {
         boot::start(&mut self.state(), &self.native);
     }
 
+    /// Others change something: a package manager, or a person.
+    pub fn others(&self, change: impl FnOnce(&mut Capture)) {
+        change(&mut self.state());
+    }
+
     /// Everything that is on the machine now.
     pub fn snapshot(&self) -> Capture {
         self.state().clone()

@@ -45,6 +45,13 @@ pub enum Condition {
         /// Digest of the planned bytes.
         sha256: String,
     },
+    /// The image holds no copy of a file that is gone.
+    ImageLacksFile {
+        /// Path of the image.
+        image: String,
+        /// Path inside, which is also the path on the host.
+        path: String,
+    },
     /// The image's list of modules to load early names the module.
     ImageLoads {
         /// Path of the image.
@@ -111,6 +118,7 @@ impl Condition {
         match self {
             Self::ImageHasModule { image, .. }
             | Self::ImageHasFile { image, .. }
+            | Self::ImageLacksFile { image, .. }
             | Self::ImageLoads { image, .. }
             | Self::ImageOpens { image } => Some(image),
             _ => None,
@@ -148,6 +156,7 @@ impl std::fmt::Display for Condition {
             Self::ImageHasModule { image, kernel: None, module } => write!(f, "{image} holds {module}"),
             Self::ImageOpens { image } => write!(f, "{image} can be opened"),
             Self::ImageHasFile { image, path, .. } => write!(f, "{image} holds {path} as planned"),
+            Self::ImageLacksFile { image, path } => write!(f, "{image} holds no {path}"),
             Self::ImageLoads { image, module } => write!(f, "{image} loads {module} early"),
             Self::EntriesCarry { parameter } => write!(f, "every boot entry has {parameter}"),
             Self::EntriesLack { parameter } => write!(f, "no boot entry has {parameter}"),

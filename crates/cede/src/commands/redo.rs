@@ -1,0 +1,65 @@
+//! `cede redo`.
+
+use super::apply::{confirmed, look_again, nothing, require_root};
+use super::verify::operations;
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui;
+use crate::render::plan::{print_plan, print_refusals};
+use crate::source;
+use crate::ui::Ui;
+use cede_host::apply::apply;
+use cede_host::{Machine, Scope, observe};
+use cede_model::Host;
+use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::{Plan, planner, redo};
+
+/// Brings the operation that was undone last back: shows the diff, asks, writes, regenerates, proves.
+///
+/// # Errors
+/// See the exit codes.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.host.is_some() {
+        return Err(CommandError::usage("a capture cannot be changed"));
+    }
+    let root = source::open_root(global)?;
+    let host = Host::from_capture(observe(&root, Scope::Full));
+    let list = operations(&host)?;
+    if let Some(open) = journal::interrupted(&list) {
+        return Err(CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number))
+            .hint(global.command("recover", true)));
+    }
+    let Some(operation) = redo::last_undone(&list) else {
+        return nothing(ui, "no operation was undone; `cede log` shows what was done");
+    };
+    let addresses = redo::addresses(operation);
+    let plan = planner::plan_accepting(&host, &addresses, operation.plan.bind, &operation.plan.accepted);
+    let plan = look_again(&root, plan, &addresses);
+    if !plan.refused.is_empty() {
+        print_refusals(ui, &plan)?;
+        return Ok(Exit::Refused);
+    }
+    if let Some(trouble) = redo::trouble(&host, operation, &plan) {
+        return Err(CommandError::new(Exit::Refused, format!("operation {} cannot come back: {trouble}", operation.number))
+            .hint("plan it anew: `cede status` shows what can be ceded"));
+    }
+    print_plan(ui, &plan, global.verbose)?;
+    if plan.is_empty() {
+        return Ok(Exit::Fine);
+    }
+    require_root()?;
+    if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
+        writeln!(ui.out(), "nothing was changed")?;
+        return Ok(Exit::Fine);
+    }
+    carry_out(&root, operation, &plan, ui)
+}
+
+/// Carries a redo out and shows how it goes.
+fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+    ui.flush()?;
+    let applied = apply(machine, plan, Verb::Redo(operation.number), &mut |event| operation_ui::show(ui, &event))
+        .map_err(|error| operation_ui::failed(&error))?;
+    operation_ui::finish(ui, &applied, "reboot, then `cede verify`")
+}
