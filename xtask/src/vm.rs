@@ -23,7 +23,7 @@ mod wire;
 
 use arguments::Arguments;
 use progress::Progress;
-use recipe::Vendor;
+use recipe::Model;
 
 /// What went wrong, as text for the person who reads the log.
 type Outcome<T> = Result<T, String>;
@@ -53,41 +53,41 @@ fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let results = run_all(&arguments.vendors, &road, &root);
+    let results = run_all(&arguments.models, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
-    for (vendor, result) in &results {
+    for (model, result) in &results {
         if let Err(message) = result {
-            println!("\n---- vm::{vendor} ----\n{message}");
+            println!("\n---- vm::{model} ----\n{message}");
         }
     }
     println!();
-    for (vendor, result) in &results {
+    for (model, result) in &results {
         let word = if result.is_ok() { "ok" } else { "FAILED" };
-        println!("test vm::{vendor} ... {word}");
+        println!("test vm::{model} ... {word}");
     }
     println!("{} passed, {failed} failed", results.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The machines share nothing, so they run side by side.
-fn run_all(vendors: &[Vendor], road: &story::Road, root: &Path) -> Vec<(Vendor, Outcome<()>)> {
+fn run_all(models: &[Model], road: &story::Road, root: &Path) -> Vec<(Model, Outcome<()>)> {
     thread::scope(|scope| {
-        let running: Vec<_> = vendors.iter().map(|&vendor| (vendor, scope.spawn(move || run_one(vendor, road, root)))).collect();
+        let running: Vec<_> = models.iter().map(|&model| (model, scope.spawn(move || run_one(model, road, root)))).collect();
         running
             .into_iter()
-            .map(|(vendor, thread)| {
+            .map(|(model, thread)| {
                 let result = thread.join().unwrap_or_else(|_| Err("the test itself panicked".into()));
-                (vendor, result)
+                (model, result)
             })
             .collect()
     })
 }
 
-fn run_one(vendor: Vendor, road: &story::Road, root: &Path) -> Outcome<()> {
-    let progress = Rc::new(Progress::new(vendor.name()));
-    let base = image::base(vendor, &root.join(".cache/vm"), &progress)?;
-    let directory = root.join("target/vm").join(vendor.name());
-    let result = story::tell(vendor, road, &base, &directory, &progress);
+fn run_one(model: Model, road: &story::Road, root: &Path) -> Outcome<()> {
+    let progress = Rc::new(Progress::new(model.name()));
+    let base = image::base(model, &root.join(".cache/vm"), &progress)?;
+    let directory = root.join("target/vm").join(model.name());
+    let result = story::tell(model, road, &base, &directory, &progress);
     match &result {
         Ok(()) => progress.say("passed"),
         Err(message) => progress.say(&format!("FAILED: {message}")),

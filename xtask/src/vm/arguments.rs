@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use super::Outcome;
-use super::recipe::Vendor;
+use super::recipe::Model;
 
-pub(super) const USAGE: &str = "usage: cargo xtask vm [--iommu intel|amd|both] [--cede PATH] [--install-deps] [--by-hand]
+pub(super) const USAGE: &str = "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand]
 
-  --iommu WHICH    the machine to test in (both)
+  --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions";
@@ -16,7 +16,7 @@ pub(super) const USAGE: &str = "usage: cargo xtask vm [--iommu intel|amd|both] [
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Arguments {
     /// The machines, in the order of the report.
-    pub(super) vendors: Vec<Vendor>,
+    pub(super) models: Vec<Model>,
     /// A binary made elsewhere.
     pub(super) cede: Option<PathBuf>,
     /// Install missing packages, or fail trying.
@@ -28,10 +28,10 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments = Self { vendors: vec![Vendor::Intel, Vendor::Amd], cede: None, install_deps: false, by_hand: false };
+        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false };
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--iommu" => arguments.vendors = vendors(words.next().as_deref())?,
+                "--machine" => arguments.models = models(words.next().as_deref())?,
                 "--cede" => {
                     let path = words.next().ok_or("--cede needs a path")?;
                     arguments.cede = Some(path.into());
@@ -49,14 +49,17 @@ impl Arguments {
     }
 }
 
-fn vendors(word: Option<&str>) -> Outcome<Vec<Vendor>> {
+fn models(word: Option<&str>) -> Outcome<Vec<Model>> {
     match word {
-        Some("intel") => Ok(vec![Vendor::Intel]),
-        Some("amd") => Ok(vec![Vendor::Amd]),
-        Some("both") => Ok(vec![Vendor::Intel, Vendor::Amd]),
-        _ => Err("--iommu takes intel, amd or both".into()),
+        Some("intel") => Ok(vec![Model::Intel]),
+        Some("amd") => Ok(vec![Model::Amd]),
+        Some("efi") => Ok(vec![Model::Efi]),
+        Some("all") => Ok(ALL.to_vec()),
+        _ => Err("--machine takes intel, amd, efi or all".into()),
     }
 }
+
+const ALL: [Model; 3] = [Model::Intel, Model::Amd, Model::Efi];
 
 #[cfg(test)]
 mod tests {
@@ -67,17 +70,17 @@ mod tests {
     }
 
     #[test]
-    fn both_machines_unless_told() {
+    fn all_machines_unless_told() {
         let arguments = parse(&[]).unwrap().unwrap();
-        assert_eq!(arguments.vendors, [Vendor::Intel, Vendor::Amd]);
-        let arguments = parse(&["--iommu", "amd", "--cede", "x"]).unwrap().unwrap();
-        assert_eq!(arguments.vendors, [Vendor::Amd]);
+        assert_eq!(arguments.models, ALL);
+        let arguments = parse(&["--machine", "amd", "--cede", "x"]).unwrap().unwrap();
+        assert_eq!(arguments.models, [Model::Amd]);
         assert_eq!(arguments.cede, Some("x".into()));
     }
 
     #[test]
     fn wrong_usage_is_said() {
-        for words in [&["--iommu"][..], &["--iommu", "via"], &["--cede"], &["-x"], &["--by-hand", "--cede", "x"]] {
+        for words in [&["--machine"][..], &["--machine", "via"], &["--cede"], &["-x"], &["--by-hand", "--cede", "x"]] {
             assert!(parse(words).is_err(), "{words:?}");
         }
     }

@@ -5,18 +5,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Outcome;
+use super::qemu;
 
 /// Program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.fat", "dosfstools"),
+    ("sfdisk", "fdisk"),
     ("setpriv", "util-linux"),
 ];
 
-/// Where the signing keys of the archive are; mmdebstrap finds them there by itself.
-const KEYRING: (&str, &str) = ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring");
+/// Files and the packages that bring them: the signing keys of the archive, where mmdebstrap finds them by itself, and UEFI firmware.
+const FILES: [(&str, &str); 2] = [("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"), (qemu::FIRMWARE, "ovmf")];
 
 /// Sees to it that all is there: root installs what is missing, others are told the command.
 pub(super) fn ensure(asked: bool) -> Outcome<()> {
@@ -55,7 +58,7 @@ fn missing() -> Vec<&'static str> {
     PROGRAMS
         .iter()
         .filter(|(program, _)| !there(program))
-        .chain(std::iter::once(&KEYRING).filter(|(file, _)| !Path::new(file).exists()))
+        .chain(FILES.iter().filter(|(file, _)| !Path::new(file).exists()))
         .map(|(_, package)| *package)
         .collect()
 }

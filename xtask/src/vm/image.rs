@@ -1,4 +1,4 @@
-//! Makes the disk of a machine: packages, file system, partition table, GRUB.
+//! Makes the disk of a machine: packages, partition table, file systems, boot loader.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -10,35 +10,39 @@ use std::time::Duration;
 use super::Outcome;
 use super::progress::Progress;
 use super::qemu::{self, Qemu};
-use super::recipe::{self, DISK_BYTES, ROOT_UUID, Vendor};
+use super::recipe::{self, DISK_BYTES, ESP_BYTES, ESP_NUMBER, Loader, Model, ROOT_UUID};
 
 const SECTOR: u64 = 512;
 /// The usual gap before the first partition; GRUB's core image lives in it.
 const FIRST_SECTOR: u64 = 2048;
+/// Where the last partition ends: a GPT has its second copy in the last 33 sectors.
+const END_SECTOR: u64 = DISK_BYTES / SECTOR - 2048;
 const MAKE_TIMEOUT: Duration = Duration::from_secs(1500);
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The disk of this recipe, made now when it is not there yet.
-pub(super) fn base(vendor: Vendor, cache: &Path, progress: &Progress) -> Outcome<PathBuf> {
-    let disk = cache.join(format!("{vendor}-{}.raw", recipe::key(vendor)));
+pub(super) fn base(model: Model, cache: &Path, progress: &Progress) -> Outcome<PathBuf> {
+    let disk = cache.join(format!("{model}-{}.raw", recipe::key(model)));
     if disk.exists() {
         progress.say(&format!("disk from {}", disk.display()));
         return Ok(disk);
     }
-    let work = cache.join(format!("making-{vendor}"));
+    let work = cache.join(format!("making-{model}"));
     remove(&work)?;
     fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
-    remove_outdated(vendor, cache);
+    remove_outdated(model, cache);
     let root = work.join("root");
     let unfinished = work.join("disk.raw");
     progress.say("mmdebstrap: Debian 12 from its packages");
-    install_packages(vendor, &work, progress)?;
+    install_packages(model, &work, progress)?;
     progress.say("files of this machine, partition table, file system");
-    add_files(vendor, &root).map_err(|error| format!("{}: {error}", root.display()))?;
-    make_disk(&unfinished)?;
-    make_file_system(&root, &unfinished, progress)?;
-    progress.say("first start, kernel given from outside: grub-install, update-grub");
-    install_grub(vendor, &work, progress)?;
+    add_files(model, &root).map_err(|error| format!("{}: {error}", root.display()))?;
+    match model.loader() {
+        Loader::Grub => make_mbr_disk(&root, &unfinished, progress)?,
+        Loader::SystemdBoot => make_gpt_disk(&root, &unfinished, progress)?,
+    }
+    progress.say("first start, kernel given from outside: the boot loader is installed");
+    install_loader(model, &work, progress)?;
     fs::rename(&unfinished, &disk).map_err(|error| format!("{}: {error}", disk.display()))?;
     remove(&work)?;
     progress.say(&format!("disk made: {}", disk.display()));
@@ -53,8 +57,8 @@ fn remove(path: &Path) -> Outcome<()> {
 }
 
 /// Disks of former recipes only take room.
-fn remove_outdated(vendor: Vendor, cache: &Path) {
-    let prefix = format!("{vendor}-");
+fn remove_outdated(model: Model, cache: &Path) {
+    let prefix = format!("{model}-");
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
             let _ = fs::remove_file(entry.path());
@@ -62,18 +66,18 @@ fn remove_outdated(vendor: Vendor, cache: &Path) {
     }
 }
 
-fn install_packages(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome<()> {
+fn install_packages(model: Model, work: &Path, progress: &Progress) -> Outcome<()> {
     let mut command = Command::new("mmdebstrap");
     command
         .args(["--variant=minbase", "--format=directory"])
-        .arg(format!("--include={}", vendor.packages()))
+        .arg(format!("--include={}", model.packages()))
         .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         // A mirror that was not updated for a while is good enough for a test.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
         .args(recipe::dpkg_options().iter().map(|option| format!("--dpkgopt={option}")))
         .arg("bookworm")
         .arg(work.join("root"))
-        .args(vendor.sources());
+        .args(model.sources());
     run_tool(command, &work.join("mmdebstrap.log"), progress)
 }
 
@@ -92,8 +96,8 @@ fn run_tool(mut command: Command, log: &Path, progress: &Progress) -> Outcome<()
     }
 }
 
-fn add_files(vendor: Vendor, root: &Path) -> std::io::Result<()> {
-    for extra in recipe::extras(vendor) {
+fn add_files(model: Model, root: &Path) -> std::io::Result<()> {
+    for extra in recipe::extras(model) {
         let path = root.join(extra.path);
         path.parent().map(fs::create_dir_all).transpose()?;
         fs::write(&path, extra.text)?;
@@ -102,19 +106,55 @@ fn add_files(vendor: Vendor, root: &Path) -> std::io::Result<()> {
     let wants = root.join("usr/lib/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
     symlink("../agent.service", wants.join("agent.service"))?;
+    if model.loader() == Loader::SystemdBoot {
+        return fs::create_dir_all(root.join("boot/efi"));
+    }
     let grub = root.join("etc/default/grub");
     let shipped = fs::read_to_string(&grub)?;
-    fs::write(&grub, recipe::default_grub(vendor, &shipped))
+    fs::write(&grub, recipe::default_grub(model, &shipped))
 }
 
-/// An empty disk with one bootable partition (MBR, type 83).
-fn make_disk(disk: &Path) -> Outcome<()> {
+/// A disk with one bootable partition (MBR, type 83).
+fn make_mbr_disk(root: &Path, disk: &Path, progress: &Progress) -> Outcome<()> {
+    make_empty(disk, &partition_table(DISK_BYTES / SECTOR))?;
+    make_root(root, disk, FIRST_SECTOR, DISK_BYTES / SECTOR, progress)
+}
+
+/// A disk with an EFI system partition and a root partition (GPT).
+fn make_gpt_disk(root: &Path, disk: &Path, progress: &Progress) -> Outcome<()> {
+    let root_sector = FIRST_SECTOR + ESP_BYTES / SECTOR;
+    let table = disk.with_extension("sfdisk");
+    let text = format!(
+        "label: gpt\nstart={FIRST_SECTOR}, size={}, type=U\nstart={root_sector}, size={}, type=L\n",
+        ESP_BYTES / SECTOR,
+        END_SECTOR - root_sector
+    );
+    fs::write(&table, text).map_err(|error| format!("{}: {error}", table.display()))?;
+    make_empty(disk, &[])?;
+    let mut command = tool("sh");
+    command.args(["-c", "exec sfdisk -q \"$1\" <\"$2\"", "sh"]).args([disk, &table]);
+    run_tool(command, &disk.with_extension("sfdisk.log"), progress)?;
+    let mut command = tool("mkfs.fat");
+    command.args(["-F", "32", "-i", ESP_NUMBER, "--offset", &FIRST_SECTOR.to_string()]).arg(disk).arg((ESP_BYTES / 1024).to_string());
+    run_tool(command, &disk.with_extension("mkfs.fat.log"), progress)?;
+    make_root(root, disk, root_sector, END_SECTOR, progress)
+}
+
+fn make_empty(disk: &Path, first: &[u8]) -> Outcome<()> {
     let write = || -> std::io::Result<()> {
         let mut file = File::create(disk)?;
-        file.write_all(&partition_table(DISK_BYTES / SECTOR))?;
+        file.write_all(first)?;
         file.set_len(DISK_BYTES)
     };
     write().map_err(|error| format!("{}: {error}", disk.display()))
+}
+
+/// A program that may be in sbin, which is not on everyone's path.
+fn tool(name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(name);
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
 }
 
 /// The first sector: no boot code yet, a disk signature, one partition up to the end.
@@ -135,35 +175,37 @@ fn partition_table(sectors: u64) -> Vec<u8> {
     sector
 }
 
-fn make_file_system(root: &Path, disk: &Path, progress: &Progress) -> Outcome<()> {
-    let offset = FIRST_SECTOR * SECTOR;
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new("mke2fs");
+fn make_root(root: &Path, disk: &Path, first: u64, end: u64, progress: &Progress) -> Outcome<()> {
+    let offset = first * SECTOR;
+    let mut command = tool("mke2fs");
     command
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
         .args(["-q", "-t", "ext4", "-U", ROOT_UUID])
         // Newer e2fsprogs turn these on; Debian 12's GRUB does not know them.
         .args(["-O", "^metadata_csum_seed,^orphan_file"])
         .args(["-E", &format!("offset={offset}"), "-d"])
         .args([root, disk])
-        .arg(format!("{}k", (DISK_BYTES - offset) / 1024));
+        .arg(format!("{}k", (end - first) * SECTOR / 1024));
     run_tool(command, &disk.with_extension("mke2fs.log"), progress)
 }
 
-fn install_grub(vendor: Vendor, work: &Path, progress: &Progress) -> Outcome<()> {
+fn install_loader(model: Model, work: &Path, progress: &Progress) -> Outcome<()> {
     let boot = work.join("root/boot");
     let console = work.join("console.log");
-    let append = format!("root=/dev/vda1 ro console=ttyS0 norandmaps panic=-1 init=/usr/lib/agent/prepare.sh -- {}", vendor.left_over());
-    let mut qemu = Qemu::new(vendor, &console);
+    let append = format!(
+        "root={} ro console=ttyS0 norandmaps panic=-1 init=/usr/lib/agent/prepare.sh -- {}",
+        model.root_device(),
+        model.left_over()
+    );
+    let mut qemu = Qemu::new(model, &console);
     qemu.disk(&work.join("disk.raw"), "raw");
     qemu.kernel(&newest(&boot, "vmlinuz-")?, &newest(&boot, "initrd.img-")?, &append);
     let mut child = qemu.start(&work.join("qemu.log"))?;
-    let ended = child.wait(PREPARE_TIMEOUT, || progress.still("grub-install"))?;
+    let ended = child.wait(PREPARE_TIMEOUT, || progress.still("the boot loader is installed"))?;
     drop(child);
     let talk = fs::read_to_string(&console).unwrap_or_default();
     match ended.is_some_and(|status| status.success()) && talk.contains("PREPARED") {
         true => Ok(()),
-        false => Err(format!("GRUB was not installed\n{}", qemu::tail(&console))),
+        false => Err(format!("the boot loader was not installed\n{}", qemu::tail(&console))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A running machine: start, run scripts as root, restart through GRUB, stop.
+//! A running machine: start, run scripts as root, restart through its boot loader, stop.
 
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use super::progress::Progress;
 use super::qemu::{self, Killed, Qemu};
-use super::recipe::Vendor;
+use super::recipe::{Loader, Model};
 use super::wire::{Answer, Wire};
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(900);
@@ -23,6 +23,7 @@ const PANICS_ALLOWED: usize = 2;
 
 /// Kills the emulator when it goes.
 pub(super) struct Machine {
+    model: Model,
     process: Killed,
     wire: Wire,
     directory: PathBuf,
@@ -37,16 +38,21 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts a machine on a fresh overlay of `base`, all its files in `directory`, and waits for
     /// its agent. `upload` becomes `/dev/vdb`.
-    pub(super) fn start(vendor: Vendor, base: &Path, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
+    pub(super) fn start(model: Model, base: &Path, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
         let overlay = make_overlay(base, directory)?;
         let console = directory.join("console.log");
-        let mut qemu = Qemu::new(vendor, &console);
+        let mut qemu = Qemu::new(model, &console);
         qemu.disk(&overlay, "qcow2");
+        if model.loader() == Loader::SystemdBoot {
+            let variables = directory.join("variables.fd");
+            fs::copy(qemu::VARIABLES, &variables).map_err(|error| format!("{}: {error}", variables.display()))?;
+            qemu.firmware(&variables);
+        }
         if let Some(file) = upload {
             qemu.upload(file);
         }
         // Not in `directory`: the name of a socket may have no more than 107 bytes.
-        let socket = std::env::temp_dir().join(format!("vm-{}-{vendor}", std::process::id()));
+        let socket = std::env::temp_dir().join(format!("vm-{}-{model}", std::process::id()));
         let _ = fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
         qemu.agent(&socket);
@@ -54,6 +60,7 @@ impl Machine {
         let stream = accept(&listener, &mut process).map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("qemu.log"))));
         let _ = fs::remove_file(&socket);
         let mut machine = Self {
+            model,
             process,
             wire: Wire::new(stream?),
             directory: directory.to_path_buf(),
@@ -95,7 +102,7 @@ impl Machine {
         Err(format!("`{script}`: exit code {}\n{text}{talk}", answer.status))
     }
 
-    /// Restarts as the owner of a machine would; firmware and GRUB load the kernel from the disk.
+    /// Restarts as the owner of a machine would; firmware and boot loader load the kernel from the disk.
     pub(super) fn reboot(&mut self) -> Outcome<()> {
         self.wire.send("systemctl --no-block reboot")?;
         self.await_agent()
@@ -113,7 +120,7 @@ impl Machine {
         }
     }
 
-    /// Waits for an agent with a new boot id, and sees that the kernel came from GRUB.
+    /// Waits for an agent with a new boot id, and sees that the kernel came from the boot loader.
     fn await_agent(&mut self) -> Outcome<()> {
         let start = Instant::now();
         let boot_id = loop {
@@ -128,16 +135,16 @@ impl Machine {
         self.boots += 1;
         let log = self.boot_log();
         let panics = log.matches(PANIC).count();
-        let menus = log.matches("Loading Linux ").count();
+        let loads = log.matches(trace_of(self.model.loader())).count();
         self.boot_start = fs::metadata(&self.console).map_or(0, |file| usize::try_from(file.len()).unwrap_or(0));
         let path = self.directory.join(format!("boot-{}.log", self.boots));
         fs::write(&path, log).map_err(|error| format!("{}: {error}", path.display()))?;
-        if menus != panics + 1 {
-            return Err(format!("GRUB loaded {menus} kernels in one start\n{}", qemu::tail(&path)));
+        if loads != panics + 1 {
+            return Err(format!("the boot loader was at work {loads} times in one start\n{}", qemu::tail(&path)));
         }
         let seconds = start.elapsed().as_secs_f64();
         let repeated = if panics > 0 { format!(", {panics} starts ended in a panic") } else { String::new() };
-        self.progress.say(&format!("boot {} through GRUB: {seconds:.0} s{repeated}", self.boots));
+        self.progress.say(&format!("boot {} through the boot loader: {seconds:.0} s{repeated}", self.boots));
         Ok(())
     }
 
@@ -163,6 +170,14 @@ impl Machine {
 
     fn explain(&self, message: &str) -> String {
         format!("{message}\n{}", qemu::tail(&self.directory.join("qemu.log")))
+    }
+}
+
+/// What stands on the console once for each start: GRUB's words, or those of the firmware when it starts systemd-boot.
+fn trace_of(loader: Loader) -> &'static str {
+    match loader {
+        Loader::Grub => "Loading Linux ",
+        Loader::SystemdBoot => "BdsDxe: starting ",
     }
 }
 

@@ -4,24 +4,39 @@ use std::collections::BTreeSet;
 
 use super::Outcome;
 use super::machine::Machine;
+use super::recipe::{Loader, Model};
 
 /// Type, mode, owner, path and target of everything, then the digest of every file. Extended
 /// attributes are left out: the machine has none there.
-const LIST: &str = r"set -e -o pipefail
-find /etc /boot/grub -printf '%y %m %U:%G %p %l\n'
-find /etc /boot/grub -type f -print0 | xargs -0 sha256sum
-";
+fn list(places: &str) -> String {
+    format!(
+        r"set -e -o pipefail
+find {places} -printf '%y %m %U:%G %p %l\n'
+find {places} -type f -print0 | xargs -0 sha256sum
+"
+    )
+}
+
+/// Where the boot configuration is: all of `/etc`, what is made from it, and a file of each that must be among them. The images on the EFI
+/// system partition are left out, for a generator never makes the same one twice.
+fn places(model: Model) -> (&'static str, [&'static str; 2]) {
+    match model.loader() {
+        Loader::Grub => ("/etc /boot/grub", ["/etc/default/grub", "/boot/grub/grub.cfg"]),
+        Loader::SystemdBoot => ("/etc /boot/efi/EFI /boot/efi/loader", ["/etc/kernel/cmdline", "/boot/efi/loader/loader.conf"]),
+    }
+}
 
 /// What was there at one moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Manifest(BTreeSet<String>);
 
 impl Manifest {
-    /// Reads `/etc` and `/boot/grub` of the machine.
-    pub(super) fn take(machine: &mut Machine) -> Outcome<Self> {
-        let text = machine.output(LIST)?;
+    /// Reads `/etc` and the loader's files of the machine.
+    pub(super) fn take(machine: &mut Machine, model: Model) -> Outcome<Self> {
+        let (places, needed) = places(model);
+        let text = machine.output(&list(places))?;
         let manifest = Self(text.lines().map(str::to_owned).collect());
-        for path in ["/etc/default/grub", "/boot/grub/grub.cfg"] {
+        for path in needed {
             if !manifest.0.iter().any(|line| line.ends_with(&format!("  {path}"))) {
                 return Err(format!("the manifest lacks {path}"));
             }

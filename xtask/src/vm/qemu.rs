@@ -8,9 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Outcome;
-use super::recipe::Vendor;
+use super::recipe::Model;
 
 const POLL: Duration = Duration::from_millis(200);
+
+/// UEFI for a flash memory of 4 MiB, without secure boot, and its empty store of variables.
+pub(super) const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+pub(super) const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// A child that is killed when this value goes.
 pub(super) struct Killed(pub(super) Child);
@@ -45,10 +49,10 @@ pub(super) struct Qemu {
 
 impl Qemu {
     /// The machine without a disk; its serial console goes to `console`.
-    pub(super) fn new(vendor: Vendor, console: &Path) -> Self {
-        let iommu = match vendor {
-            Vendor::Intel => "intel-iommu,intremap=on,caching-mode=on",
-            Vendor::Amd => "amd-iommu,intremap=on",
+    pub(super) fn new(model: Model, console: &Path) -> Self {
+        let iommu = match model {
+            Model::Intel | Model::Efi => "intel-iommu,intremap=on,caching-mode=on",
+            Model::Amd => "amd-iommu,intremap=on",
         };
         let mut qemu = Self { arguments: vec![] };
         qemu.add("-machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu qemu64 -smp 1 -m 1024");
@@ -62,6 +66,14 @@ impl Qemu {
         qemu.add("-serial chardev:console -chardev");
         qemu.path("file,id=console,path=", console);
         qemu
+    }
+
+    /// UEFI instead of BIOS; its variables are kept in `variables`, a copy of [`VARIABLES`].
+    pub(super) fn firmware(&mut self, variables: &Path) {
+        self.add("-drive");
+        self.path("if=pflash,unit=0,format=raw,readonly=on,file=", Path::new(FIRMWARE));
+        self.add("-drive");
+        self.path("if=pflash,unit=1,format=raw,file=", variables);
     }
 
     /// The disk to start from, as `/dev/vda`. It need not survive a crash of the host.

@@ -2,28 +2,55 @@
 
 use std::fmt;
 
-/// The IOMMU of a machine.
+/// A kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vendor {
-    /// VT-d.
+pub(super) enum Model {
+    /// VT-d; BIOS and GRUB.
     Intel,
-    /// AMD-Vi.
+    /// AMD-Vi; BIOS and GRUB.
     Amd,
+    /// VT-d; UEFI and systemd-boot, with its EFI system partition at /boot/efi.
+    Efi,
 }
 
-impl Vendor {
+/// What starts the kernel of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loader {
+    /// GRUB from the gap after an MBR.
+    Grub,
+    /// systemd-boot from an EFI system partition, by the fallback path.
+    SystemdBoot,
+}
+
+impl Model {
     /// The name in messages, directories and options.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Intel => "intel",
             Self::Amd => "amd",
+            Self::Efi => "efi",
         }
     }
 
-    /// What somebody once put into `/etc/default/grub` and forgot there.
+    pub(super) fn loader(self) -> Loader {
+        match self {
+            Self::Intel | Self::Amd => Loader::Grub,
+            Self::Efi => Loader::SystemdBoot,
+        }
+    }
+
+    /// The device of the root file system.
+    pub(super) fn root_device(self) -> &'static str {
+        match self.loader() {
+            Loader::Grub => "/dev/vda1",
+            Loader::SystemdBoot => "/dev/vda2",
+        }
+    }
+
+    /// What somebody once put into the kernel's command line and forgot there.
     pub(super) fn left_over(self) -> &'static str {
         match self {
-            Self::Intel => "intel_iommu=off",
+            Self::Intel | Self::Efi => "intel_iommu=off",
             Self::Amd => "amd_iommu=off",
         }
     }
@@ -32,32 +59,34 @@ impl Vendor {
     /// through Interrupt-remapped IO-APIC"), so that machine has the backported kernel.
     fn kernel(self) -> &'static str {
         match self {
-            Self::Intel => "linux-image-amd64",
+            Self::Intel | Self::Efi => "linux-image-amd64",
             Self::Amd => "linux-image-amd64/bookworm-backports",
         }
     }
 
     /// The arguments of `mmdebstrap` after its options and before the sources.
     pub(super) fn packages(self) -> String {
-        format!("{PACKAGES},{}", self.kernel())
+        let loader = match self.loader() {
+            Loader::Grub => "grub-pc",
+            Loader::SystemdBoot => "systemd-boot,dosfstools",
+        };
+        format!("systemd,systemd-sysv,udev,dbus,{loader},initramfs-tools,pciutils,kmod,zstd,{}", self.kernel())
     }
 
     /// The one-line sources of `mmdebstrap`.
     pub(super) fn sources(self) -> &'static [&'static str] {
         match self {
-            Self::Intel => &["deb http://deb.debian.org/debian bookworm main"],
+            Self::Intel | Self::Efi => &["deb http://deb.debian.org/debian bookworm main"],
             Self::Amd => &["deb http://deb.debian.org/debian bookworm main", "deb http://deb.debian.org/debian bookworm-backports main"],
         }
     }
 }
 
-impl fmt::Display for Vendor {
+impl fmt::Display for Model {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
-
-const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,grub-pc,initramfs-tools,pciutils,kmod,zstd";
 
 /// Kernel parameters for the sake of emulation. `panic=5`: an emulated timer now and then fails a start
 /// on a busy host, and that start is to be repeated. `norandmaps`: QEMU 7.2 keeps translated code by
@@ -92,7 +121,13 @@ pub(super) fn dpkg_options() -> Vec<String> {
 /// The file system's identity, so that GRUB and fstab can be told before it exists.
 pub(super) const ROOT_UUID: &str = "8b0a3f5e-6b1c-4d52-9e57-0d5d2f4c1a01";
 
-/// Everything is on one partition of this disk.
+/// The volume number of the EFI system partition, as `mkfs.fat` takes it; fstab wants a dash in the middle.
+pub(super) const ESP_NUMBER: &str = "5E0F2C7A";
+
+/// The size of the EFI system partition, which fills the gap between the first sector of partitions and this one.
+pub(super) const ESP_BYTES: u64 = 512 << 20;
+
+/// The size of a disk.
 pub(super) const DISK_BYTES: u64 = 3 << 30;
 
 /// A file of the machine that no package brings.
@@ -106,22 +141,41 @@ pub(super) struct Extra {
 }
 
 /// The harness keeps out of `/etc` but for what the owner of a machine would set there.
-pub(super) fn extras(vendor: Vendor) -> Vec<Extra> {
+pub(super) fn extras(model: Model) -> Vec<Extra> {
     let extra = |path, text: &str, mode| Extra { path, text: text.to_owned(), mode };
-    vec![
+    let prepare = match model.loader() {
+        Loader::Grub => include_str!("guest/prepare.sh"),
+        Loader::SystemdBoot => include_str!("guest/prepare-efi.sh"),
+    };
+    let mut extras = vec![
         extra("usr/lib/agent/agent.sh", include_str!("guest/agent.sh"), 0o755),
-        extra("usr/lib/agent/prepare.sh", include_str!("guest/prepare.sh"), 0o755),
+        extra("usr/lib/agent/prepare.sh", prepare, 0o755),
         extra("usr/lib/systemd/system/agent.service", include_str!("guest/agent.service"), 0o644),
-        extra("etc/fstab", &format!("UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"), 0o644),
-        extra("etc/hostname", &format!("{vendor}\n"), 0o644),
+        extra("etc/fstab", &fstab(model), 0o644),
+        extra("etc/hostname", &format!("{model}\n"), 0o644),
         extra("etc/machine-id", "5e0f2c7a41b84c0c9f3f6f3f6f1d2b77\n", 0o444),
-    ]
+    ];
+    if model.loader() == Loader::SystemdBoot {
+        let words = format!("root=UUID={ROOT_UUID} ro console=ttyS0 {TUNING} quiet {}\n", model.left_over());
+        extras.push(extra("etc/kernel/cmdline", &words, 0o644));
+    }
+    extras
+}
+
+/// As Debian's installer writes it.
+fn fstab(model: Model) -> String {
+    let root = format!("UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n");
+    let (high, low) = ESP_NUMBER.split_at(4);
+    match model.loader() {
+        Loader::Grub => root,
+        Loader::SystemdBoot => format!("{root}UUID={high}-{low} /boot/efi vfat umask=0077 0 1\n"),
+    }
 }
 
 /// Debian's `/etc/default/grub` with this machine's settings: a serial console, a short menu, and
 /// the left-over parameter.
-pub(super) fn default_grub(vendor: Vendor, shipped: &str) -> String {
-    let left_over = vendor.left_over();
+pub(super) fn default_grub(model: Model, shipped: &str) -> String {
+    let left_over = model.left_over();
     let mut text = String::new();
     for line in shipped.lines() {
         let changed = match line.split_once('=').map(|(name, _)| name) {
@@ -140,12 +194,15 @@ pub(super) fn default_grub(vendor: Vendor, shipped: &str) -> String {
 }
 
 /// A name for all of the above: another recipe makes another disk.
-pub(super) fn key(vendor: Vendor) -> String {
-    let mut parts = vec![vendor.packages(), vendor.sources().join(" "), dpkg_options().join(" ")];
-    for extra in extras(vendor) {
+pub(super) fn key(model: Model) -> String {
+    let mut parts = vec![model.packages(), model.sources().join(" "), dpkg_options().join(" ")];
+    for extra in extras(model) {
         parts.push(format!("{} {:o} {}", extra.path, extra.mode, extra.text));
     }
-    parts.push(format!("{} {DISK_BYTES}", default_grub(vendor, SHIPPED_NAMES)));
+    parts.push(match model.loader() {
+        Loader::Grub => format!("{} {DISK_BYTES}", default_grub(model, SHIPPED_NAMES)),
+        Loader::SystemdBoot => format!("{DISK_BYTES} {ESP_BYTES} {ESP_NUMBER}"),
+    });
     format!("{:016x}", fnv1a(parts.join("\0").as_bytes()))
 }
 
@@ -171,11 +228,11 @@ mod tests {
     #[test]
     fn only_the_named_settings_change() {
         let shipped = "# GRUB_TIMEOUT=9\nGRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n";
-        let text = default_grub(Vendor::Amd, shipped);
+        let text = default_grub(Model::Amd, shipped);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[..2], ["# GRUB_TIMEOUT=9", "GRUB_DEFAULT=0"]);
         assert_eq!(lines[2], "GRUB_TIMEOUT=1");
         assert_eq!(lines[3], "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet amd_iommu=off\"");
-        assert_ne!(key(Vendor::Amd), key(Vendor::Intel));
+        assert_ne!(key(Model::Amd), key(Model::Intel));
     }
 }

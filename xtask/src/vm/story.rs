@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::manifest::Manifest;
 use super::progress::Progress;
 use super::qemu;
-use super::recipe::Vendor;
+use super::recipe::{Loader, Model};
 
 mod by_cede;
 
@@ -34,7 +34,7 @@ type Step = (&'static str, fn(&mut Story) -> Outcome<String>);
 const BEFORE: [Step; 4] = [
     ("native drivers have the card", Story::native_drivers),
     ("no IOMMU groups", Story::no_groups),
-    ("manifest of /etc and /boot/grub", Story::take_manifest),
+    ("manifest of the boot configuration", Story::take_manifest),
     ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
@@ -67,19 +67,19 @@ const AFTER: [Step; 4] = [
 
 /// Starts the machine and goes through all steps; stops at the first that fails. The logs of the
 /// machine stay in `directory`.
-pub(super) fn tell(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
-    let result = walk(vendor, road, base, directory, progress);
+pub(super) fn tell(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+    let result = walk(model, road, base, directory, progress);
     result.map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("console.log"))))
 }
 
-fn walk(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+fn walk(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
     let (upload, middle): (_, &[Step]) = match road {
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::ByHand => (None, &BY_HAND),
     };
-    let machine = Machine::start(vendor, base, directory, upload, progress)?;
+    let machine = Machine::start(model, base, directory, upload, progress)?;
     let size = upload.map_or(Ok(0), |file| file.metadata().map(|data| data.len()));
-    let mut story = Story { vendor, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
+    let mut story = Story { model, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
     for (name, step) in BEFORE.iter().chain(middle).chain(&AFTER) {
         let saw = step(&mut story).map_err(|error| format!("step `{name}`: {error}"))?;
         progress.say(&format!("{name}: {saw}"));
@@ -88,7 +88,7 @@ fn walk(vendor: Vendor, road: &Road, base: &Path, directory: &Path, progress: &R
 }
 
 struct Story {
-    vendor: Vendor,
+    model: Model,
     machine: Machine,
     binary_bytes: u64,
     manifest: Option<Manifest>,
@@ -128,7 +128,7 @@ impl Story {
     }
 
     fn take_manifest(&mut self) -> Outcome<String> {
-        let manifest = Manifest::take(&mut self.machine)?;
+        let manifest = Manifest::take(&mut self.machine, self.model)?;
         let lines = manifest.len();
         self.manifest = Some(manifest);
         Ok(format!("{lines} lines"))
@@ -136,7 +136,7 @@ impl Story {
 
     fn manifest_is_back(&mut self) -> Outcome<String> {
         let before = self.manifest.take().ok_or("no manifest was taken")?;
-        let differences = before.diff(&Manifest::take(&mut self.machine)?);
+        let differences = before.diff(&Manifest::take(&mut self.machine, self.model)?);
         match differences.is_empty() {
             true => Ok(format!("{} lines are the same", before.len())),
             false => Err(format!("differences:\n{}", differences.join("\n"))),
@@ -145,11 +145,21 @@ impl Story {
 
     fn left_over_is_effective(&mut self) -> Outcome<String> {
         let command_line = self.machine.output("cat /proc/cmdline")?;
-        let there = command_line.split_whitespace().any(|word| word == self.vendor.left_over());
-        let by_grub = command_line.starts_with("BOOT_IMAGE=/boot/vmlinuz-");
-        match there && by_grub {
+        let there = command_line.split_whitespace().any(|word| word == self.model.left_over());
+        match there && self.came_from_loader(&command_line)? {
             true => Ok(command_line.trim().to_owned()),
             false => Err(format!("/proc/cmdline is {command_line}")),
+        }
+    }
+
+    /// GRUB names the kernel's file; systemd-boot leaves its name in a variable of the firmware.
+    fn came_from_loader(&mut self, command_line: &str) -> Outcome<bool> {
+        match self.model.loader() {
+            Loader::Grub => Ok(command_line.starts_with("BOOT_IMAGE=/boot/vmlinuz-")),
+            Loader::SystemdBoot => {
+                let info = self.machine.output("tr -d '\\0' </sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")?;
+                Ok(info.contains("systemd-boot"))
+            }
         }
     }
 
@@ -189,12 +199,12 @@ impl Story {
 /// The steps without `cede`.
 impl Story {
     fn apply_by_hand(&mut self) -> Outcome<String> {
-        let talk = self.machine.output(&by_hand::apply(self.vendor))?;
+        let talk = self.machine.output(&by_hand::apply(self.model))?;
         Ok(talk.lines().last().unwrap_or_default().to_owned())
     }
 
     fn undo_by_hand(&mut self) -> Outcome<String> {
-        let talk = self.machine.output(&by_hand::undo())?;
+        let talk = self.machine.output(&by_hand::undo(self.model))?;
         Ok(talk.lines().last().unwrap_or_default().to_owned())
     }
 }

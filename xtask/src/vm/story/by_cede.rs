@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Story;
 use crate::vm::Outcome;
 use crate::vm::manifest::Manifest;
-use crate::vm::recipe::Vendor;
+use crate::vm::recipe::Model;
 
 /// Exit codes of `cede`.
 const DONE: i32 = 0;
@@ -49,7 +49,7 @@ cede --version"
 
     pub(super) fn check(&mut self) -> Outcome<String> {
         let report = self.cede_json("check", "cede.check/1", PROBLEMS)?;
-        let left_over = self.vendor.left_over();
+        let left_over = self.model.left_over();
         let about_iommu = list_of(&report, "findings")
             .iter()
             .filter(|finding| text_of(finding, "verdict") == "problem" && text_of(finding, "id").contains("iommu"));
@@ -67,7 +67,7 @@ cede --version"
     pub(super) fn plan(&mut self) -> Outcome<String> {
         let address = self.card()?.display.address;
         let plan = self.cede_json(&format!("plan {address}"), "cede.plan/1", DONE)?;
-        let left_over = self.vendor.left_over();
+        let left_over = self.model.left_over();
         let removes = |step: &&Value| {
             text_of(step, "kind") == "replace_file"
                 && text_of(step, "before").contains(left_over)
@@ -83,9 +83,9 @@ cede --version"
 
     /// Each machine takes one of the two ways of giving ids.
     fn bind(&self) -> &'static str {
-        match self.vendor {
-            Vendor::Intel => "--bind cmdline",
-            Vendor::Amd => "--bind modprobe",
+        match self.model {
+            Model::Intel | Model::Efi => "--bind cmdline",
+            Model::Amd => "--bind modprobe",
         }
     }
 
@@ -93,9 +93,9 @@ cede --version"
     pub(super) fn only_what_is_needed(&mut self) -> Outcome<String> {
         let command_line = self.machine.output("cat /proc/cmdline")?;
         let words: Vec<&str> = command_line.split_whitespace().filter(|word| word.contains("iommu") || word.starts_with("vfio")).collect();
-        let expected: &[&str] = match self.vendor {
-            Vendor::Intel => &["vfio-pci.ids=1234:1111,8086:293e"],
-            Vendor::Amd => &[],
+        let expected: &[&str] = match self.model {
+            Model::Intel | Model::Efi => &["vfio-pci.ids=1234:1111,8086:293e"],
+            Model::Amd => &[],
         };
         match words == expected {
             true => Ok(format!("{words:?}")),
@@ -125,7 +125,7 @@ cede --version"
     pub(super) fn apply_again(&mut self) -> Outcome<String> {
         let address = self.card()?.display.address;
         let before = self.cede("log", DONE)?;
-        let manifest = Manifest::take(&mut self.machine)?;
+        let manifest = Manifest::take(&mut self.machine, self.model)?;
         let bind = self.bind();
         self.cede(&format!("apply {address} {bind} --yes"), DONE)?;
         let after = self.cede("log", DONE)?;
@@ -133,7 +133,7 @@ cede --version"
         if before.lines().count() != after.lines().count() {
             return Err(format!("a new operation:\n{after}"));
         }
-        let differences = manifest.diff(&Manifest::take(&mut self.machine)?);
+        let differences = manifest.diff(&Manifest::take(&mut self.machine, self.model)?);
         match differences.is_empty() {
             true => Ok("no new operation, no change".into()),
             false => Err(format!("it changed\n{}", differences.join("\n"))),
