@@ -207,7 +207,7 @@ impl Run<'_> {
     }
 
     fn left_to_run(&self) -> Vec<Vec<String>> {
-        let tools = self.plan.steps.iter().filter_map(Step::argv).map(<[String]>::to_vec);
+        let tools = self.plan.steps.iter().filter_map(Step::by_hand);
         tools.filter(|_| !self.machine.runs_tools()).collect()
     }
 
@@ -286,6 +286,7 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
                 return Err(format!("{} failed ({}){cause}", argv.join(" "), end.status));
             }
         }
+        Step::CopyImage { from, to } => copy_image(machine, from, to)?,
     }
     tell(Event::Done);
     Ok(())
@@ -328,13 +329,25 @@ fn remove_directories(machine: &dyn Machine, made: &[String]) -> Result<(), Effe
     made.iter().try_for_each(|dir| machine.remove_directory(dir))
 }
 
-/// Puts a generated file back as it was kept.
-fn bring_back(machine: &dyn Machine, path: &str, copy: Option<&str>) -> Result<(), String> {
-    let bytes = |path: &str| match machine.image(path) {
+/// The bytes of an image, or that there is none.
+fn image(machine: &dyn Machine, path: &str) -> Result<Option<Vec<u8>>, String> {
+    match machine.image(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Entry::Absent) => Ok(None),
         Err(other) => Err(format!("{path}: {other:?}")),
-    };
+    }
+}
+
+/// Puts an image where the boot loader starts it. The one that is there goes only once the new one is whole.
+fn copy_image(machine: &dyn Machine, from: &str, to: &str) -> Result<(), String> {
+    let new = image(machine, from)?.ok_or_else(|| format!("there is no {from}"))?;
+    let old = image(machine, to)?;
+    machine.replace(to, old.as_deref(), Some(&new)).map_err(|error| error.to_string())
+}
+
+/// Puts a generated file back as it was kept.
+fn bring_back(machine: &dyn Machine, path: &str, copy: Option<&str>) -> Result<(), String> {
+    let bytes = |path: &str| image(machine, path);
     let old = match copy {
         Some(copy) => Some(bytes(copy)?.ok_or_else(|| format!("{copy} is gone, so {path} cannot be brought back"))?),
         None => None,

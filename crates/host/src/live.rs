@@ -82,6 +82,9 @@ impl Machine for Root {
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", "/root")
+            // Debian's hook of update-initramfs lets it rewrite kernel, image and entry on the boot partition in place, where a power cut
+            // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
+            .env("KERNEL_INSTALL_BYPASS", "1")
             .current_dir("/");
         command.stdin(Stdio::null()).stdout(theirs.try_clone().map_err(failed)?).stderr(theirs);
         let mut child = command.spawn().map_err(failed)?;

@@ -70,6 +70,7 @@ fn diffs(plan: &Plan) -> String {
     let text = |step: &Step| match step {
         Step::ReplaceFile { path, before, after } => diff::unified(path, before.as_deref(), after.as_deref()),
         Step::RunTool { argv, .. } => argv.join(" "),
+        Step::CopyImage { from, to } => format!("cp {from} {to}"),
     };
     plan.steps.iter().map(text).collect()
 }

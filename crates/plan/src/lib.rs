@@ -1,6 +1,7 @@
 //! What to say of a host and what to change on it. Pure: no files, no clock, no environment, no printing.
 
 pub mod binding;
+pub mod boot_images;
 pub mod bootloader;
 pub mod checks;
 pub mod diff;

@@ -1,6 +1,7 @@
 //! From a host and a wish to a plan.
 
 use crate::binding::{self, Natives};
+use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
 use crate::edit::modprobe::ModprobeConfig;
@@ -217,21 +218,23 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
     let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone() };
     let image = generator.change(host, &early)?;
     let boot = loader.change(host, &wanted.wish)?;
+    let copies = boot_images::copies(host, &loader.entries(host), &image.proofs, generator.name())?;
+    let image_proofs: Vec<Condition> = image.proofs.into_iter().chain(copies.proofs).collect();
     let boot_proofs = boot_conditions(host, &wanted.wish);
     let lacks = |conditions: &[Condition]| {
         wanted.generated == Generated::Proved
             && conditions.iter().any(|condition| verify::judge(host, condition).result == verify::Result3::NotMet)
     };
-    let into_image = !modprobe.is_empty() || !image.files.is_empty() || lacks(&image.proofs);
+    let into_image = !modprobe.is_empty() || !image.files.is_empty() || lacks(&image_proofs);
     let into_menu = !boot.files.is_empty() || lacks(&boot_proofs);
     plan.steps = modprobe;
     plan.steps.extend(image.files);
     plan.steps.extend(boot.files.iter().cloned());
-    plan.steps.extend(if into_image { image.tools } else { Vec::new() });
+    plan.steps.extend(if into_image { [image.tools, copies.steps].concat() } else { Vec::new() });
     plan.steps.extend(if into_menu { boot.tools } else { Vec::new() });
     plan.notes.extend(image.notes);
     let files: Vec<Condition> = plan.steps.iter().filter_map(file_condition).collect();
-    plan.expects.extend(files.into_iter().chain(image.proofs).map(Expectation::now));
+    plan.expects.extend(files.into_iter().chain(image_proofs).map(Expectation::now));
     plan.expects.extend(boot_proofs.into_iter().map(Expectation::now));
     plan.expects.extend(menu_condition(host, &plan.steps).map(Expectation::now));
     let mut paths: Vec<String> = image.rests_on.into_iter().chain(boot.rests_on).chain(modprobe_paths(host)).collect();
@@ -287,7 +290,7 @@ fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
 fn file_condition(step: &Step) -> Option<Condition> {
     match step {
         Step::ReplaceFile { path, after, .. } => Some(Condition::FileIs { path: path.clone(), sha256: after.as_deref().map(sha256) }),
-        Step::RunTool { .. } => None,
+        Step::RunTool { .. } | Step::CopyImage { .. } => None,
     }
 }
 

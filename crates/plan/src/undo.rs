@@ -6,6 +6,7 @@
 mod copies;
 mod history;
 
+use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
 use crate::initramfs::{self, Early};
@@ -79,7 +80,7 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     let mut plan = Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, ..Plan::default() };
     let mut tools = undo.tools();
     undo.plan_again(&mut targets, &mut tools, &mut plan)?;
-    tools.sort_by_key(makes_menu);
+    tools.sort_by_key(|step| (makes_menu(step), step.argv().is_none()));
     plan.notes
         .extend(targets.iter().filter(|target| target.now.is_none() && target.after.is_none()).filter_map(|target| undo.note(target)));
     let after = undo.with(&targets);
@@ -96,21 +97,43 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     Ok(plan)
 }
 
-/// The menu names the images, so it is made after them.
+/// The menu names the images, so it is made after them; what copies them comes between.
 fn makes_menu(step: &Step) -> bool {
     step.argv().and_then(<[String]>::first).is_some_and(|tool| tool.contains("grub"))
 }
 
 impl Undo<'_> {
-    /// The tools of every operation that is taken out, each once.
+    /// The tools of every operation that is taken out, each once, and the copies of images that the boot loader starts now.
     fn tools(&self) -> Vec<Step> {
         let mut list: Vec<Step> = Vec::new();
-        for step in self.out.iter().flat_map(|operation| &operation.plan.steps).filter(|step| step.path().is_none()) {
+        for step in self.out.iter().flat_map(|operation| &operation.plan.steps).filter(|step| step.argv().is_some()) {
             if !list.contains(step) {
                 list.push(step.clone());
             }
         }
+        if list.iter().any(|step| !makes_menu(step)) {
+            list.extend(self.image_copies());
+        }
         list
+    }
+
+    /// Kernels may have come and gone since, and their copies with them.
+    fn image_copies(&self) -> Vec<Step> {
+        let proofs = self.image_proofs();
+        let name = initramfs::find(self.host).map_or("", |generator| generator.name());
+        let entries = bootloader::find(self.host).map(|loader| loader.entries(self.host)).unwrap_or_default();
+        let of_operations = || {
+            let steps = self.out.iter().flat_map(|operation| &operation.plan.steps);
+            let there = |path: &str| self.host.capture.is_there(path);
+            steps.filter(|step| matches!(step, Step::CopyImage { from, to } if there(from) && there(to))).cloned().collect()
+        };
+        boot_images::copies(self.host, &entries, &proofs, name).map_or_else(|_| of_operations(), |copies| copies.steps)
+    }
+
+    /// What could be proved of the images of this host.
+    fn image_proofs(&self) -> Vec<Condition> {
+        let change = initramfs::find(self.host).and_then(|generator| generator.change(self.host, &Early::default()));
+        change.map(|change| change.proofs).unwrap_or_default()
     }
 
     /// What the operations that are taken out wanted to hold before the reboot.
@@ -186,7 +209,7 @@ impl Undo<'_> {
             for step in again.steps {
                 match step {
                     Step::ReplaceFile { path, after, .. } => self.set(targets, path, after),
-                    tool @ Step::RunTool { .. } => {
+                    tool @ (Step::RunTool { .. } | Step::CopyImage { .. }) => {
                         if !tools.contains(&tool) {
                             tools.push(tool);
                         }
@@ -245,9 +268,13 @@ impl Undo<'_> {
     /// The images that the tools make: those of the operation, and those of kernels that came since.
     fn images(&self) -> Vec<String> {
         let of_operation = self.wanted().filter_map(|what| what.image().map(str::to_owned));
-        let change = initramfs::find(self.host).and_then(|generator| generator.change(self.host, &Early::default()));
-        let of_host = change.map(|change| change.proofs).unwrap_or_default();
-        let mut list: Vec<String> = of_operation.chain(of_host.iter().filter_map(|proof| proof.image().map(str::to_owned))).collect();
+        let copies = self.image_copies().into_iter().filter_map(|step| match step {
+            Step::CopyImage { to, .. } => Some(to),
+            _ => None,
+        });
+        let of_host = self.image_proofs();
+        let of_host = of_host.iter().filter_map(|proof| proof.image().map(str::to_owned));
+        let mut list: Vec<String> = of_operation.chain(of_host).chain(copies).collect();
         list.sort();
         list.dedup();
         list.retain(|image| self.host.capture.is_there(image));

@@ -73,7 +73,8 @@ fn odd_entries_keep_their_words() {
 
 #[test]
 fn a_host_with_nothing_but_a_fallback_starts_by_it() {
-    let mut machine = Machine::arch(Loader::SystemdBoot);
+    let preset = "PRESETS=('fallback')\nfallback_image=\"/boot/initramfs-linux-fallback.img\"\n";
+    let mut machine = Machine::arch(Loader::SystemdBoot).text("/etc/mkinitcpio.d/linux.preset", preset);
     for name in ["linux", "linux-lts"] {
         machine.capture.remove(&format!("/boot/loader/entries/{name}.conf"));
     }

@@ -23,8 +23,8 @@ pub fn print_plan(ui: &mut Ui, plan: &Plan, verbose: bool) -> Result<(), Command
         )?;
         return Ok(());
     }
-    let files = plan.steps.iter().filter(|step| step.path().is_some()).count();
-    let tools = plan.steps.len() - files;
+    let tools = plan.steps.iter().filter(|step| step.argv().is_some()).count();
+    let files = plan.steps.len() - tools;
     wrapped(out, &format!("{} ", paint(HEADING, "Cede")), &devices, width)?;
     if !plan.stays.is_empty() {
         let stays = plan.stays.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -80,6 +80,12 @@ pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
             Step::RunTool { argv, why } => {
                 wrapped(out, &format!("\n{} ", paint(HEADING, "run")), &format!("{}  ({why})", argv.join(" ")), width)?
             }
+            Step::CopyImage { from, to } => wrapped(
+                out,
+                &format!("\n{} ", paint(HEADING, "copy")),
+                &format!("{from} to {to}  (the boot loader starts it there)"),
+                width,
+            )?,
         }
     }
     Ok(())

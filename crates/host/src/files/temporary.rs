@@ -118,6 +118,13 @@ impl<'a> Temporary<'a> {
         self.renamed = true;
         Ok(())
     }
+
+    /// On FAT a directory entry says where the data is, and after a rename that is written with the file, not with the directory (Linux 6.1
+    /// `fs/fat/namei_vfat.c` `vfat_rename`, `fs/fat/inode.c` `__fat_write_inode`). Once the directory is on disk the temporary name is gone, so
+    /// no two entries share the data; the old data is freed when its last descriptor, which the caller holds, is closed.
+    pub(crate) fn sync_entry(&self) -> Result<(), FileError> {
+        fs::fsync(&self.fd).map_err(|errno| FileError::NotDurable { path: self.place.path.clone(), source: errno.into() })
+    }
 }
 
 impl Drop for Temporary<'_> {

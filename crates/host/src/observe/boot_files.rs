@@ -2,6 +2,7 @@
 
 use super::Reader;
 use crate::read_host::ATTRIBUTE_LIMIT;
+use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::iommu::state::ACPI_TABLES;
 
 /// Files that are read whole.
@@ -101,7 +102,23 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
 fn loader(reader: &mut Reader<'_>, partition: &str) {
     reader.text(&format!("{partition}/loader/loader.conf"));
     reader.texts_in(&format!("{partition}/loader/entries"), ".conf");
+    for path in started(reader, partition) {
+        reader.probe(&path);
+    }
     reader.names(&format!("{partition}/EFI/Linux"));
+}
+
+/// The files that the entries of a partition name.
+fn started(reader: &Reader<'_>, partition: &str) -> Vec<String> {
+    let dir = format!("{partition}/loader/entries");
+    let mut paths = Vec::new();
+    for name in reader.capture.names_in(&dir) {
+        let entry = LoaderEntry::parse(reader.capture.file(&format!("{dir}/{name}")).unwrap_or_default());
+        for value in ["linux", "initrd"].iter().flat_map(|key| entry.values(key)) {
+            paths.push(format!("{partition}/{}", String::from_utf8_lossy(value.bytes).trim_start_matches('/')));
+        }
+    }
+    paths
 }
 
 /// Presets may name other mkinitcpio configurations; whatever path they mention is read too.

@@ -119,6 +119,20 @@ fn mounted_device(host: &Host, place: &str) -> Option<String> {
     fields.rfind(|words| words.get(4) == Some(&place))?.get(2).map(|number| (*number).to_owned())
 }
 
+/// The boot partition of an entry file, as it is mounted.
+pub fn partition_of(path: &str) -> Option<&str> {
+    path.split_once("/loader/entries/").map(|(partition, _)| partition)
+}
+
+/// Whether two paths name one file, as far as their names tell: a boot partition may be seen at several places.
+pub fn is_same_file(one: &str, other: &str) -> bool {
+    let inside = |path: &str| {
+        let at = PARTITIONS.iter().rev().find_map(|partition| path.strip_prefix(partition).filter(|rest| rest.starts_with('/')));
+        at.unwrap_or(path).to_owned()
+    };
+    inside(one) == inside(other)
+}
+
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {
     let entry = LoaderEntry::parse(host.capture.file(&path)?);
     let kernel = entry.value("linux").or_else(|| entry.value("efi").filter(|_| entry.value("options").is_some()))?;

@@ -13,6 +13,8 @@ use cede_model::{Evidence, Host};
 pub struct SystemdBoot;
 
 const KERNEL_CMDLINE: &str = "/etc/kernel/cmdline";
+/// The parameter that kernel-install adds by itself.
+const MACHINE_ID: &[u8] = b"systemd.machine_id=";
 const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
@@ -161,8 +163,18 @@ fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
         out.extend_from_slice(format!("options {}\n", added.join(" ")).as_bytes());
         return Ok(out);
     };
-    let line = CommandLine::parse(value.bytes).with_words(&added).ok_or("a quote is not closed")?;
-    Ok(splice(bytes, value.range(), &line))
+    let line = CommandLine::parse(value.bytes);
+    // kernel-install writes this word behind those of /etc/kernel/cmdline (systemd: 90-loaderentry.install); so would it the next time.
+    let last = line.params().last().map(|param| (param, line.text(&param.span))).filter(|(_, text)| text.starts_with(MACHINE_ID));
+    let after = match last {
+        Some((param, text)) => {
+            let text = String::from_utf8_lossy(text).into_owned();
+            let words: Vec<&str> = added.iter().copied().chain([text.as_str()]).collect();
+            CommandLine::parse(&line.without(param)).with_words(&words)
+        }
+        None => line.with_words(&added),
+    };
+    Ok(splice(bytes, value.range(), &after.ok_or("a quote is not closed")?))
 }
 
 fn splice(bytes: &[u8], range: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
@@ -206,7 +218,7 @@ mod tests {
 
     #[test]
     fn entries_keep_every_other_byte() {
-        let cases: [(&[u8], &[u8]); 6] = [
+        let cases: [(&[u8], &[u8]); 7] = [
             (
                 b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw\n",
                 b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\n",
@@ -214,6 +226,10 @@ mod tests {
             (b"options\troot=1  quiet\n# end", b"options\troot=1  quiet intel_iommu=on vfio-pci.ids=10de:1f91\n# end"),
             (b"options root=1\noptions intel_iommu=off quiet", b"options root=1\noptions quiet intel_iommu=on vfio-pci.ids=10de:1f91"),
             (b"options vfio-pci.ids=1b21:2142 rw\n", b"options vfio-pci.ids=1b21:2142,10de:1f91 rw intel_iommu=on\n"),
+            (
+                b"options    root=1 quiet systemd.machine_id=5e0f\nlinux /v\n",
+                b"options    root=1 quiet intel_iommu=on vfio-pci.ids=10de:1f91 systemd.machine_id=5e0f\nlinux /v\n",
+            ),
             (b"linux /v", b"linux /v\noptions intel_iommu=on vfio-pci.ids=10de:1f91\n"),
             (b"options a\r\nlinux /v\r\n", b"options a intel_iommu=on vfio-pci.ids=10de:1f91\r\nlinux /v\r\n"),
         ];

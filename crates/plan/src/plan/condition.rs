@@ -124,6 +124,19 @@ impl Condition {
             _ => None,
         }
     }
+
+    /// The same condition of another image.
+    pub fn of_image(mut self, path: &str) -> Self {
+        match &mut self {
+            Self::ImageHasModule { image, .. }
+            | Self::ImageHasFile { image, .. }
+            | Self::ImageLoads { image, .. }
+            | Self::ImageLacksFile { image, .. }
+            | Self::ImageOpens { image } => path.clone_into(image),
+            _ => {}
+        }
+        self
+    }
 }
 
 /// A condition and when it must hold.

@@ -61,6 +61,10 @@ enum StepFile {
         argv: Vec<String>,
         why: String,
     },
+    CopyImage {
+        from: String,
+        to: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -214,6 +218,7 @@ impl From<&Step> for StepFile {
                 Self::ReplaceFile { path: path.clone(), before, after, before_base64, after_base64 }
             }
             Step::RunTool { argv, why } => Self::RunTool { argv: argv.clone(), why: why.clone() },
+            Step::CopyImage { from, to } => Self::CopyImage { from: from.clone(), to: to.clone() },
         }
     }
 }
@@ -223,12 +228,13 @@ impl TryFrom<StepFile> for Step {
 
     fn try_from(step: StepFile) -> Result<Self, NotAPlan> {
         match step {
-            StepFile::ReplaceFile { path, .. } if !step::may_write(&path) => {
-                Err(NotAPlan::Value(format!("`{path}` is not below /etc, /boot or /efi: cede does not write there")))
-            }
+            StepFile::ReplaceFile { path, .. } if !step::may_write(&path) => Err(outside(&path)),
+            StepFile::CopyImage { from, .. } if !step::may_write(&from) => Err(outside(&from)),
+            StepFile::CopyImage { to, .. } if !step::may_write(&to) => Err(outside(&to)),
             StepFile::ReplaceFile { path, before, after, before_base64, after_base64 } => {
                 Ok(Self::ReplaceFile { path, before: decode(before, before_base64)?, after: decode(after, after_base64)? })
             }
+            StepFile::CopyImage { from, to } => Ok(Self::CopyImage { from, to }),
             StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| step::TOOLS.contains(&tool.as_str())) => {
                 Ok(Self::RunTool { argv, why })
             }
@@ -237,6 +243,10 @@ impl TryFrom<StepFile> for Step {
             }
         }
     }
+}
+
+fn outside(path: &str) -> NotAPlan {
+    NotAPlan::Value(format!("`{path}` is not below /etc, /boot or /efi: cede does not write there"))
 }
 
 impl From<&Expectation> for ExpectationFile {
@@ -371,6 +381,7 @@ mod tests {
                 Step::ReplaceFile { path: "/etc/x".into(), before: Some(b"caf\xe9".to_vec()), after: Some("café\n".into()) },
                 Step::ReplaceFile { path: "/etc/y".into(), before: None, after: Some(Vec::new()) },
                 Step::RunTool { argv: vec!["/usr/bin/mkinitcpio".into(), "-P".into()], why: "images".into() },
+                Step::CopyImage { from: "/boot/initrd.img-6.1".into(), to: "/boot/efi/id/6.1/initrd.img-6.1".into() },
             ],
             expects: vec![
                 Expectation::now(Condition::EntriesCarry { parameter: "intel_iommu=on".into() }),
@@ -401,6 +412,14 @@ mod tests {
             (
                 r#"{"format":"cede.plan/1","devices":[],"steps":[],"expects":[],"refused":[],"bind":"cmdline","accepted":["all"]}"#,
                 "`all` is no loss",
+            ),
+            (
+                r#"{"format":"cede.plan/1","devices":[],"steps":[{"kind":"copy_image","from":"/boot/a","to":"/boot/../b"}],"expects":[],"refused":[],"bind":"cmdline"}"#,
+                "not below /etc",
+            ),
+            (
+                r#"{"format":"cede.plan/1","devices":[],"steps":[{"kind":"copy_image","from":"/root/a","to":"/boot/b"}],"expects":[],"refused":[],"bind":"cmdline"}"#,
+                "not below /etc",
             ),
         ] {
             let error = parse(text).unwrap_err().to_string();

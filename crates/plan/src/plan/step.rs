@@ -31,6 +31,13 @@ pub enum Step {
         /// What it is for.
         why: String,
     },
+    /// An image that a tool made is put, atomically, where the boot loader starts it.
+    CopyImage {
+        /// The image that the tool makes.
+        from: String,
+        /// Its copy on the boot partition.
+        to: String,
+    },
 }
 
 impl Step {
@@ -38,15 +45,24 @@ impl Step {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::ReplaceFile { path, .. } => Some(path),
-            Self::RunTool { .. } => None,
+            Self::RunTool { .. } | Self::CopyImage { .. } => None,
         }
     }
 
     /// The tool that the step runs, with its arguments.
     pub fn argv(&self) -> Option<&[String]> {
         match self {
-            Self::ReplaceFile { .. } => None,
+            Self::ReplaceFile { .. } | Self::CopyImage { .. } => None,
             Self::RunTool { argv, .. } => Some(argv),
+        }
+    }
+
+    /// What somebody would type to do what follows from the files; `None` for a file.
+    pub fn by_hand(&self) -> Option<Vec<String>> {
+        match self {
+            Self::ReplaceFile { .. } => None,
+            Self::RunTool { argv, .. } => Some(argv.clone()),
+            Self::CopyImage { from, to } => Some(vec!["cp".to_owned(), from.clone(), to.clone()]),
         }
     }
 }
@@ -57,9 +73,9 @@ pub fn inverse(steps: &[Step]) -> Vec<Step> {
         Step::ReplaceFile { path, before, after } => {
             Some(Step::ReplaceFile { path: path.clone(), before: after.clone(), after: before.clone() })
         }
-        Step::RunTool { .. } => None,
+        Step::RunTool { .. } | Step::CopyImage { .. } => None,
     });
-    files.chain(steps.iter().filter(|step| matches!(step, Step::RunTool { .. })).cloned()).collect()
+    files.chain(steps.iter().filter(|step| step.path().is_none()).cloned()).collect()
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub struct Machine {
 
 pub const GPU: &str = "01:00.0";
 
+/// The machine-id of the Debian desktop with systemd-boot.
+pub const DEBIAN_ID: &str = "5e0f2c7a41b84c0c9f3f6f3f6f1d2b77";
+
 const GROUPS: [(&str, u32); 8] = [
     ("0000:00:00.0", 0),
     ("0000:00:01.0", 1),
@@ -125,6 +128,27 @@ impl Machine {
         machine.capture.insert("/etc/default/grub.d", Entry::Dir);
         machine.capture.insert("/bin/sh", Entry::Link("dash".into()));
         machine.seen("/usr/sbin/update-initramfs").text("/etc/initramfs-tools/initramfs.conf", "MODULES=most\n")
+    }
+
+    /// The Debian desktop started by systemd-boot, with kernel and initramfs copied to the EFI system partition by kernel-install.
+    pub fn debian_systemd_boot() -> Self {
+        let mut machine = Self::debian().absent("/etc/default/grub").absent("/boot/grub/grub.cfg").absent("/usr/sbin/grub-mkconfig");
+        let info: Vec<u8> = [6, 0, 0, 0].into_iter().chain("systemd-boot 252".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        machine.capture.insert("/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f", Entry::File(info));
+        let words = "root=UUID=1b7a ro quiet intel_iommu=off";
+        let options = format!("{words} systemd.machine_id={DEBIAN_ID}");
+        let dir = format!("/{DEBIAN_ID}/6.1.0-28-amd64");
+        let initrd = format!("{dir}/initrd.img-6.1.0-28-amd64");
+        machine
+            .text("/proc/cmdline", &format!("initrd={} {options}\n", initrd.replace('/', "\\")))
+            .text("/etc/machine-id", &format!("{DEBIAN_ID}\n"))
+            .text("/etc/kernel/cmdline", &format!("{words}\n"))
+            .text(
+                &format!("/boot/efi/loader/entries/{DEBIAN_ID}-6.1.0-28-amd64.conf"),
+                &format!("title      Debian GNU/Linux 12 (bookworm)\nversion    6.1.0-28-amd64\nmachine-id {DEBIAN_ID}\nsort-key   debian\noptions    {options}\nlinux      {dir}/linux\ninitrd     {initrd}\n"),
+            )
+            .seen(&format!("/boot/efi{dir}/linux"))
+            .seen(&format!("/boot/efi{initrd}"))
     }
 
     /// The same with an AMD processor and `amd_iommu=off`.
