@@ -132,3 +132,26 @@ fn a_link_to_dev_null_among_drop_ins_is_an_empty_file() {
     assert_eq!(host.capture.get("/etc/modprobe.d/other.conf"), Some(&Entry::Absent));
     assert_eq!(host.capture.get("/etc/kernel/cmdline"), Some(&Entry::Absent));
 }
+
+#[test]
+fn the_session_is_that_of_this_process_or_of_one_above_it() {
+    let session = |files: &[(&str, &str)]| Tree::new("session", files).host().capture.get("/proc/self/environ").cloned();
+    let taken = |text: &str| Some(Entry::File(text.into()));
+    let own = ("proc/self/environ", "PASSWORD=x\0SSH_CONNECTION=1.2.3.4 5 1.2.3.5 22\0HOME=/\0");
+    assert_eq!(session(&[own]), taken("SSH_CONNECTION=1.2.3.4 5 1.2.3.5 22\n"), "and nothing else of the environment");
+    let sudo = [
+        ("proc/self/environ", "HOME=/root\0"),
+        ("proc/self/status", "Name:\tcede\nPPid:\t70\n"),
+        ("proc/70/environ", "SUDO_USER=me\0"),
+        ("proc/70/status", "Name:\tsudo\nPPid:\t60\n"),
+        ("proc/60/status", "Name:\tbash\nPPid:\t50\n"),
+    ];
+    let with_shell = [&sudo[..], &[("proc/60/environ", "SSH_CONNECTION=::1 5 ::1 22\0")]].concat();
+    assert_eq!(session(&with_shell), taken("SSH_CONNECTION=::1 5 ::1 22\n"));
+    let with_sshd = [&sudo[..], &[("proc/50/status", "Name:\tsshd-session\nPPid:\t1\n")]].concat();
+    assert_eq!(session(&with_sshd), Some(Entry::Unreadable("EACCES".into())));
+    assert_eq!(session(&sudo), Some(Entry::Absent));
+    let circle = [("proc/self/status", "Name:\ta\nPPid:\t7\n"), ("proc/7/status", "Name:\tb\nPPid:\t7\n")];
+    assert_eq!(session(&circle), Some(Entry::Absent));
+    assert_eq!(session(&[("etc/x", "")]), Some(Entry::Absent));
+}

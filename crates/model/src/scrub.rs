@@ -4,6 +4,7 @@ use crate::capture::{Capture, Entry};
 use crate::kernel::{ModuleAliases, installed::module_of_path};
 use crate::pci::names::PCI_IDS_PATHS;
 use crate::pci::{ConfigSpace, PciDevice, device};
+use crate::scrub_uses::{rename, scrub_uses};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Extended capability 0x0003, Device Serial Number (PCI Express Base Specification 6.0, 7.9.3): eight bytes after the header.
@@ -16,6 +17,7 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
     if serials > 0 {
         said.push(format!("{serials} device serial numbers in configuration space"));
     }
+    said.extend(scrub_uses(capture));
     let (macs, ids) = identifiers(capture);
     if macs > 0 {
         said.push(format!("{macs} MAC addresses"));
@@ -140,6 +142,8 @@ fn host_names(capture: &mut Capture) -> usize {
     if name.len() < 4 || name == "localhost" {
         return 1;
     }
+    // Volume groups are named after the host by some installers.
+    rename(capture, &BTreeMap::from([(name.clone(), "host".to_owned()), (name.replace('-', "--"), "host".to_owned())]));
     let mut count = 1;
     let paths: Vec<String> = capture
         .entries()

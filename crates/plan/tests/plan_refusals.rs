@@ -222,17 +222,6 @@ fn amd_needs_nothing_but_the_off_taken_out() {
 }
 
 #[test]
-fn the_network_that_goes_is_named() {
-    let card = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x8086, 0x1533), 0x02_0000).driver("igb");
-    let route = "Iface\tDestination\tGateway\neth0\t00000000\t0101A8C0\t0003\neth0\t0001A8C0\t00000000\t0001\n";
-    let machine = arch().functions(&[card]).text("/proc/net/route", route);
-    let machine = machine.link("/sys/class/net/eth0", "../../devices/pci0000:00/0000:00:1d.1/0000:05:00.0/net/eth0");
-    let plan = plan_on(&machine.capture, &["05:00.0"], Cmdline);
-    assert!(plan.refused.is_empty() && plan.notes.iter().any(|note| note.contains("05:00.0 carries eth0")), "{:?}", plan.notes);
-    assert!(!plan_on(&machine.capture, &[GPU], Cmdline).notes.iter().any(|note| note.contains("eth0")));
-}
-
-#[test]
 fn virtual_functions_and_those_who_have_them_are_refused() {
     let devices = "/sys/bus/pci/devices";
     let port = "pci0000:00/0000:00:1d.1";

@@ -4,6 +4,7 @@ use super::arrays;
 use super::block_names::{BLOCK, property, volume};
 use super::graph::{Graph, Kind, Needs, Node, functions_on};
 use super::mounts::Mount;
+use super::remote;
 use crate::capture::Capture;
 use std::collections::BTreeSet;
 
@@ -42,7 +43,9 @@ fn device(capture: &Capture, name: &str, link: &str) -> Node {
     } else if name.starts_with("bcache") {
         node.kind = Kind::Bcache;
     }
-    if node.functions.is_empty() && node.below.is_empty() {
+    if let Some(interfaces) = remote::carriers(capture, name, link) {
+        node.below.extend(interfaces);
+    } else if node.functions.is_empty() && node.below.is_empty() {
         on_virtual(capture, name, link, &mut node);
     }
     node

@@ -7,8 +7,6 @@ use std::fmt;
 /// How a thing is made of those below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Kind {
-    /// A PCI function; its name is the address and the driver.
-    Function,
     /// A disk, a partition, an interface: what its kernel name says.
     #[default]
     Plain,
@@ -34,6 +32,8 @@ pub enum Kind {
     Zfs,
     /// Layers of several directories.
     Overlay,
+    /// A file system of another machine; its name is the type.
+    Remote,
     /// Interfaces taken together, of which one is enough.
     Bond,
     /// A software switch.
@@ -46,7 +46,7 @@ impl Kind {
     /// The word before the name.
     fn word(self) -> &'static str {
         match self {
-            Self::Function | Self::Plain => "",
+            Self::Plain | Self::Remote => "",
             Self::Luks => "LUKS ",
             Self::Lvm => "LVM ",
             Self::Multipath => "multipath ",
@@ -87,6 +87,8 @@ pub struct Chain {
     pub function: PciAddress,
     /// What rests on it, lowest first.
     pub links: Vec<Link>,
+    /// True where it goes over the network.
+    pub over_network: bool,
 }
 
 /// How many of the things below are needed.
@@ -146,6 +148,11 @@ impl Graph {
         self.nodes.insert(key.into(), node);
     }
 
+    /// Takes the nodes of another graph in.
+    pub fn extend(&mut self, other: Self) {
+        self.nodes.extend(other.nodes);
+    }
+
     /// The node of a name.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.nodes.get(key)
@@ -167,10 +174,10 @@ impl Graph {
         };
         let link = Link { kind: node.kind, name: node.name.clone() };
         if let Some(function) = node.functions.iter().find(|function| gone(**function)) {
-            return Fate::Lost(Chain { function: *function, links: vec![link] });
+            return Fate::Lost(Chain { function: *function, links: vec![link], over_network: key.starts_with("net/") });
         }
         let fates: Vec<(&String, Fate)> = node.below.iter().map(|below| (below, self.follow(below, gone, depth + 1))).collect();
-        let with = |chain: &Chain| Chain { function: chain.function, links: chain.links.iter().cloned().chain([link.clone()]).collect() };
+        let with = |chain: &Chain| Chain { links: chain.links.iter().cloned().chain([link.clone()]).collect(), ..chain.clone() };
         let lost = fates.iter().find_map(|(_, fate)| if let Fate::Lost(chain) = fate { Some(with(chain)) } else { None });
         let staying =
             fates.iter().filter(|(key, fate)| matches!(fate, Fate::Stays | Fate::Degraded(_)) && !node.idle.contains(key)).count();

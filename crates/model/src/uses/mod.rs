@@ -6,4 +6,7 @@ pub mod block;
 pub mod block_names;
 pub mod graph;
 pub mod mounts;
+pub mod net;
+pub mod remote;
+pub mod routes;
 pub mod storage;

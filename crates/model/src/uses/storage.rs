@@ -4,6 +4,7 @@ use super::block;
 use super::block_names::{BLOCK, by_number, by_source};
 use super::graph::{Graph, Kind, Node};
 use super::mounts::{self, Listed, Mount, mount_of};
+use super::{net, remote};
 use crate::capture::Capture;
 
 /// What a block device is used for.
@@ -35,8 +36,6 @@ pub struct Storage {
     pub graph: Graph,
     /// What is used.
     pub used: Vec<Used>,
-    /// File systems that come over the network.
-    pub remote: Vec<Mount>,
     /// Why it cannot be told what the system is on, where that is so.
     pub unseen: Option<String>,
 }
@@ -54,7 +53,6 @@ const BY_HAND: [&str; 2] = ["/run/media/", "/media/"];
 enum Carrier {
     Node(String),
     Memory,
-    Network,
     /// Made by the kernel, or not known.
     Other,
 }
@@ -62,11 +60,15 @@ enum Carrier {
 impl Storage {
     /// Reads what the capture has of mounts, swap and block devices.
     pub fn read(capture: &Capture) -> Self {
-        let Some(mounts) = mounts::mounts(capture) else {
-            let unseen = Some("which disks carry / could not be seen (/proc/self/mountinfo)".to_owned());
-            return Self { unseen, graph: block::graph(capture, &[]), ..Self::default() };
-        };
-        let mut storage = Self { graph: block::graph(capture, &mounts), ..Self::default() };
+        let mounts = mounts::mounts(capture).unwrap_or_default();
+        // Until a root is seen.
+        let unseen = Some("which disks carry / could not be seen (/proc/self/mountinfo)".to_owned());
+        let mut storage = Self { graph: block::graph(capture, &mounts), unseen, ..Self::default() };
+        storage.graph.extend(net::graph(capture));
+        for (key, node) in remote::firmware(capture) {
+            storage.used.push(Used { key: key.clone(), place: Place::Boot("the disk that the firmware starts from".to_owned()) });
+            storage.graph.insert(key, node);
+        }
         let listed = mounts::listed(capture);
         storage.add_loops(capture, &mounts);
         for mount in mounts.iter().filter(|mount| !BY_HAND.iter().any(|place| mount.place.starts_with(place))) {
@@ -91,7 +93,6 @@ impl Storage {
                 // A later mount of the same place hides the earlier one.
                 self.unseen = self.unseen.take().filter(|_| !is_root);
             }
-            Carrier::Network => self.remote.push(mount.clone()),
             Carrier::Memory if is_root => self.unseen = None,
             Carrier::Other if is_root => {
                 self.unseen = Some(format!("what / is on could not be seen (it is a {} of {})", mount.kind, mount.source));
@@ -133,7 +134,11 @@ impl Storage {
     fn carrier(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> Carrier {
         match mount.kind.as_str() {
             "tmpfs" | "ramfs" | "rootfs" => return Carrier::Memory,
-            "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "afs" | "fuse.sshfs" | "fuse.glusterfs" => return Carrier::Network,
+            _ if remote::is_remote(mount) => {
+                let key = format!("remote/{}", mount.place);
+                self.graph.insert(key.as_str(), remote::file_system(capture, mount));
+                return Carrier::Node(key);
+            }
             "zfs" => return Carrier::Node(format!("zfs/{}", mount.source.split('/').next().unwrap_or_default())),
             "overlay" if mount.place == "/" => return Carrier::Node(self.overlay(capture, mount, mounts)),
             "bcachefs" => return Carrier::Node(self.bcachefs(&mount.source)),
@@ -179,7 +184,7 @@ impl Storage {
             let layer = mount_of(mounts, path).filter(|layer| layer.place != "/");
             match layer.map(|layer| self.carrier(capture, layer, mounts)) {
                 Some(Carrier::Node(key)) => node.below.push(key),
-                Some(Carrier::Memory | Carrier::Network) => {}
+                Some(Carrier::Memory) => {}
                 Some(Carrier::Other) | None => node.unseen = Some(format!("what the layer {path} of / is on could not be seen")),
             }
         }
@@ -198,7 +203,7 @@ impl Storage {
             let found = mount.map(|mount| self.carrier(capture, mount, mounts));
             let (below, unseen) = match found {
                 Some(Carrier::Node(key)) => (vec![key], None),
-                Some(Carrier::Memory | Carrier::Network) => (Vec::new(), None),
+                Some(Carrier::Memory) => (Vec::new(), None),
                 Some(Carrier::Other) | None => (Vec::new(), Some(format!("where {file}, the file of {name}, is could not be seen"))),
             };
             self.graph.insert(name, Node { kind, name: name_shown, below, unseen, ..node });

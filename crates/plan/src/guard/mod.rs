@@ -4,6 +4,7 @@ mod boot_mount;
 mod display;
 mod gone;
 mod loss;
+mod network;
 mod storage;
 
 pub use boot_mount::boot_not_mounted;
@@ -13,13 +14,12 @@ use crate::intent::Identity;
 use crate::plan::Refusal;
 use cede_model::Host;
 use gone::Gone;
-use std::collections::BTreeSet;
 
 /// Looks for one kind of loss.
 type Look = fn(&Host, &Gone<'_>) -> Vec<Lost>;
 
 /// Every kind there is.
-const LOOKS: [Look; 2] = [storage::look, display::look];
+const LOOKS: [Look; 3] = [storage::look, network::look, display::look];
 
 /// Everything that the host loses with these functions, by now or at its next start.
 pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Lost> {
@@ -35,18 +35,5 @@ pub fn refusals(host: &Host, ceded: &[Identity], accepted: &[Loss]) -> Vec<Refus
 
 /// What the host will miss, and can do without.
 pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
-    let routes = host.capture.attribute("/proc/net/route").unwrap_or_default();
-    let default = routes.lines().skip(1).filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let name = words.next()?;
-        (words.next() == Some("00000000")).then_some(name)
-    });
-    let mut list = Vec::new();
-    for name in default.collect::<BTreeSet<_>>() {
-        let link = host.capture.link(&format!("/sys/class/net/{name}")).unwrap_or_default();
-        if let Some(lost) = ceded.iter().find(|identity| link.contains(&format!("/{}/", identity.address))) {
-            list.push(format!("{} carries {name}, the default route of this host: it will be without that network", lost.address));
-        }
-    }
-    list
+    network::costs(host, &Gone::new(host, ceded))
 }

@@ -19,7 +19,9 @@ pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
     for used in &storage.used {
         match storage.graph.fate(&used.key, &|address| gone.has(address)) {
             Fate::Stays => {}
-            Fate::Lost(chain) => ways.entry((loss_of(&used.place), chain)).or_default().push(&used.place),
+            Fate::Lost(chain) => ways.entry((loss_of(&used.place, &chain), chain)).or_default().push(&used.place),
+            // Other interfaces carry on, and nothing is kept on the one that goes.
+            Fate::Degraded(chain) if chain.over_network => {}
             Fate::Degraded(chain) => ways.entry((Loss::Redundancy, chain)).or_default().push(&used.place),
             Fate::Unknown(why) => _ = unseen.get_or_insert(why),
         }
@@ -29,8 +31,9 @@ pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
     list
 }
 
-fn loss_of(place: &Place) -> Loss {
+fn loss_of(place: &Place, chain: &Chain) -> Loss {
     match place {
+        _ if chain.over_network => Loss::NetworkStorage,
         Place::System(_) => Loss::RootDisk,
         Place::Boot(_) => Loss::BootDisk,
         Place::Mounted(..) => Loss::MountedDisk,
@@ -59,6 +62,9 @@ fn advice(loss: Loss, places: &[&Place]) -> String {
     match (loss, places.first()) {
         (Loss::RootDisk, _) => "the host lives on it; move that to another disk first, or choose another device".to_owned(),
         (Loss::BootDisk, _) => "the host starts from it; move that to another disk first, or choose another device".to_owned(),
+        (Loss::NetworkStorage, _) => {
+            "the host reaches it over that interface; give it another way first, or choose another device".to_owned()
+        }
         (Loss::Redundancy, _) => {
             "it goes on without that part, and the next failure loses it; take the part out of it first, or choose another device"
                 .to_owned()

@@ -1,0 +1,99 @@
+//! The network: the default routes, and the SSH session in which the command was given.
+
+use super::gone::Gone;
+use super::loss::{Loss, Lost};
+use cede_model::Host;
+use cede_model::uses::graph::{Fate, Graph};
+use cede_model::uses::net::{self, Session};
+
+/// What of the host's network goes, and what cannot be told.
+pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
+    let graph = net::graph(&host.capture);
+    let mut list = routes(host, gone, &graph);
+    list.extend(session(host, gone, &graph));
+    list
+}
+
+/// The route that is used now; one that waits behind it is only a note.
+fn routes(host: &Host, gone: &Gone<'_>, graph: &Graph) -> Vec<Lost> {
+    let mut list = Vec::new();
+    for v6 in [false, true] {
+        let (best, others) = net::defaults(&host.capture, v6);
+        let stays = others.iter().find(|name| matches!(fate(graph, gone, name), Fate::Stays | Fate::Degraded(_)));
+        let rest = stays
+            .map_or_else(|| "give the host another way first".to_owned(), |name| format!("{name} would take over; make sure that it does"));
+        for interface in &best {
+            list.extend(
+                lost(graph, gone, interface, Loss::NetworkRoute, "the default route")
+                    .map(|(way, why)| Lost::new(Loss::NetworkRoute, way, format!("{why}; {rest}, or choose another device"))),
+            );
+        }
+    }
+    list.dedup();
+    list
+}
+
+fn session(host: &Host, gone: &Gone<'_>, graph: &Graph) -> Vec<Lost> {
+    let advice = "run this from the machine's own console, or choose another device";
+    match net::session(&host.capture) {
+        Session::Local => Vec::new(),
+        Session::Over(interfaces) => {
+            let found = interfaces.iter().filter_map(|interface| lost(graph, gone, interface, Loss::SshSession, "this SSH session"));
+            found.map(|(way, why)| Lost::new(Loss::SshSession, way, format!("{why}; {advice}"))).collect()
+        }
+        Session::Unseen(why) => {
+            let carried = carried(graph, gone);
+            carried
+                .map(|interface| Lost::new(Loss::SshSession, format!("{interface} may carry this SSH session"), format!("{why}; {advice}")))
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+/// The way to a use of an interface that is lost, or may be, and why that matters.
+fn lost(graph: &Graph, gone: &Gone<'_>, interface: &str, loss: Loss, what: &str) -> Option<(String, String)> {
+    match fate(graph, gone, interface) {
+        Fate::Stays | Fate::Degraded(_) => None,
+        Fate::Lost(chain) => {
+            let why =
+                if loss == Loss::SshSession { "the connection over which this is typed ends" } else { "the host is without that network" };
+            Some((format!("{} → {what}", gone.shown(&chain)), why.to_owned()))
+        }
+        Fate::Unknown(why) => carried(graph, gone).map(|carried| (format!("{carried} may carry {interface} → {what}"), why)),
+    }
+}
+
+/// A ceded function that has an interface: `0000:05:00.0 igb → eth0`.
+fn carried(graph: &Graph, gone: &Gone<'_>) -> Option<String> {
+    graph.iter().find_map(|(key, node)| match graph.fate(key, &|address| gone.has(address)) {
+        Fate::Lost(chain) if !node.functions.is_empty() => Some(gone.shown(&chain)),
+        _ => None,
+    })
+}
+
+fn fate(graph: &Graph, gone: &Gone<'_>, interface: &str) -> Fate {
+    graph.fate(&net::key(interface), &|address| gone.has(address))
+}
+
+/// What goes on with less, or was only waiting.
+pub(super) fn costs(host: &Host, gone: &Gone<'_>) -> Vec<String> {
+    let graph = net::graph(&host.capture);
+    let mut list = Vec::new();
+    for v6 in [false, true] {
+        let (best, others) = net::defaults(&host.capture, v6);
+        for interface in best.iter().chain(&others) {
+            let is_best = best.contains(interface);
+            match fate(&graph, gone, interface) {
+                Fate::Degraded(chain) => list.push(format!("{} goes on with the other members", gone.shown(&chain))),
+                Fate::Lost(chain) if !is_best => {
+                    list.push(format!("{} → a default route that another one is preferred to", gone.shown(&chain)))
+                }
+                _ => {}
+            }
+        }
+    }
+    list.sort();
+    list.dedup();
+    list
+}
