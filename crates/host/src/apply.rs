@@ -5,6 +5,7 @@ use crate::leftovers;
 use crate::machine::{EffectError, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::{FILE_LIMIT, ReadHost};
+use crate::space;
 use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
 use cede_plan::guard;
@@ -83,6 +84,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
         .map_or(0, |operation| operation.number)
         .checked_add(1)
         .ok_or_else(|| ApplyError::Unchanged(format!("{} has no number left: move its files away", journal::OPERATIONS)))?;
+    space::check(machine, plan).map_err(ApplyError::Unchanged)?;
     let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
     let begin = journal::begin(verb, machine.time(), boot_id, plan);
     let path = journal::path(number);
@@ -167,8 +169,14 @@ impl Run<'_> {
         self.record(&Record::Finished { end })
     }
 
+    /// Between two steps is the time to end where that is asked for.
+    fn go_on(&self) -> Result<(), String> {
+        self.machine.stop_asked().map_or(Ok(()), |signal| Err(format!("{signal} was received")))
+    }
+
     fn steps(&mut self) -> Result<(), String> {
         for (index, step) in self.plan.steps.iter().enumerate() {
+            self.go_on()?;
             if step.path().is_none() {
                 if !self.machine.runs_tools() {
                     continue;
@@ -222,6 +230,7 @@ impl Run<'_> {
         let report = verify::verify(&host, &expects, When::Now);
         // What cannot be told is not proved.
         let failed = report.outcomes.iter().find(|outcome| outcome.result != verify::Result3::Met);
+        self.go_on()?;
         match failed {
             Some(outcome) => Err(format!("not proved: {}: {}", outcome.what, outcome.cause.as_deref().unwrap_or("it is not so"))),
             None => Ok(report),

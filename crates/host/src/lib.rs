@@ -2,15 +2,20 @@
 //! from a path below `--root` stays below it.
 
 pub mod apply;
+mod child;
 pub mod files;
 pub mod images;
+mod interrupt;
 mod leftovers;
 mod live;
 mod live_read;
+mod live_space;
+mod lock;
 pub mod machine;
 pub mod observe;
 pub mod read_host;
 pub mod sim;
+mod space;
 
 pub use files::file_error::FileError;
 pub use files::root::Root;

@@ -1,24 +1,22 @@
 //! Changing a machine or a mounted system.
 
+use crate::child;
 use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
 use crate::files::temporary;
-use crate::machine::{EffectError, Lock, Machine, ToolEnd};
+use crate::interrupt;
+use crate::live_space;
+use crate::lock;
+use crate::machine::{EffectError, Lock, Machine, Space, ToolEnd};
 use cede_model::Entry;
-use rustix::fs::{Mode, OFlags};
-use std::io::{BufRead, BufReader, Read, Write};
+use rustix::fs::OFlags;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// Where our own state is kept; for root alone.
-const STATE: &str = "/var/lib/cede";
+use std::process::Command;
 
 /// Images are as large as a few hundred megabytes; more is no initramfs.
 const IMAGE_LIMIT: usize = 1 << 30;
-
-/// A tool's output is kept up to this size, to explain a failure.
-const OUTPUT_LIMIT: usize = 4 << 20;
 
 fn effect(error: FileError) -> EffectError {
     match error {
@@ -27,11 +25,6 @@ fn effect(error: FileError) -> EffectError {
         other => EffectError::File(other.to_string()),
     }
 }
-
-/// The lock is the open file: the kernel drops it with the process, so none is ever stale.
-struct FileLock(#[expect(dead_code, reason = "it is held, not read")] std::fs::File);
-
-impl Lock for FileLock {}
 
 impl Machine for Root {
     fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError> {
@@ -73,8 +66,6 @@ impl Machine for Root {
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
         let (tool, arguments) =
             argv.split_first().ok_or_else(|| EffectError::Tool { tool: String::new(), why: "no tool was named".to_owned() })?;
-        let failed = |error: std::io::Error| EffectError::Tool { tool: tool.clone(), why: error.to_string() };
-        let (mut ours, theirs) = std::io::pipe().map_err(failed)?;
         let mut command = Command::new(tool);
         command
             .args(arguments)
@@ -86,13 +77,10 @@ impl Machine for Root {
             // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
             .env("KERNEL_INSTALL_BYPASS", "1")
             .current_dir("/");
-        command.stdin(Stdio::null()).stdout(theirs.try_clone().map_err(failed)?).stderr(theirs);
-        let mut child = command.spawn().map_err(failed)?;
-        // The command keeps our copies of the writing end; with them open the reader would never see the end.
-        drop(command);
-        let output = follow(&mut ours, line);
-        let status = child.wait().map_err(failed)?;
-        Ok(ToolEnd { success: status.success(), status: status.to_string(), output })
+        let held = lock::for_children(self)?;
+        let end = child::run(command, line);
+        drop(held);
+        end
     }
 
     fn runs_tools(&self) -> bool {
@@ -100,16 +88,16 @@ impl Machine for Root {
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
-        self.create_dir_all(STATE, 0o700).map_err(effect)?;
-        let failed = |errno: rustix::io::Errno| EffectError::File(format!("{STATE}/lock: {errno}"));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = self.open_raw_with_mode(Path::new(&format!("{STATE}/lock")), flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-        let file = std::fs::File::from(fd);
-        match file.try_lock() {
-            Ok(()) => Ok(Box::new(FileLock(file))),
-            Err(std::fs::TryLockError::WouldBlock) => Err(EffectError::Locked),
-            Err(std::fs::TryLockError::Error(error)) => Err(EffectError::File(format!("{STATE}/lock: {error}"))),
-        }
+        interrupt::watch();
+        lock::take(self)
+    }
+
+    fn stop_asked(&self) -> Option<&'static str> {
+        interrupt::take()
+    }
+
+    fn space(&self, path: &str) -> Option<Space> {
+        live_space::space(self, Path::new(path))
     }
 
     fn time(&self) -> u64 {
@@ -122,20 +110,4 @@ impl Machine for Root {
             other => Err(other),
         }
     }
-}
-
-/// Hands on each line and keeps the text.
-fn follow(pipe: &mut impl Read, line: &mut dyn FnMut(&str)) -> String {
-    let mut output = String::new();
-    let mut reader = BufReader::new(pipe);
-    let mut bytes = Vec::new();
-    while reader.by_ref().take(1 << 16).read_until(b'\n', &mut bytes).is_ok_and(|count| count > 0) {
-        let text = String::from_utf8_lossy(&bytes);
-        line(text.trim_end_matches(['\n', '\r']));
-        if output.len() < OUTPUT_LIMIT {
-            output.push_str(&text);
-        }
-        bytes.clear();
-    }
-    output
 }

@@ -22,9 +22,12 @@ pub enum EffectError {
         /// Why not.
         why: String,
     },
-    /// Another run holds the lock.
-    #[error("another cede is at work on this host: wait for it to end")]
-    Locked,
+    /// Another run holds the lock; which, where that is known.
+    #[error("another cede is at work on this host{0}: wait for it to end")]
+    Locked(String),
+    /// A tool that a killed run started is still at work.
+    #[error("{0}")]
+    ToolAtWork(String),
 }
 
 /// How a tool ended.
@@ -36,6 +39,17 @@ pub struct ToolEnd {
     pub status: String,
     /// Everything that it printed.
     pub output: String,
+}
+
+/// Room on a file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// Where it is mounted.
+    pub mounted_at: String,
+    /// The kernel's number for it.
+    pub device: u64,
+    /// Bytes that may still be written.
+    pub free: u64,
 }
 
 /// Keeps other runs out as long as it lives.
@@ -86,6 +100,16 @@ pub trait Machine: ReadHost {
     /// # Errors
     /// [`EffectError::Locked`], or it cannot be made.
     fn lock(&self) -> Result<Box<dyn Lock>, EffectError>;
+
+    /// The signal that asked the operation to end, since this was asked last.
+    fn stop_asked(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Room on the file system where the path is or would be; `None` where that cannot be told.
+    fn space(&self, _path: &str) -> Option<Space> {
+        None
+    }
 
     /// Seconds since 1970.
     fn time(&self) -> u64;

@@ -3,7 +3,7 @@
 use super::scenario::{Landed, Scenario, said};
 use super::stage::{Stage, Tree};
 use super::stepper::{self, Action, Call, Ended, Watch};
-use super::{Result, calls};
+use super::{Result, calls, odd};
 use cede_model::Capture;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -24,16 +24,18 @@ pub(super) enum Kind {
     Fail,
     Persist,
     Signal,
+    Odd,
 }
 
 /// By name.
-pub(super) const KINDS: [(&str, Kind); 6] = [
+pub(super) const KINDS: [(&str, Kind); 7] = [
     ("kill", Kind::Kill),
     ("orphan", Kind::Orphan),
     ("again", Kind::Again),
     ("fail", Kind::Fail),
     ("persist", Kind::Persist),
     ("signal", Kind::Signal),
+    ("odd", Kind::Odd),
 ];
 
 /// What came of it.
@@ -43,6 +45,20 @@ pub(super) struct Tally {
     instants: usize,
     /// Where the host was neither old nor new, or the words were wrong.
     pub(super) lost: Vec<String>,
+}
+
+impl Tally {
+    /// Counts an outcome; what is lost is shown at once.
+    pub(super) fn add(&mut self, result: std::result::Result<&'static str, String>) {
+        self.instants += 1;
+        match result {
+            Ok(what) => *self.counts.entry(what).or_default() += 1,
+            Err(why) => {
+                println!("LOST {why}");
+                self.lost.push(why);
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Tally {
@@ -85,6 +101,12 @@ impl Campaign<'_> {
     fn work(&self, kind: Kind, next: &[AtomicUsize; 2]) -> Result<()> {
         let stage = Stage::make(&std::env::temp_dir(), self.capture, self.cede)?;
         for (scenario, next) in Scenario::both(&stage)?.iter().zip(next) {
+            if kind == Kind::Odd {
+                if next.fetch_add(1, Ordering::Relaxed) == 0 {
+                    odd::run(&stage, scenario, &mut *self.tally.lock().map_err(|_| "a worker died")?)?;
+                }
+                continue;
+            }
             let instants = self.instants(&stage, scenario, kind)?;
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -94,7 +116,7 @@ impl Campaign<'_> {
                     Kind::Kill => killed(&stage, scenario, *instant),
                     Kind::Orphan => orphaned(&stage, scenario, *instant),
                     Kind::Again => self.again(&stage, scenario, *instant),
-                    Kind::Fail | Kind::Persist | Kind::Signal => disturbed(&stage, scenario, *instant),
+                    Kind::Fail | Kind::Persist | Kind::Signal | Kind::Odd => disturbed(&stage, scenario, *instant),
                 };
                 self.count(scenario, *instant, result);
             }
@@ -103,15 +125,8 @@ impl Campaign<'_> {
     }
 
     fn count(&self, scenario: &Scenario, instant: Instant, result: std::result::Result<&'static str, String>) {
-        let Ok(mut tally) = self.tally.lock() else { return };
-        tally.instants += 1;
-        match result {
-            Ok(what) => *tally.counts.entry(what).or_default() += 1,
-            Err(why) => {
-                let lost = format!("{} {instant:?}: {why}", scenario.name);
-                println!("LOST {lost}");
-                tally.lost.push(lost);
-            }
+        if let Ok(mut tally) = self.tally.lock() {
+            tally.add(result.map_err(|why| format!("{} {instant:?}: {why}", scenario.name)));
         }
     }
 
@@ -172,6 +187,7 @@ fn actions(kind: Kind) -> Vec<Action> {
         Kind::Orphan => vec![Action::KillOwn],
         Kind::Fail => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO, Errno::EDQUOT, Errno::EACCES, Errno::EINTR]),
         Kind::Persist => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO]),
+        Kind::Odd => Vec::new(),
         Kind::Signal => [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].map(Action::Signal).to_vec(),
     }
 }
@@ -210,7 +226,7 @@ fn orphaned(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result
     let mut look = || meanwhile = stage.cede(&["recover", "--yes"]).map_err(|error| error.to_string());
     disturb_and(stage, scenario.arguments, instant, &mut look).map_err(|error| error.to_string())?;
     let refused = match meanwhile {
-        Ok(output) if output.status.code() == Some(4) && said(&output).contains("still at work") => true,
+        Ok(output) if output.status.code() == Some(4) && said(&output).contains("at work") => true,
         Ok(output) if output.status.code() == Some(0) => false,
         Ok(output) => return Err(format!("recover beside the tool ended with {}: {}", output.status, said(&output))),
         Err(_) => false,

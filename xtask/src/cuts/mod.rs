@@ -4,6 +4,7 @@
 mod calls;
 mod campaign;
 mod hosts;
+mod odd;
 mod scenario;
 mod stage;
 mod stepper;
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [K
   fail     one call fails: ENOSPC, EROFS, EIO, EDQUOT, EACCES, EINTR
   persist  from one call on, every call that changes a file fails: ENOSPC, EROFS, EIO
   signal   SIGINT, SIGTERM, SIGHUP
+  odd      tools that fail, hang, lie, are killed, or leave a daemon (not at each call)
 
   --all    at every system call; without it, at those that change something and at each 20th of the others
   --jobs   runs at a time (2)

@@ -88,7 +88,7 @@ pub(super) fn enter(how: &str, root: &str, program: &str, arguments: impl Iterat
     }
     std::os::unix::fs::chroot(root)?;
     std::env::set_current_dir("/")?;
-    Err(Command::new(program).args(arguments).env_clear().exec().into())
+    Err(Command::new(program).args(arguments).exec().into())
 }
 
 struct Run {

@@ -56,6 +56,9 @@ impl From<&Stat> for Metadata {
 /// Flags of every open: no hanging on a FIFO, no controlling terminal, no descriptor for children.
 pub(crate) const SAFE: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
+/// What sysfs says of every attribute.
+const PAGE: usize = 4096;
+
 /// Times `openat2` is tried again when a rename raced with `..` (EAGAIN, openat2(2)).
 const RETRIES: usize = 64;
 
@@ -126,6 +129,10 @@ impl Root {
         let fd = self.open_raw(path, OFlags::RDONLY | SAFE).map_err(|errno| FileError::new(path, "opening it", errno))?;
         let found = stat(&fd, path)?;
         require(path, &found, FileKind::File)?;
+        // The kernel's own files say 0 or a page. What is larger than the limit is not read first to find that out.
+        if usize::try_from(found.size).map_or(true, |size| size > limit.max(PAGE)) {
+            return Err(FileError::TooLarge { path: path.to_owned(), limit });
+        }
         dir_handle::read_sized(&fd, path, limit, found.size)
     }
 

@@ -1,0 +1,194 @@
+//! Keeps two runs apart, and a run from the tools that a killed one left behind.
+
+use crate::files::root::Root;
+use crate::machine::{EffectError, Lock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::process::{Pid, getsid};
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Where our own state is kept; for root alone.
+pub(crate) const STATE: &str = "/var/lib/cede";
+
+/// The lock is the open file: the kernel drops it with the process, so none is ever stale. What is written in it is only for people.
+struct FileLock(#[expect(dead_code, reason = "it is held, not read")] File);
+
+impl Lock for FileLock {}
+
+/// Takes the lock.
+///
+/// # Errors
+/// Another run has it, or a tool of a killed run is still at work.
+pub(crate) fn take(root: &Root) -> Result<Box<dyn Lock>, EffectError> {
+    let mut file = open(root, "lock", OFlags::CLOEXEC)?;
+    let free = try_lock(&file, "lock", FlockOperation::NonBlockingLockExclusive)?;
+    let holder = Holder::read(&mut file);
+    if !free {
+        return Err(EffectError::Locked(holder.map(|holder| format!(" ({}, pid {})", holder.command, holder.pid)).unwrap_or_default()));
+    }
+    let tools = open(root, "tools", OFlags::CLOEXEC)?;
+    if !try_lock(&tools, "tools", FlockOperation::NonBlockingLockExclusive)? {
+        let found = holders(&tools);
+        // A daemon that a tool started has left the session; it makes nothing of ours.
+        let at_work: Vec<&Found> = found.iter().filter(|one| holder.as_ref().is_none_or(|run| run.session == one.session)).collect();
+        if found.is_empty() || !at_work.is_empty() {
+            return Err(EffectError::ToolAtWork(describe(&at_work)));
+        }
+    }
+    // Whoever finds it taken is told by whom; nothing rests on it.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(Holder::me().as_bytes()));
+    Ok(Box::new(FileLock(file)))
+}
+
+/// An open file that children inherit, locked: as long as one of them lives, others see that it is taken.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn for_children(root: &Root) -> Result<File, EffectError> {
+    let file = open(root, "tools", OFlags::empty())?;
+    try_lock(&file, "tools", FlockOperation::NonBlockingLockShared)?;
+    Ok(file)
+}
+
+fn open(root: &Root, name: &str, more: OFlags) -> Result<File, EffectError> {
+    root.create_dir_all(STATE, 0o700).map_err(|error| EffectError::File(error.to_string()))?;
+    let path = format!("{STATE}/{name}");
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | more;
+    let opened = root.open_raw_with_mode(Path::new(&path), flags, Mode::RUSR | Mode::WUSR);
+    let file = File::from(opened.map_err(|errno| EffectError::File(format!("{path}: {errno}")))?);
+    if file.metadata().is_ok_and(|found| found.is_file()) {
+        Ok(file)
+    } else {
+        Err(EffectError::File(format!("{path}: not a regular file")))
+    }
+}
+
+fn try_lock(file: &File, name: &str, how: FlockOperation) -> Result<bool, EffectError> {
+    loop {
+        match flock(file, how) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(EffectError::File(format!("{STATE}/{name}: {errno}"))),
+        }
+    }
+}
+
+/// Who wrote into the lock last.
+struct Holder {
+    pid: u32,
+    session: i32,
+    command: String,
+}
+
+impl Holder {
+    fn me() -> String {
+        let session = getsid(None).map_or(0, Pid::as_raw_pid);
+        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("{} {session}\n{}\n", std::process::id(), words.join(" "))
+    }
+
+    fn read(file: &mut File) -> Option<Self> {
+        let mut text = String::new();
+        file.take(1 << 16).read_to_string(&mut text).ok()?;
+        let (numbers, command) = text.split_once('\n')?;
+        let (pid, session) = numbers.split_once(' ')?;
+        Some(Self { pid: pid.parse().ok()?, session: session.parse().ok()?, command: command.trim_end().to_owned() })
+    }
+}
+
+/// A process that has the file open.
+struct Found {
+    pid: i32,
+    session: i32,
+    name: String,
+}
+
+/// Every process that has the file open, but this one.
+fn holders(file: &File) -> Vec<Found> {
+    let Ok(wanted) = file.metadata() else { return Vec::new() };
+    let has_it = |pid: i32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::metadata(entry.path()).ok())
+            .any(|other| (other.dev(), other.ino()) == (wanted.dev(), wanted.ino()))
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let others = pids.filter(|pid| pid.cast_unsigned() != std::process::id() && has_it(*pid));
+    others
+        .map(|pid| Found {
+            pid,
+            session: Pid::from_raw(pid).and_then(|pid| getsid(Some(pid)).ok()).map_or(0, Pid::as_raw_pid),
+            name: std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
+        })
+        .collect()
+}
+
+fn describe(found: &[&Found]) -> String {
+    let names: Vec<String> = found.iter().map(|one| format!("{} (pid {})", one.name, one.pid)).collect();
+    let pids: Vec<String> = found.iter().map(|one| one.pid.to_string()).collect();
+    if names.is_empty() {
+        return "a tool that a killed run of cede started is still at work: wait for it to end".to_owned();
+    }
+    let (names, pids) = (names.join(", "), pids.join(" "));
+    format!("a tool that a killed run of cede started is still at work: {names}; wait for it to end, or end it: `sudo kill {pids}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    struct Scratch(std::path::PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn scratch(name: &str) -> (Scratch, Root) {
+        let path = std::env::temp_dir().join(format!("cede-lock-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let root = Root::open(&path).unwrap();
+        (Scratch(path), root)
+    }
+
+    #[test]
+    fn who_has_the_lock_is_named() {
+        let (_scratch, root) = scratch("held");
+        let held = take(&root).unwrap();
+        let error = take(&root).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())) && error.contains("wait for it"), "{error}");
+        drop(held);
+        assert!(take(&root).is_ok(), "what a run leaves in the file is no lock");
+    }
+
+    #[test]
+    fn a_tool_that_outlives_its_run_keeps_others_out_and_a_daemon_does_not() {
+        let (_scratch, root) = scratch("tool");
+        drop(take(&root).unwrap());
+        let spawn = |argv: &[&str]| {
+            let inherited = for_children(&root).unwrap();
+            let child = Command::new(argv[0]).args(&argv[1..]).spawn().unwrap();
+            drop(inherited);
+            child
+        };
+        let mut tool = spawn(&["sleep", "60"]);
+        let error = take(&root).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(&format!("sleep (pid {})", tool.id())) && error.contains(&format!("`sudo kill {}`", tool.id())), "{error}");
+        tool.kill().unwrap();
+        tool.wait().unwrap();
+        let mut daemon = spawn(&["setsid", "sleep", "60"]);
+        let left =
+            || getsid(Pid::from_raw(daemon.id().cast_signed())).is_ok_and(|session| session.as_raw_pid() == daemon.id().cast_signed());
+        while !left() {
+            std::thread::yield_now();
+        }
+        assert!(take(&root).is_ok());
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+}
