@@ -35,6 +35,12 @@ pub struct Global {
     /// Read a capture (made by `cede capture`) instead of this machine
     #[arg(long, global = true, value_name = "FILE")]
     pub host: Option<PathBuf>,
+    /// Read what `lspci` printed on some machine (best: `sudo lspci -nnvvv`, or with -xxxx); `-` is standard input. For groups and explain
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["root", "host"])]
+    pub lspci: Option<PathBuf>,
+    /// Which machine of a file with several listings, from 1
+    #[arg(long, global = true, value_name = "N", requires = "lspci")]
+    pub listing: Option<usize>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -52,12 +58,17 @@ pub struct Global {
 impl Global {
     /// The options of somebody who sits at the host itself.
     pub fn at_the_host() -> Self {
-        Self { root: None, host: None, json: false, color: ColorWhen::Auto, yes: false, verbose: false }
+        Self { root: None, host: None, lspci: None, listing: None, json: false, color: ColorWhen::Auto, yes: false, verbose: false }
     }
 
     /// A command line to type next that means the same host: `--root` is carried on; of a capture, its host is spoken of.
     pub fn command(&self, verb: &str, needs_root: bool) -> String {
         let sudo = if needs_root { "sudo " } else { "" };
+        if let Some(listing) = &self.lspci {
+            let file = if listing.as_os_str() == "-" { "FILE".to_owned() } else { quoted(&listing.to_string_lossy()) };
+            let number = self.listing.map(|number| format!(" --listing {number}")).unwrap_or_default();
+            return if needs_root { format!("{sudo}cede {verb} (on that host)") } else { format!("cede --lspci {file}{number} {verb}") };
+        }
         match (&self.root, &self.host) {
             (Some(root), _) => format!("{sudo}cede --root {} {verb}", quoted(&root.to_string_lossy())),
             (None, Some(_)) if needs_root => format!("{sudo}cede {verb} (on that host)"),
@@ -81,10 +92,12 @@ pub enum Command {
     /// List PCI functions with names, drivers and groups
     Devices,
     /// List IOMMU groups: the kernel's, or foretold ones where it has none
-    Groups {
-        /// Only the groups of these functions
+    Groups(GroupsArgs),
+    /// Say why a function's group is what it is, port by port, and what would change it
+    Explain {
+        /// The function
         #[arg(value_name = "ADDR")]
-        addresses: Vec<PciAddress>,
+        address: PciAddress,
     },
     /// Look for what stands in the way, with evidence and remedy
     Check {
@@ -132,6 +145,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// True where a listing of lspci says all that the verb needs.
+    pub fn takes_listing(&self) -> bool {
+        matches!(self, Self::Groups(_) | Self::Explain { .. } | Self::Devices)
+    }
+
     /// The name of a verb that talks to a person only.
     pub fn without_json(&self) -> Option<&'static str> {
         match self {
@@ -141,9 +159,34 @@ impl Command {
             Self::Recover => Some("recover"),
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
-            Self::Status | Self::Devices | Self::Groups { .. } | Self::Check { .. } | Self::Plan { .. } | Self::Verify | Self::Log => None,
+            Self::Status
+            | Self::Devices
+            | Self::Groups(_)
+            | Self::Explain { .. }
+            | Self::Check { .. }
+            | Self::Plan { .. }
+            | Self::Verify
+            | Self::Log => None,
         }
     }
+}
+
+/// Which groups, and how shown.
+#[derive(Debug, Args)]
+pub struct GroupsArgs {
+    /// Only the groups of these functions
+    #[arg(value_name = "ADDR")]
+    pub addresses: Vec<PciAddress>,
+    /// Foretell the groups even where the kernel has made them
+    #[arg(long)]
+    pub predict: bool,
+    /// Draw the functions as they are wired, each with its group; ports that do not isolate what is behind them are `open`
+    #[arg(long, conflicts_with = "addresses")]
+    pub tree: bool,
+    /// What would change: `move ADDR SLOT`, `remove ADDR`, `add VVVV:DDDD under PORT`, `kernel=6.12`,
+    /// `acs-override=downstream,multifunction,id:VVVV:DDDD`; may be given several times
+    #[arg(long, value_name = "CHANGE", num_args = 1.., conflicts_with_all = ["addresses", "tree"])]
+    pub what_if: Vec<String>,
 }
 
 /// What to cede, and how.

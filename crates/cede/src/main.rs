@@ -36,9 +36,15 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(format!("`{verb}` has no JSON form"))
             .hint("`cede plan ADDR --json`, `cede log --json` and `cede verify --json` have"));
     }
+    if global.lspci.is_some() && !command.takes_listing() {
+        return Err(CommandError::usage("a listing of lspci says too little for this").hint(
+            "`cede groups --lspci FILE` and `cede explain --lspci FILE ADDR` read one; for the rest, make a capture: `cede capture FILE`",
+        ));
+    }
     match command {
         Command::Devices => commands::devices::run(global, ui),
-        Command::Groups { addresses } => commands::groups::run(addresses, global, ui),
+        Command::Groups(args) => commands::groups::run(args, global, ui),
+        Command::Explain { address } => commands::explain::run(*address, global, ui),
         Command::Check { addresses } => commands::check::run(addresses, global, ui),
         Command::Plan { wish, out } => commands::plan::run(wish, out.as_deref(), global, ui),
         Command::Status => commands::status::run(global, ui),

@@ -2,17 +2,27 @@
 
 use crate::cli::Global;
 use crate::error::CommandError;
+use crate::render::table::wrapped;
+use crate::ui::{Ui, WARN, paint};
 use cede_host::{Root, Scope, observe};
-use cede_model::{Entry, Host, capture_text};
+use cede_model::{Entry, Host, capture_text, lspci};
+use std::io::Read;
+use std::path::Path;
 
 /// A capture of more than this is not read: it holds text of one host.
 const CAPTURE_LIMIT: u64 = 256 << 20;
+
+/// A listing of more than this is cut: the largest machines print some 20 MB.
+const LISTING_LIMIT: u64 = 64 << 20;
 
 /// Reads the host that the options name.
 ///
 /// # Errors
 /// The capture or the root directory cannot be read.
 pub fn load(global: &Global, scope: Scope) -> Result<Host, CommandError> {
+    if let Some(path) = &global.lspci {
+        return load_listing(path, global.listing);
+    }
     match &global.host {
         Some(path) => {
             let shown = path.display();
@@ -30,6 +40,50 @@ pub fn load(global: &Global, scope: Scope) -> Result<Host, CommandError> {
         }
         None => Ok(Host::from_capture(observe(&open_root(global)?, scope))),
     }
+}
+
+/// Says which listing of a file it is, and what it lacks.
+///
+/// # Errors
+/// Those of the stream.
+pub fn print_notes(host: &Host, ui: &mut Ui) -> Result<(), CommandError> {
+    let width = ui.width();
+    for note in host.capture.notes.iter().filter(|note| note.starts_with("listing ") || note.starts_with("it shows")) {
+        wrapped(ui.out(), &format!("{} ", paint(WARN, "note")), note, width)?;
+    }
+    Ok(())
+}
+
+/// Reads a listing of lspci: the machine asked for, else the one that tells most.
+fn load_listing(path: &Path, number: Option<usize>) -> Result<Host, CommandError> {
+    let mut bytes = Vec::new();
+    let shown = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(LISTING_LIMIT).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(LISTING_LIMIT).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?;
+    let mut listings = lspci::read(&bytes);
+    let count = listings.len();
+    let fullest = (0..count).rev().max_by_key(|index| listings.get(*index).map(|listing| (listing.detailed, listing.functions)));
+    let Some(chosen) = number.map(|number| number.wrapping_sub(1)).or(fullest) else {
+        return Err(CommandError::unreadable(format!("{shown}: no line here is one of lspci's"))
+            .hint("run `sudo lspci -nnvvv > FILE` on that machine and give FILE"));
+    };
+    if chosen >= count {
+        return Err(CommandError::usage(format!("{shown} holds {count} listings")).hint("count from 1: `--listing 1`"));
+    }
+    let mut listing = listings.swap_remove(chosen);
+    if count > 1 {
+        let note =
+            format!("listing {} of {count} in {shown}, with {} functions; `--listing N` shows another", chosen + 1, listing.functions);
+        listing.capture.notes.push(note);
+    }
+    if listing.detailed == 0 {
+        listing.capture.notes.push("it shows no capabilities: `sudo lspci -nnvvv` on that machine does".to_owned());
+    }
+    Ok(Host::from_capture(listing.capture))
 }
 
 /// Opens the root directory that the options name.

@@ -100,6 +100,13 @@ impl Ui {
         self.width
     }
 
+    /// True where the locale says that text is UTF-8 (locale(7): the first of these that is set counts).
+    pub fn is_utf8(&self) -> bool {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set).unwrap_or_default().to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    }
+
     /// Sends what is buffered.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod initramfs_image;
 pub mod iommu;
 pub mod kernel;
 mod lines;
+pub mod lspci;
 pub mod observed;
 pub mod os;
 pub mod pci;

@@ -6,7 +6,7 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_model::iommu::predict::{Origin, PredictInput, PredictOptions, Prediction, predict};
+use cede_model::iommu::{Origin, PredictInput, PredictOptions, Prediction, predict};
 use cede_model::pci::{ConfigSpace, PciAddress, PciClass, PciId, Upstream};
 use cede_model::{Capture, capture_text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,7 @@ fn look_at(capture: &Capture, look: Look) -> Prediction {
     let addresses: Vec<PciAddress> = capture.names_in(DEVICES).map(|name| name.parse().unwrap()).collect();
     let configs: Vec<Vec<u8>> = addresses.iter().map(|address| config(capture, *address, look)).collect();
     let inputs: Vec<PredictInput<'_>> = addresses.iter().zip(&configs).map(|(at, bytes)| input(capture, *at, bytes, look)).collect();
-    predict(&inputs, PredictOptions::default())
+    predict(&inputs, &PredictOptions::default())
 }
 
 fn input<'a>(capture: &Capture, address: PciAddress, bytes: &'a [u8], look: Look) -> PredictInput<'a> {
@@ -74,7 +74,7 @@ fn input<'a>(capture: &Capture, address: PciAddress, bytes: &'a [u8], look: Look
     let link = capture.link(&format!("{DEVICES}/{address}")).unwrap();
     PredictInput {
         address,
-        id: id(capture, address, "vendor", "device"),
+        id: Some(id(capture, address, "vendor", "device")),
         subsystem: Some(id(capture, address, "subsystem_vendor", "subsystem_device")),
         class: PciClass(number(capture, address, "class")),
         config: ConfigSpace::from_sysfs(bytes),

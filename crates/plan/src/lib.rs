@@ -8,6 +8,7 @@ pub mod diff;
 pub mod digest;
 /// Lossless readers and editors of configuration files: shell assignments, kernel command lines, `modprobe.d`.
 pub mod edit;
+pub mod explain;
 pub mod finding;
 pub mod group_choice;
 pub mod guard;

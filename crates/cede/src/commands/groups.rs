@@ -1,14 +1,18 @@
 //! `cede groups`.
 
 use super::devices::short_vendor;
-use super::print_json;
-use crate::cli::Global;
+use super::{print_json, what_if};
+use crate::cli::{Global, GroupsArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::{Table, clean, wrapped};
+use crate::render::{
+    self,
+    table::{Table, clean, wrapped},
+};
 use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::groups::GroupsView;
+use crate::view::tree::TreeView;
 use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::foretell::GroupOrigin;
@@ -21,19 +25,43 @@ use std::collections::HashSet;
 ///
 /// # Errors
 /// The host cannot be read, or an address is not there.
-pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let mut host = source::load(global, if global.json { Scope::Groups } else { Scope::NamedGroups })?;
-    if host.iommu != IommuState::On && global.host.is_none() {
-        host = source::load(global, Scope::Full)?;
-    }
+pub fn run(args: &GroupsArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let host = load(args, global)?;
     source::require_functions(&host)?;
-    if let Some(missing) = addresses.iter().find(|address| host.device(**address).is_none()) {
-        return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
+    require_addresses(&host, &args.addresses)?;
+    if !args.what_if.is_empty() {
+        return what_if::show(&host, &args.what_if, global, ui);
     }
-    show(&host, addresses, global.json, ui)?;
+    let table = if args.predict { GroupTable::foretold(&host) } else { GroupTable::of(&host) };
+    if args.tree {
+        show_tree(&host, &table, global, ui)?;
+    } else {
+        show_table(&host, &table, &args.addresses, global.json, ui)?;
+    }
     // The process ends here: taking a large host apart would only cost time.
     std::mem::forget(host);
     Ok(Exit::Fine)
+}
+
+/// Reads no more than is shown: foretelling needs configuration space, which is read only where the kernel has no groups, or on request.
+fn load(args: &GroupsArgs, global: &Global) -> Result<Host, CommandError> {
+    if args.predict || args.tree || !args.what_if.is_empty() {
+        return source::load(global, Scope::Wiring);
+    }
+    let host = source::load(global, if global.json { Scope::Groups } else { Scope::NamedGroups })?;
+    let is_read_again = host.iommu != IommuState::On && global.host.is_none() && global.lspci.is_none();
+    if is_read_again { source::load(global, Scope::Wiring) } else { Ok(host) }
+}
+
+/// Fails where an address is not there.
+///
+/// # Errors
+/// The first that is not.
+pub fn require_addresses(host: &Host, addresses: &[PciAddress]) -> Result<(), CommandError> {
+    match addresses.iter().find(|address| host.device(**address).is_none()) {
+        Some(missing) => Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them")),
+        None => Ok(()),
+    }
 }
 
 /// Shows a host's groups, or those of some functions.
@@ -41,17 +69,34 @@ pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exi
 /// # Errors
 /// Those of the stream.
 pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<(), CommandError> {
-    let table = GroupTable::of(host);
-    if json {
-        return print_json(ui, &GroupsView::new(host, &table, addresses));
+    show_table(host, &GroupTable::of(host), addresses, json, ui)
+}
+
+fn show_tree(host: &Host, table: &GroupTable, global: &Global, ui: &mut Ui) -> Result<(), CommandError> {
+    let names = PciNames::of_devices(&host.capture, &host.devices);
+    let view = TreeView::new(host, table, &names);
+    if global.json {
+        return print_json(ui, &view);
     }
-    head(ui, host, &table)?;
+    head(ui, host, table)?;
+    render::tree::print(ui, &view)
+}
+
+fn show_table(host: &Host, table: &GroupTable, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<(), CommandError> {
+    if json {
+        return print_json(ui, &GroupsView::new(host, table, addresses));
+    }
+    head(ui, host, table)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
     let mut lines = Table::new(2, 2);
     for row in table.rows.iter().filter(|row| addresses.is_empty() || row.devices.iter().any(|device| addresses.contains(device))) {
         let title = paint(HEADING, format_args!("group {}", row.id));
         lines.heading(format!("{title}{}", row.kind.as_ref().map(|kind| format!("  {}", clean(kind))).unwrap_or_default()));
         members(&mut lines, row.devices.iter().filter_map(|address| host.device(*address)), &names);
+        if !row.perhaps.is_empty() {
+            lines.row(["", "", &format!("perhaps {}", short_list(&row.perhaps)), ""]);
+            lines.style_row(FAINT);
+        }
     }
     let grouped: HashSet<&PciAddress> = table.rows.iter().flat_map(|row| &row.devices).collect();
     let lone: Vec<&PciDevice> = host.devices.iter().filter(|device| !grouped.contains(&device.address)).collect();
@@ -73,15 +118,30 @@ fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError
     let count = table.rows.len();
     let text = match table.origin {
         GroupOrigin::Kernel => format!("{count} groups, read from the kernel"),
+        GroupOrigin::Predicted if host.iommu == IommuState::On => {
+            format!("{count} groups, foretold from configuration space; without `--predict` the kernel's own are shown")
+        }
+        GroupOrigin::Predicted if host.iommu == IommuState::Unknown => {
+            format!("{count} groups, foretold from the listing: what a kernel makes of this machine once its IOMMU is on")
+        }
         GroupOrigin::Predicted => format!(
             "{count} groups, foretold from configuration space: the kernel makes them once the IOMMU is on. `cede check` tells why it is off"
         ),
         GroupOrigin::Bounds => {
-            "the kernel has no groups, and configuration space is not readable enough to foretell them: run as root. Certain in any case:"
+            "capabilities could not all be read (root reads them), so these are bounds: what stands together here stays together in any \
+             case; what comes after `perhaps` may join it"
                 .to_owned()
         }
     };
-    Ok(wrapped(ui.out(), &format!("IOMMU {}: ", paint(style, state)), &text, width)?)
+    wrapped(ui.out(), &format!("IOMMU {}: ", paint(style, state)), &text, width)?;
+    source::print_notes(host, ui)
+}
+
+/// The first addresses, and how many more there are.
+fn short_list(addresses: &[PciAddress]) -> String {
+    let shown: Vec<String> = addresses.iter().take(3).map(ToString::to_string).collect();
+    let more = addresses.len() - shown.len();
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
 }
 
 fn members<'a>(table: &mut Table, devices: impl Iterator<Item = &'a PciDevice>, names: &PciNames) {

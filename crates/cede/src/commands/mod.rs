@@ -5,6 +5,7 @@ pub mod capture;
 pub mod check;
 pub mod demo;
 pub mod devices;
+pub mod explain;
 pub mod groups;
 pub mod log;
 pub mod plan;
@@ -13,6 +14,7 @@ pub mod redo;
 pub mod status;
 pub mod undo;
 pub mod verify;
+pub mod what_if;
 
 use crate::error::CommandError;
 use crate::ui::Ui;

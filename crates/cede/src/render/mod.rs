@@ -1,5 +1,8 @@
 //! From views to text.
 
 pub mod conflict;
+pub mod explain;
 pub mod plan;
 pub mod table;
+pub mod tree;
+pub mod what_if;

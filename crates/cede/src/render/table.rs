@@ -39,6 +39,13 @@ impl Table {
         }
     }
 
+    /// Gives one cell of the last row a style.
+    pub fn style_cell(&mut self, column: usize, style: Style) {
+        if let Some(cell) = self.rows.last_mut().and_then(|row| row.get_mut(column)) {
+            cell.1 = style;
+        }
+    }
+
     /// Gives the last cell of the last row a style.
     pub fn style_last(&mut self, style: Style) {
         if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {

@@ -34,6 +34,9 @@ pub struct GroupView {
     pub kind: Option<String>,
     /// Its functions.
     pub devices: Vec<String>,
+    /// Of bounds: functions that may be in it too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub perhaps: Vec<String>,
 }
 
 impl GroupsView {
@@ -44,6 +47,7 @@ impl GroupsView {
             id: row.id,
             kind: row.kind.clone(),
             devices: row.devices.iter().map(ToString::to_string).collect(),
+            perhaps: row.perhaps.iter().map(ToString::to_string).collect(),
         });
         Self {
             format: "cede.groups/1",

@@ -2,7 +2,11 @@
 
 pub mod check;
 pub mod devices;
+pub mod explain;
+mod explain_words;
 pub mod groups;
 pub mod log;
 pub mod status;
+pub mod tree;
 pub mod verify;
+pub mod what_if;

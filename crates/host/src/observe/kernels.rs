@@ -19,7 +19,7 @@ pub(super) fn observe(reader: &mut Reader<'_>, scope: Scope) {
         for table in ["modules.alias", "modules.builtin.modinfo"] {
             reader.text(&format!("{dir}/{table}"));
         }
-        if scope == Scope::Full {
+        if scope.is_full() {
             for table in ["modules.dep", "modules.builtin", "modules.softdep", "config", "pkgbase"] {
                 reader.text(&format!("{dir}/{table}"));
             }

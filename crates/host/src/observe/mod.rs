@@ -22,6 +22,8 @@ pub enum Scope {
     Devices,
     /// Everything that checks and plans rest on.
     Full,
+    /// That, and configuration space also where the kernel has groups already: to foretell them all the same.
+    Wiring,
 }
 
 impl Scope {
@@ -30,15 +32,19 @@ impl Scope {
     }
 
     fn has_group_types(self) -> bool {
-        matches!(self, Self::Groups | Self::NamedGroups | Self::Full)
+        matches!(self, Self::Groups | Self::NamedGroups | Self::Wiring | Self::Full)
     }
 
     fn has_attributes(self) -> bool {
-        matches!(self, Self::Devices | Self::Full)
+        matches!(self, Self::Devices | Self::Wiring | Self::Full)
     }
 
     fn has_modules(self) -> bool {
         self.has_attributes()
+    }
+
+    fn is_full(self) -> bool {
+        matches!(self, Self::Wiring | Self::Full)
     }
 }
 
@@ -54,7 +60,7 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
     if scope.has_modules() {
         kernels::observe(&mut reader, scope);
     }
-    if scope == Scope::Full {
+    if scope.is_full() {
         boot_files::observe(&mut reader);
         storage::observe(&mut reader);
         network::observe(&mut reader);

@@ -161,15 +161,18 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
             function.files(&["boot_vga"]);
         }
     }
-    if scope == Scope::Full {
+    if scope.is_full() {
         function.files(&["driver_override", "sriov_totalvfs", "sriov_numvfs"]);
         function.links(&["physfn"]);
         let link = host.read_link(&function.dir);
         function.entries.push((function.dir.clone(), link));
     }
     // Reading configuration space wakes a sleeping device, so it is read only where nothing else tells: without groups, to foretell
-    // them, and without ids.
-    if (scope == Scope::Full && !function.has("/iommu_group")) || !(function.has("/uevent") || function.has("/vendor")) {
+    // them, and without ids; or on request.
+    if scope == Scope::Wiring
+        || (scope == Scope::Full && !function.has("/iommu_group"))
+        || !(function.has("/uevent") || function.has("/vendor"))
+    {
         function.files(&["config"]);
     }
     function.finish();
@@ -187,10 +190,10 @@ fn read_group(scope: Scope, number: &str, attributes: &mut dyn ReadAttributes, e
         }
     };
     push("type", kind);
-    if !tells || scope == Scope::Full {
+    if !tells || scope.is_full() {
         push("name", attributes.file("name"));
     }
-    if scope == Scope::Full {
+    if scope.is_full() {
         push("reserved_regions", attributes.file("reserved_regions"));
     }
 }

@@ -3,8 +3,9 @@
 //! `pci_dev_acs_enabled[]` of drivers/pci/quirks.c (Linux 7.2), in its order: the first entry that has an opinion decides.
 //! 14e4:1760 to 1763 came after 6.1, the Loongson entries after 5.10.
 
-use super::acs::registers_isolate;
+use super::acs::missing_in;
 use super::function::Function;
+use super::options::{AcsOverride, PredictOptions};
 use crate::pci::Field;
 use crate::pci::capability::ExpressType;
 
@@ -13,6 +14,8 @@ use crate::pci::capability::ExpressType;
 pub(super) enum Verdict {
     /// Isolated, or not, whatever its registers say.
     Decided(bool),
+    /// The override patch declares it isolated.
+    Overridden,
     /// Its registers decide.
     NoOpinion,
     /// An entry may apply; the bytes that decide it were not read.
@@ -41,6 +44,12 @@ enum Rule {
 }
 
 struct Entry(u16, Devices, Rule);
+
+/// Functions of [`TABLE`] that were not in the first release of every kernel since 5.10, and the version in which they came. Stable
+/// releases got most of them as well.
+struct Later(u16, Devices, (u16, u16));
+
+const LATER: &[Later] = &[];
 
 use Devices::{Any, Only, Ranges};
 use Rule::{AmdSouthBridge, Isolated, IsolatedIf, Listed, Ports, WideRegisters};
@@ -118,15 +127,46 @@ const TABLE: &[Entry] = &[
     Entry(0x8088, Any, Listed(WANGXUN)),
 ];
 
-/// `pci_dev_specific_acs_enabled(function, REQ_ACS_FLAGS)`.
-pub(super) fn verdict(function: &Function, ivrs: bool) -> Verdict {
-    let id = function.id;
+/// `pci_dev_specific_acs_enabled(function, REQ_ACS_FLAGS)`. The override patch adds an entry for every function at the end of the table.
+pub(super) fn verdict(function: &Function, options: &PredictOptions) -> Verdict {
+    let Some(id) = function.id else { return Verdict::Hidden };
     TABLE
         .iter()
         .filter(|Entry(vendor, devices, _)| *vendor == id.vendor && devices.have(id.device))
-        .map(|Entry(_, _, rule)| rule.apply(function, ivrs))
+        .filter(|_| {
+            !LATER.iter().any(|Later(vendor, devices, since)| *vendor == id.vendor && devices.have(id.device) && !options.has(*since))
+        })
+        .map(|Entry(_, _, rule)| rule.apply(function, options.ivrs))
         .find(|verdict| *verdict != Verdict::NoOpinion)
-        .unwrap_or(Verdict::NoOpinion)
+        .unwrap_or_else(|| overridden(function, &options.acs_override))
+}
+
+/// `pcie_acs_overrides` of the patch: for PCI Express functions without an ACS capability only.
+fn overridden(function: &Function, declared: &AcsOverride) -> Verdict {
+    if declared.is_empty() {
+        return Verdict::NoOpinion;
+    }
+    let kind = match (function.express, function.acs) {
+        (Field::Hidden, _) | (_, Field::Hidden) => return Verdict::Hidden,
+        (Field::Absent, _) | (_, Field::Known(_)) => return Verdict::NoOpinion,
+        (Field::Known(kind), Field::Absent) => kind,
+    };
+    if function.id.is_some_and(|id| declared.ids.contains(&id)) {
+        return Verdict::Overridden;
+    }
+    match kind {
+        ExpressType::RootPort | ExpressType::DownstreamPort if declared.downstream => Verdict::Overridden,
+        ExpressType::Endpoint | ExpressType::UpstreamPort | ExpressType::LegacyEndpoint | ExpressType::RootComplexEndpoint
+            if declared.multifunction =>
+        {
+            match function.multifunction {
+                Some(true) => Verdict::Overridden,
+                Some(false) => Verdict::NoOpinion,
+                None => Verdict::Hidden,
+            }
+        }
+        _ => Verdict::NoOpinion,
+    }
 }
 
 impl Devices {
@@ -147,7 +187,7 @@ impl Rule {
     fn apply(&self, function: &Function, ivrs: bool) -> Verdict {
         match self {
             Isolated => Verdict::Decided(true),
-            Listed(list) => Verdict::Decided(list.contains(&function.id.device)),
+            Listed(list) => Verdict::Decided(function.id.is_some_and(|id| list.contains(&id.device))),
             AmdSouthBridge => match function.multifunction {
                 _ if !ivrs || function.bridge.is_some() => Verdict::NoOpinion,
                 Some(true) => Verdict::Decided(true),
@@ -156,12 +196,12 @@ impl Rule {
             },
             IsolatedIf(kind) => of_type(function, &[*kind], || Verdict::Decided(true)),
             WideRegisters => of_type(function, &[ExpressType::RootPort], || match function.acs_wide {
-                Field::Known(acs) => Verdict::Decided(registers_isolate(function.id, acs)),
+                Field::Known(acs) => Verdict::Decided(missing_in(function.id, acs, function.wide_change()) == 0),
                 Field::Absent => Verdict::NoOpinion,
                 Field::Hidden => Verdict::Hidden,
             }),
             Ports(ranges) => of_type(function, &[ExpressType::RootPort, ExpressType::DownstreamPort], || {
-                Verdict::Decided(within(ranges, function.id.device))
+                Verdict::Decided(function.id.is_some_and(|id| within(ranges, id.device)))
             }),
         }
     }
@@ -179,6 +219,31 @@ fn of_type(function: &Function, kinds: &[ExpressType], then: impl FnOnce() -> Ve
 mod tests {
     use super::*;
     use crate::iommu::function::sample;
+
+    fn with(ivrs: bool) -> PredictOptions {
+        PredictOptions { ivrs, ..PredictOptions::default() }
+    }
+
+    #[test]
+    fn the_override_speaks_only_for_express_functions_without_acs() {
+        let declared = AcsOverride::parse("downstream,multifunction,id:10de:1f91").unwrap();
+        let endpoint = Function { express: Field::Known(ExpressType::Endpoint), ..sample(0x1b36, 1) };
+        let port = Function { express: Field::Known(ExpressType::RootPort), ..sample(0x1b36, 1) };
+        let acs = Field::Known(crate::pci::capability::AcsRegisters { capability: 0, control: 0 });
+        let cases = [
+            (port.clone(), Verdict::Overridden),
+            (Function { acs, ..port.clone() }, Verdict::NoOpinion),
+            (Function { acs: Field::Hidden, ..port }, Verdict::Hidden),
+            (endpoint.clone(), Verdict::NoOpinion),
+            (Function { multifunction: Some(true), ..endpoint.clone() }, Verdict::Overridden),
+            (Function { multifunction: None, ..endpoint.clone() }, Verdict::Hidden),
+            (Function { id: Some(crate::pci::PciId { vendor: 0x10de, device: 0x1f91 }), ..endpoint }, Verdict::Overridden),
+            (sample(0x1b36, 1), Verdict::NoOpinion),
+        ];
+        for (function, expected) in cases {
+            assert_eq!(overridden(&function, &declared), expected, "{function:?}");
+        }
+    }
 
     #[test]
     fn the_first_entry_with_an_opinion_decides() {
@@ -202,7 +267,7 @@ mod tests {
         ];
         for ((vendor, device), express, expected) in cases {
             let function = Function { express, ..sample(vendor, device) };
-            assert_eq!(verdict(&function, true), expected, "{vendor:04x}:{device:04x} {express:?}");
+            assert_eq!(verdict(&function, &with(true)), expected, "{vendor:04x}:{device:04x} {express:?}");
         }
     }
 
@@ -211,18 +276,18 @@ mod tests {
         use crate::pci::capability::AcsRegisters;
         let express = Field::Known(ExpressType::RootPort);
         let port = Function { express, ..sample(0x8086, 0xa110) };
-        assert_eq!(verdict(&port, false), Verdict::NoOpinion, "no capability");
+        assert_eq!(verdict(&port, &with(false)), Verdict::NoOpinion, "no capability");
         let acs_wide = Field::Known(AcsRegisters { capability: 0x0f, control: 0 });
-        assert_eq!(verdict(&Function { acs_wide, ..port.clone() }, false), Verdict::Decided(true));
-        assert_eq!(verdict(&Function { acs_wide: Field::Hidden, ..port }, false), Verdict::Hidden);
+        assert_eq!(verdict(&Function { acs_wide, ..port.clone() }, &with(false)), Verdict::Decided(true));
+        assert_eq!(verdict(&Function { acs_wide: Field::Hidden, ..port }, &with(false)), Verdict::Hidden);
     }
 
     #[test]
     fn old_amd_south_bridges_count_only_with_ivrs_on_a_root_bus() {
         let bridge = Function { multifunction: Some(true), ..sample(0x1002, 0x4384) };
-        assert_eq!(verdict(&bridge, true), Verdict::Decided(true));
-        assert_eq!(verdict(&bridge, false), Verdict::NoOpinion);
-        assert_eq!(verdict(&Function { bridge: Some(0), ..bridge.clone() }, true), Verdict::NoOpinion);
-        assert_eq!(verdict(&Function { multifunction: Some(false), ..bridge }, true), Verdict::NoOpinion);
+        assert_eq!(verdict(&bridge, &with(true)), Verdict::Decided(true));
+        assert_eq!(verdict(&bridge, &with(false)), Verdict::NoOpinion);
+        assert_eq!(verdict(&Function { bridge: Some(0), ..bridge.clone() }, &with(true)), Verdict::NoOpinion);
+        assert_eq!(verdict(&Function { multifunction: Some(false), ..bridge }, &with(true)), Verdict::NoOpinion);
     }
 }

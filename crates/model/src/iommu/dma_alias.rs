@@ -13,7 +13,7 @@ pub(super) enum Aliases {
     No,
     /// These, one bit for each of 256.
     These([u128; 2]),
-    /// The kernel asks the device itself (Microchip Switchtec, `quirk_switchtec_ntb_dma_alias`).
+    /// The kernel asks the device itself (Microchip Switchtec, `quirk_switchtec_ntb_dma_alias`); or the function's numbers are not known.
     Unpredictable,
 }
 
@@ -38,11 +38,12 @@ impl Aliases {
 }
 
 /// The aliases that the kernel gives to a function.
-pub(super) fn aliases(address: PciAddress, id: PciId, subsystem: Option<PciId>, class: PciClass) -> Aliases {
+pub(super) fn aliases(address: PciAddress, id: Option<PciId>, subsystem: Option<PciId>, class: PciClass) -> Aliases {
     let function = |number: u8| match address.function() {
         own if own == number => Aliases::No,
         _ => Aliases::these([address.devfn & !7 | number]),
     };
+    let Some(id) = id else { return Aliases::Unpredictable };
     match (id.vendor, id.device) {
         (0x1180, 0xe832 | 0xe476) | (0x6766, 0x3d40 | 0x3d41) => function(0),
         (0x1b4b, device) if MARVELL.contains(&device) => function(1),
@@ -69,8 +70,8 @@ fn is_switchtec(id: PciId) -> bool {
 }
 
 /// Bridges at which the way to the IOMMU ends (`PCI_DEV_FLAGS_BRIDGE_XLATE_ROOT`).
-pub(super) fn is_translation_root(id: PciId) -> bool {
-    id.vendor == 0x14e4 && matches!(id.device, 0x9000 | 0x9084)
+pub(super) fn is_translation_root(id: Option<PciId>) -> bool {
+    id.is_some_and(|id| id.vendor == 0x14e4 && matches!(id.device, 0x9000 | 0x9084))
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     fn of(address: &str, vendor: u16, device: u16) -> Aliases {
-        aliases(address.parse().unwrap(), PciId { vendor, device }, None, PciClass(0x068000))
+        aliases(address.parse().unwrap(), Some(PciId { vendor, device }), None, PciClass(0x068000))
     }
 
     #[test]
@@ -99,10 +100,10 @@ mod tests {
     #[test]
     fn subsystem_and_class_decide_for_some() {
         let at = "02:0e.0".parse().unwrap();
-        let (id, class) = (PciId { vendor: 0x9005, device: 0x0285 }, PciClass(0x010400));
+        let (id, class) = (Some(PciId { vendor: 0x9005, device: 0x0285 }), PciClass(0x010400));
         assert!(aliases(at, id, Some(PciId { vendor: 0x9005, device: 0x02bb }), class).contain(8));
         assert_eq!(aliases(at, id, None, class), Aliases::No);
         assert_eq!(of("02:00.1", 0x11f8, 0x8532), Aliases::Unpredictable);
-        assert_eq!(aliases(at, PciId { vendor: 0x11f8, device: 0x8532 }, None, PciClass(0x060400)), Aliases::No);
+        assert_eq!(aliases(at, Some(PciId { vendor: 0x11f8, device: 0x8532 }), None, PciClass(0x060400)), Aliases::No);
     }
 }

@@ -1,10 +1,16 @@
 //! The groups of a host: the kernel's where it has made them, else those that it will make.
 
-use super::{Origin, PredictInput, PredictOptions, Prediction, predict};
+use super::acs_parameters::AcsParameters;
+use super::options::{AcsOverride, KernelVersion, PredictOptions};
+use super::placement::{self, Placement};
+use super::predict::predict_placed;
+use super::{Origin, PredictInput, Prediction};
 use crate::host::Host;
-use crate::iommu::IommuState;
+use crate::iommu::{IommuGroup, IommuState};
+use crate::kernel::acs_override::{self, OverridePatch};
 use crate::pci::device::PCI_DEVICES;
 use crate::pci::{ConfigSpace, PciAddress, PciDevice};
+use std::collections::{HashMap, HashSet};
 
 /// By what right groups are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub struct GroupRow {
     pub kind: Option<String>,
     /// Members, sorted.
     pub devices: Vec<PciAddress>,
+    /// Functions that may be in it too, sorted; of bounds only.
+    pub perhaps: Vec<PciAddress>,
 }
 
 /// Groups, and by what right they are shown.
@@ -44,43 +52,102 @@ pub struct GroupRow {
 pub struct GroupTable {
     /// By what right.
     pub origin: GroupOrigin,
-    /// The groups.
+    /// The groups. Of bounds: the sets of functions that will be together in every case.
     pub rows: Vec<GroupRow>,
 }
 
 impl GroupTable {
-    /// The table of a host. Where only bounds are known, the rows are the sets of functions that will be together in every case.
+    /// The table of a host: the kernel's where it has groups, else foretold.
     pub fn of(host: &Host) -> Self {
-        if host.iommu == IommuState::On {
-            let rows = host.groups.iter().map(|group| GroupRow { id: group.id, kind: group.kind.clone(), devices: group.devices.clone() });
-            return Self { origin: GroupOrigin::Kernel, rows: rows.collect() };
+        if host.iommu != IommuState::On {
+            return Self::foretold(host);
         }
+        let row =
+            |group: &IommuGroup| GroupRow { id: group.id, kind: group.kind.clone(), devices: group.devices.clone(), perhaps: Vec::new() };
+        Self { origin: GroupOrigin::Kernel, rows: host.groups.iter().map(row).collect() }
+    }
+
+    /// What the kernel will make of this host, whatever it made.
+    pub fn foretold(host: &Host) -> Self {
         let prediction = foretell(host);
+        let mut table = Self::of_prediction(&prediction);
+        if host.devices.is_empty() {
+            table.origin = GroupOrigin::Bounds;
+        }
+        table
+    }
+
+    /// The table of a prediction.
+    pub fn of_prediction(prediction: &Prediction) -> Self {
         let origin = match prediction.origin() {
-            Origin::Predicted if !host.devices.is_empty() => GroupOrigin::Predicted,
-            _ => GroupOrigin::Bounds,
+            Origin::Predicted => GroupOrigin::Predicted,
+            Origin::Bounds => GroupOrigin::Bounds,
         };
-        let told = |set: &&Vec<PciAddress>| origin == GroupOrigin::Predicted || set.len() > 1;
-        let rows = prediction.certain().iter().filter(told).zip(0..).map(|(set, id)| {
+        let rows = prediction.certain().iter().zip(0..).map(|(set, id)| {
             let mut devices = set.clone();
             devices.sort();
-            GroupRow { id, kind: None, devices }
+            let possible = devices.first().map(|first| prediction.possible(*first)).unwrap_or_default();
+            let mut perhaps: Vec<PciAddress> = possible.iter().filter(|address| devices.binary_search(address).is_err()).copied().collect();
+            perhaps.sort();
+            GroupRow { id, kind: None, devices, perhaps }
         });
         Self { origin, rows: rows.collect() }
     }
 }
 
+/// True where the kernel's groups are those that are foretold, as far as both speak of a function; of bounds, where they lie between.
+pub fn agrees(kernels: &GroupTable, prediction: &Prediction) -> bool {
+    differences(kernels, prediction).is_empty()
+}
+
+/// The kernel's groups that are not as foretold. Functions that only one of the two knows are left out: behind another IOMMU, or none.
+pub fn differences<'a>(kernels: &'a GroupTable, prediction: &Prediction) -> Vec<&'a GroupRow> {
+    let holder: HashMap<PciAddress, usize> =
+        kernels.rows.iter().zip(0..).flat_map(|(row, index)| row.devices.iter().map(move |address| (*address, index))).collect();
+    let differs = |(index, row): &(usize, &GroupRow)| {
+        let Some(known) = row.devices.iter().find(|address| !prediction.possible(**address).is_empty()) else { return false };
+        let certain = prediction.certain_with(*known);
+        let possible: HashSet<&PciAddress> = prediction.possible(*known).iter().collect();
+        let is_torn = certain.iter().any(|other| holder.get(other).is_some_and(|group| group != index));
+        is_torn || row.devices.iter().any(|other| !possible.contains(other) && !prediction.possible(*other).is_empty())
+    };
+    kernels.rows.iter().enumerate().filter(differs).map(|(_, row)| row).collect()
+}
+
 /// What Linux will make of this host's functions.
 pub fn foretell(host: &Host) -> Prediction {
+    predict_placed(&placed(host), &options(host))
+}
+
+/// The functions of a host in their places.
+pub(super) fn placed(host: &Host) -> Placement {
     let inputs: Vec<PredictInput<'_>> = host.devices.iter().filter_map(|device| input(host, device)).collect();
-    predict(&inputs, PredictOptions { ivrs: host.acpi.ivrs.known().is_some() })
+    placement::place(&inputs)
+}
+
+/// What else decides on this host: its kernel, its command line, its firmware.
+pub fn options(host: &Host) -> PredictOptions {
+    let cmdline = host.running_cmdline().known().copied().unwrap_or_default();
+    let release = host.running.as_deref().unwrap_or_default();
+    let declared = || AcsOverride::from_cmdline(cmdline).filter(|_| acs_override::of_release(release) == OverridePatch::Has);
+    PredictOptions {
+        ivrs: host.acpi.ivrs.known().is_some() || host.devices.iter().any(is_amd_iommu),
+        kernel: host.running.as_deref().and_then(KernelVersion::of_release),
+        parameters: AcsParameters::from_cmdline(cmdline),
+        acs_override: declared().unwrap_or_default(),
+    }
+}
+
+/// AMD's IOMMU is a PCI function, and shows that there is an IVRS table where nobody could look for one.
+fn is_amd_iommu(device: &PciDevice) -> bool {
+    device.class.is_some_and(|class| class.base_and_sub() == 0x0806) && device.id.is_some_and(|id| matches!(id.vendor, 0x1002 | 0x1022))
 }
 
 fn input<'a>(host: &'a Host, device: &PciDevice) -> Option<PredictInput<'a>> {
     let dir = format!("{PCI_DEVICES}{}", device.address);
     Some(PredictInput {
         address: device.address,
-        id: device.id?,
+        id: device.id,
         subsystem: device.subsystem,
         class: device.class?,
         config: ConfigSpace::from_sysfs(host.capture.file(&format!("{dir}/config")).unwrap_or_default()),

@@ -3,7 +3,7 @@
 //! A transcription of `pci_device_group`, `get_pci_alias_group` and `get_pci_function_alias_group` (drivers/iommu/iommu.c) with
 //! `pci_for_each_dma_alias` (drivers/pci/search.c) and `pci_acs_path_enabled` (drivers/pci/pci.c); the same from Linux 5.10 to 7.2.
 
-use super::acs;
+use super::acs::Judgement;
 use super::dma_alias::{self, Aliases};
 use super::function::Function;
 use crate::pci::Field;
@@ -20,8 +20,8 @@ pub(super) enum Assume {
 }
 
 /// The number of the group of each function, in the order in which the groups are made.
-pub(super) fn form(functions: &[Function], assume: Assume, ivrs: bool) -> Vec<Option<usize>> {
-    let mut formation = Formation::new(functions, assume, ivrs);
+pub(super) fn form(functions: &[Function], judgements: &[Judgement], assume: Assume) -> Vec<Option<usize>> {
+    let mut formation = Formation::new(functions, judgements, assume);
     let mut made = 0;
     for index in (0..functions.len()).filter(|index| functions.get(*index).is_some_and(|function| function.has_group)) {
         let group = formation.find(index).unwrap_or_else(|| {
@@ -35,7 +35,7 @@ pub(super) fn form(functions: &[Function], assume: Assume, ivrs: bool) -> Vec<Op
     formation.groups
 }
 
-struct Formation<'a> {
+pub(super) struct Formation<'a> {
     functions: &'a [Function],
     assume: Assume,
     groups: Vec<Option<usize>>,
@@ -55,16 +55,16 @@ struct Bus {
 }
 
 /// Whether a bridge puts its own requester id on what comes from behind it.
-enum Passage {
+pub(super) enum Passage {
     Unchanged,
     AsBridge,
     Ends,
 }
 
 impl<'a> Formation<'a> {
-    fn new(functions: &'a [Function], assume: Assume, ivrs: bool) -> Self {
+    pub(super) fn new(functions: &'a [Function], judgements: &[Judgement], assume: Assume) -> Self {
         let unknown = assume == Assume::Isolation;
-        let isolates: Vec<bool> = functions.iter().map(|f| acs::isolates(f, ivrs).unwrap_or(unknown)).collect();
+        let isolates: Vec<bool> = judgements.iter().map(|judgement| judgement.isolates.unwrap_or(unknown)).collect();
         let mut path_isolates: Vec<bool> = Vec::with_capacity(functions.len());
         for (function, own) in functions.iter().zip(&isolates) {
             // Bridges are found before what is behind them.
@@ -125,7 +125,7 @@ impl<'a> Formation<'a> {
         Ok(last)
     }
 
-    fn passage(&self, bridge: usize) -> Passage {
+    pub(super) fn passage(&self, bridge: usize) -> Passage {
         let Some(function) = self.functions.get(bridge) else { return Passage::Unchanged };
         match function.express {
             _ if dma_alias::is_translation_root(function.id) => Passage::Ends,
@@ -164,7 +164,7 @@ impl<'a> Formation<'a> {
     }
 
     /// `pci_devs_are_dma_aliases`, of two functions of one bus.
-    fn are_aliases(&self, one: usize, other: usize) -> bool {
+    pub(super) fn are_aliases(&self, one: usize, other: usize) -> bool {
         let says = |a: usize, b: usize| match (self.aliases.get(a), self.functions.get(b)) {
             (Some(Aliases::Unpredictable), _) => self.assume == Assume::NoIsolation,
             (Some(aliases), Some(function)) => aliases.contain(function.address.devfn),
@@ -173,16 +173,42 @@ impl<'a> Formation<'a> {
         says(one, other) || says(other, one)
     }
 
-    fn bridge_of(&self, index: usize) -> Option<usize> {
+    pub(super) fn bridge_of(&self, index: usize) -> Option<usize> {
         self.functions.get(index)?.bridge
     }
 
-    fn isolates(&self, index: usize) -> bool {
+    pub(super) fn isolates(&self, index: usize) -> bool {
         self.isolates.get(index).copied().unwrap_or(true)
     }
 
     fn group(&self, index: usize) -> Option<usize> {
         self.groups.get(index).copied().flatten()
+    }
+}
+
+impl Formation<'_> {
+    /// Whether everything from the function up to its root bus isolates.
+    pub(super) fn way_isolates(&self, index: usize) -> bool {
+        self.path_isolates.get(index).copied().unwrap_or(true)
+    }
+
+    pub(super) fn function(&self, index: usize) -> Option<&Function> {
+        self.functions.get(index)
+    }
+
+    /// The other functions of its slot that do not isolate.
+    pub(super) fn slot_mates(&self, index: usize) -> Vec<usize> {
+        let Some(function) = self.function(index) else { return Vec::new() };
+        let shares = function.multifunction.unwrap_or(self.assume == Assume::NoIsolation) && !self.isolates(index);
+        let others = self.slots.get(&slot_of(function)).into_iter().flatten().copied().filter(|_| shares);
+        others.filter(|other| *other != index && !self.isolates(*other)).collect()
+    }
+
+    /// The other functions of its bus in whose name it does DMA, or which do it in its name.
+    pub(super) fn alias_mates(&self, index: usize) -> Vec<usize> {
+        let bus = self.function(index).and_then(|function| self.buses.get(&bus_of(function))).filter(|bus| bus.has_aliases);
+        let others = bus.into_iter().flat_map(|bus| &bus.functions).copied();
+        others.filter(|other| *other != index && self.are_aliases(index, *other)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::function::Function;
 use super::predict::PredictInput;
 use crate::pci::capability::ExpressType;
-use crate::pci::{Field, PciAddress, Upstream};
+use crate::pci::{Field, PciAddress, PciId, Upstream};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// No tree of buses is deeper than there are bus numbers.
@@ -16,6 +16,7 @@ const FIRST_VMD_DOMAIN: u32 = 0x10000;
 const VMD_ENDPOINTS: &[u16] = &[0x201d, 0x28c0, 0x467f, 0x4c3d, 0x7d0b, 0x9a0b, 0xa77f, 0xad0b, 0xb06f, 0xb60b];
 
 /// All functions in discovery order, and sets of them of which nobody can say how they hang together.
+#[derive(Debug, Clone)]
 pub(super) struct Placement {
     pub(super) functions: Vec<Function>,
     pub(super) lost: Vec<Vec<usize>>,
@@ -66,7 +67,7 @@ impl<'a> Tree<'a> {
             let domain = input.address.domain;
             tree.index.insert(input.address, index);
             tree.first_bus.entry(domain).or_insert(input.address.bus);
-            if input.id.vendor == 0x8086 && VMD_ENDPOINTS.contains(&input.id.device) {
+            if input.id.is_some_and(|id| id.vendor == 0x8086 && VMD_ENDPOINTS.contains(&id.device)) {
                 tree.vmd_endpoints.push(index);
             }
             match input.config.bridge_buses() {
@@ -146,6 +147,43 @@ fn cut_circles(places: &mut [Place]) {
     }
 }
 
+/// Functions that were rearranged, gaps left out, in the order in which the kernel would find them.
+pub(super) fn order_of(functions: Vec<Option<Function>>, lost: &[Vec<usize>]) -> Placement {
+    let mut behind: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut roots: Vec<((u32, u8), Vec<usize>)> = Vec::new();
+    let mut virtuals = Vec::new();
+    for (index, function) in functions.iter().enumerate().filter_map(|(index, function)| Some((index, function.as_ref()?))) {
+        let bus = (function.address.domain, function.address.bus);
+        match function.bridge {
+            _ if function.is_virtual => virtuals.push(index),
+            Some(bridge) => behind.entry(bridge).or_default().push(index),
+            None if roots.last().is_some_and(|(last, _)| *last == bus) => {
+                roots.last_mut().into_iter().for_each(|(_, list)| list.push(index))
+            }
+            None => roots.push((bus, vec![index])),
+        }
+    }
+    let address = |index: &usize| functions.get(*index).and_then(Option::as_ref).map(|function| function.address);
+    let mut order = Vec::with_capacity(functions.len());
+    let mut waiting = vec![virtuals];
+    waiting.extend(roots.into_iter().rev().map(|(_, list)| list));
+    while let Some(mut bus) = waiting.pop() {
+        if !waiting.is_empty() {
+            bus.sort_by_key(address);
+        }
+        waiting.extend(bus.iter().rev().filter_map(|bridge| behind.remove(bridge)));
+        order.extend(bus);
+    }
+    let position: HashMap<usize, usize> = order.iter().copied().zip(0..).collect();
+    let at = |index: usize| position.get(&index).copied();
+    let lost = lost.iter().map(|set| set.iter().filter_map(|index| at(*index)).collect()).collect();
+    let moved = |index: &usize| {
+        let function = functions.get(*index)?.clone()?;
+        Some(Function { bridge: function.bridge.and_then(at), vmd: function.vmd.and_then(at), ..function })
+    };
+    Placement { functions: order.iter().filter_map(moved).collect(), lost }
+}
+
 /// Bus by bus: first all functions of a bus, then what is behind its bridges, one after the other (drivers/pci/probe.c,
 /// `pci_scan_child_bus_extend`). Virtual functions come when a driver makes them, after everything else; so do VMD's domains.
 fn discovery_order(inputs: &[&PredictInput<'_>], places: &[Place]) -> Vec<usize> {
@@ -196,11 +234,12 @@ fn functions_in(order: &[usize], inputs: &[&PredictInput<'_>], places: &[Place])
 /// slot, because the ranges of IVRS begin behind the IOMMU. Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
 /// bridge a group, of itself alone.
 fn leave_out_untranslated(functions: &mut [Function]) {
-    let units: Vec<(PciAddress, u16)> =
-        functions.iter().filter(|f| f.class.base_and_sub() == 0x0806).map(|f| (f.address, f.id.vendor)).collect();
+    let units: Vec<(PciAddress, Option<PciId>)> =
+        functions.iter().filter(|f| f.class.base_and_sub() == 0x0806).map(|f| (f.address, f.id)).collect();
     for function in functions.iter_mut() {
         let before = |unit: PciAddress| unit.same_slot(function.address) && function.address < unit;
-        let is_before = function.class.base_and_sub() == 0x0600 && units.iter().any(|(unit, vendor)| *vendor == 0x1022 && before(*unit));
+        let is_before = function.class.base_and_sub() == 0x0600
+            && units.iter().any(|(unit, id)| id.is_some_and(|id| id.vendor == 0x1022) && before(*unit));
         function.has_group = !is_before && function.class.base_and_sub() != 0x0806;
     }
 }
@@ -219,10 +258,13 @@ fn function(input: &PredictInput<'_>, port: Option<ExpressType>, (bridge, vmd): 
         multifunction: multifunction(input, port),
         acs: input.config.acs(),
         acs_wide: input.config.acs_of_wide_registers(),
+        acs_change: None,
+        has_slot: input.config.express().known().is_some_and(|express| express.slot),
         bridge,
         vmd,
         has_group: true,
         is_virtual: input.physical_function.is_some(),
+        secondary: input.config.bridge_buses().known().map(|buses| buses.secondary),
     }
 }
 

@@ -1,12 +1,13 @@
 //! Which groups Linux will form, before it has; or, where configuration space could not be read, what is certain all the same.
 //!
 //! The control words of ACS do not matter, only the capabilities: the kernel switches on what is needed as soon as an IOMMU driver runs.
-//! So a look at a host whose IOMMU is still off gives the groups it will have. Not considered: `pci=disable_acs_redir`, `pci=config_acs`,
-//! `pcie_acs_override` (not in Linux itself), and aliases of firmware's IVRS table for old conventional bridges.
+//! So a look at a host whose IOMMU is still off gives the groups it will have. Not considered: aliases of firmware's IVRS table for old
+//! conventional bridges.
 
-use super::acs;
+use super::acs::{self, Judgement};
 use super::formation::{self, Assume};
 use super::function::Function;
+use super::options::PredictOptions;
 use super::placement::{self, Placement};
 use crate::pci::{ConfigSpace, PciAddress, PciClass, PciId, Upstream};
 use std::collections::{BTreeMap, HashMap};
@@ -16,8 +17,9 @@ use std::collections::{BTreeMap, HashMap};
 pub struct PredictInput<'a> {
     /// Where it is.
     pub address: PciAddress,
-    /// Vendor and device, as the kernel has them (attributes `vendor` and `device`).
-    pub id: PciId,
+    /// Vendor and device, as the kernel has them (attributes `vendor` and `device`); `None` where the function did not answer, or a
+    /// listing does not say.
+    pub id: Option<PciId>,
     /// Subsystem vendor and device.
     pub subsystem: Option<PciId>,
     /// Class code.
@@ -31,13 +33,6 @@ pub struct PredictInput<'a> {
     /// Whether it is PCI Express, where known from elsewhere than its configuration space: the kernel shows attribute `max_link_speed`
     /// for PCI Express functions and for no others (drivers/pci/pci-sysfs.c, `pcie_dev_attrs_are_visible`).
     pub is_express: Option<bool>,
-}
-
-/// What else decides about groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PredictOptions {
-    /// Firmware has an ACPI table IVRS: an AMD host with an IOMMU. Matters for AMD's old south bridges only.
-    pub ivrs: bool,
 }
 
 /// By what right something is said of groups.
@@ -99,23 +94,48 @@ pub struct Inseparable {
 }
 
 /// Says which groups Linux (5.10 to 7.2) forms of these functions. An address that comes twice counts once, as it came first.
-pub fn predict(inputs: &[PredictInput<'_>], options: PredictOptions) -> Prediction {
-    let Placement { functions, lost } = placement::place(inputs);
-    let least = formation::form(&functions, Assume::Isolation, options.ivrs);
-    let most = formation::form(&functions, Assume::NoIsolation, options.ivrs);
-    let most = merged(&most, &least, &lost);
+pub fn predict(inputs: &[PredictInput<'_>], options: &PredictOptions) -> Prediction {
+    predict_placed(&placement::place(inputs), options)
+}
+
+/// The same of functions that have their places.
+pub(super) fn predict_placed(placement: &Placement, options: &PredictOptions) -> Prediction {
+    predict_judged(placement, &judge_all(&placement.functions, options))
+}
+
+/// The same of functions that have been judged.
+pub(super) fn predict_judged(placement: &Placement, judgements: &[Judgement]) -> Prediction {
+    let Placement { functions, lost } = placement;
+    let least = formation::form(functions, judgements, Assume::Isolation);
+    let most = formation::form(functions, judgements, Assume::NoIsolation);
+    let most = merged(&most, &least, lost);
     let origin = if count(&most) == count(&least) { Origin::Predicted } else { Origin::Bounds };
     let addresses: Vec<PciAddress> = functions.iter().map(|function| function.address).collect();
-    let standing = |(function, (certain, possible)): (&Function, (&Option<usize>, &Option<usize>))| Standing {
-        certain: *certain,
-        possible: *possible,
-        is_bridge: function.class.is_pci_bridge(),
-        is_virtual: function.is_virtual,
-        isolates: acs::isolates(function, options.ivrs),
-    };
-    let standings = functions.iter().zip(least.iter().zip(&most)).map(standing);
-    let members = addresses.iter().copied().zip(standings).collect();
+    let mut members = BTreeMap::new();
+    for (((function, judgement), certain), possible) in functions.iter().zip(judgements).zip(&least).zip(&most) {
+        let standing = Standing {
+            certain: *certain,
+            possible: *possible,
+            is_bridge: function.class.is_pci_bridge(),
+            is_virtual: function.is_virtual,
+            isolates: judgement.isolates,
+        };
+        members.insert(function.address, standing);
+    }
     Prediction { origin, certain: sets(&addresses, &least), possible: sets(&addresses, &most), members }
+}
+
+/// What the kernel takes of each function.
+pub(super) fn judge_all(functions: &[Function], options: &PredictOptions) -> Vec<Judgement> {
+    if options.parameters.is_empty() {
+        return functions.iter().map(|function| acs::judge(function, options)).collect();
+    }
+    let has_config_acs = options.has_config_acs();
+    let changed = |(index, function): (usize, &Function)| {
+        let acs_change = options.parameters.change(functions, index, has_config_acs);
+        acs::judge(&Function { acs_change, ..function.clone() }, options)
+    };
+    functions.iter().enumerate().map(changed).collect()
 }
 
 impl Prediction {

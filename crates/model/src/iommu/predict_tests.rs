@@ -53,7 +53,7 @@ impl Sample {
     fn input(&self) -> PredictInput<'_> {
         PredictInput {
             address: self.address,
-            id: self.id,
+            id: Some(self.id),
             subsystem: None,
             class: self.class,
             config: ConfigSpace::from_sysfs(&self.bytes),
@@ -113,7 +113,7 @@ fn of(samples: &[Sample]) -> Prediction {
 }
 
 fn of_with(samples: &[Sample], options: PredictOptions) -> Prediction {
-    predict(&samples.iter().map(Sample::input).collect::<Vec<_>>(), options)
+    predict(&samples.iter().map(Sample::input).collect::<Vec<_>>(), &options)
 }
 
 fn shown(sets: &[Vec<PciAddress>]) -> String {
@@ -266,7 +266,7 @@ fn the_ivrs_table_isolates_old_amd_south_bridges() {
     let bridge = conventional("00:14.4").numbered(0x1002, 0x4384).bridge(1, 1).multi();
     let samples = [conventional("00:14.0").numbered(0x1002, 0x4385).multi(), bridge, conventional("01:05.0")];
     assert_eq!(shown(of(&samples).certain()), "00:14.0 00:14.4 01:05.0");
-    assert_eq!(shown(of_with(&samples, PredictOptions { ivrs: true }).certain()), "00:14.0 | 00:14.4 01:05.0");
+    assert_eq!(shown(of_with(&samples, PredictOptions { ivrs: true, ..PredictOptions::default() }).certain()), "00:14.0 | 00:14.4 01:05.0");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Whether an IOMMU is at work, judged by sysfs alone: never by the command line's text, never by a log line.
 
 use crate::capture::{Capture, Entry};
-use crate::iommu::IommuGroup;
+use crate::iommu::{IommuGroup, group::IOMMU_GROUPS};
 use crate::observed::Observed;
 
 /// Where active IOMMU units show up (drivers/iommu/iommu-sysfs.c).
@@ -22,10 +22,12 @@ pub enum IommuState {
 }
 
 impl IommuState {
-    /// On where functions have real groups; off where the functions were seen and have none.
+    /// On where functions have real groups; off where the functions were seen and have none. A listing of lspci may not show groups at all.
     pub fn judge(capture: &Capture, groups: &[IommuGroup], functions: usize) -> Self {
         if groups.iter().any(|group| !group.is_made_up()) {
             Self::On
+        } else if capture.unreadable(IOMMU_GROUPS).is_some() {
+            Self::Unknown
         } else if functions > 0 || capture.exists("/sys/bus/pci/devices") || capture.exists("/sys/bus") {
             Self::Off
         } else {

@@ -1,5 +1,6 @@
 //! Capabilities in configuration space: the two lists, and those that decide about IOMMU groups.
 
+use super::address::PciAddress;
 use super::config_space::{ConfigSpace, Field, HeaderType};
 
 /// `PCI_CAP_ID_SSVID`: subsystem of a bridge.
@@ -151,11 +152,13 @@ pub struct Express {
     pub version: u8,
     /// What kind of function it is.
     pub kind: ExpressType,
+    /// `PCI_EXP_FLAGS_SLOT`: a port that leads to a slot, and not to a part of the board.
+    pub slot: bool,
 }
 
 impl Express {
     pub(super) fn from_flags(flags: u16) -> Self {
-        let [low, _] = flags.to_le_bytes();
+        let [low, high] = flags.to_le_bytes();
         let kind = match low >> 4 {
             0 => ExpressType::Endpoint,
             1 => ExpressType::LegacyEndpoint,
@@ -168,7 +171,7 @@ impl Express {
             10 => ExpressType::EventCollector,
             other => ExpressType::Other(other),
         };
-        Self { version: low & 0xf, kind }
+        Self { version: low & 0xf, kind, slot: high & 1 == 1 }
     }
 }
 
@@ -219,4 +222,23 @@ impl ConfigSpace<'_> {
             Field::of(numbers())
         })
     }
+
+    /// Where the virtual functions of the function at `own` are: so many from an offset on, each a stride after the last (Single Root
+    /// I/O Virtualization 1.1, 2.1.2). Empty where there are none, or nothing was read.
+    pub fn virtual_functions(&self, own: PciAddress) -> Vec<PciAddress> {
+        let Some(found) = self.extended_capability(SRIOV).known() else { return Vec::new() };
+        let word = |at: usize| self.u16(usize::from(found.offset) + at);
+        let Some((count, first, stride)) = word(0x10).zip(word(0x14)).zip(word(0x16)).map(|((a, b), c)| (a, b, c)) else {
+            return Vec::new();
+        };
+        virtual_functions(own, count, first, stride)
+    }
+}
+
+/// The addresses of `count` virtual functions, as far as there are numbers for them.
+pub(crate) fn virtual_functions(own: PciAddress, count: u16, first: u16, stride: u16) -> Vec<PciAddress> {
+    let own_number = u32::from(own.bus) << 8 | u32::from(own.devfn);
+    let number = |index: u16| u16::try_from(own_number + u32::from(first) + u32::from(stride) * u32::from(index)).ok();
+    let address = |[bus, devfn]: [u8; 2]| PciAddress { domain: own.domain, bus, devfn };
+    (0..count).map_while(number).map(u16::to_be_bytes).map(address).collect()
 }

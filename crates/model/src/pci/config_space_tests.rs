@@ -28,7 +28,7 @@ fn reads_header_and_capabilities() {
     assert_eq!((config.header_type(), config.multifunction()), (Some(HeaderType::Bridge), Some(true)));
     assert_eq!(config.bridge_buses(), Field::Known(BridgeBuses { primary: 0, secondary: 2, subordinate: 5 }));
     assert_eq!(config.subsystem(), Field::Known(PciId { vendor: 0x1043, device: 0x8694 }));
-    assert_eq!(config.express(), Field::Known(Express { version: 2, kind: ExpressType::RootPort }));
+    assert_eq!(config.express(), Field::Known(Express { version: 2, kind: ExpressType::RootPort, slot: true }));
     assert_eq!(config.acs(), Field::Known(AcsRegisters { capability: 0x5f, control: 0x1d }));
     assert_eq!(config.acs_of_wide_registers(), Field::Known(AcsRegisters { capability: 0x5f, control: 0x0f }));
     assert_eq!(config.sriov(), Field::Known(SriovNumbers { initial: 8, total: 16, enabled: 4 }));

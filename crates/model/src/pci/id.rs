@@ -17,6 +17,13 @@ impl fmt::Display for PciId {
     }
 }
 
+/// Reads `10de:1f91`.
+pub fn parse(text: &str) -> Option<PciId> {
+    let digits = |text: &str| (text.len() == 4).then(|| u16::from_str_radix(text, 16).ok())?;
+    let (vendor, device) = text.split_once(':')?;
+    Some(PciId { vendor: digits(vendor)?, device: digits(device)? })
+}
+
 /// A class code of 24 bits: base class, subclass, programming interface. Shown as `030000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PciClass(pub u32);

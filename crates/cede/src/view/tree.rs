@@ -1,0 +1,114 @@
+//! `cede.tree/1`: the functions as they are wired, each with its group.
+
+use crate::commands::groups::describe;
+use crate::view::explain::kind_name;
+use crate::view::groups::{IommuView, state_name};
+use cede_model::Host;
+use cede_model::iommu::{GroupTable, Topology};
+use cede_model::pci::{PciAddress, PciNames};
+use cede_plan::group_choice;
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// The whole picture.
+#[derive(Debug, Serialize)]
+pub struct TreeView {
+    format: &'static str,
+    /// Whether an IOMMU is at work.
+    pub iommu: IommuView,
+    /// `kernel`, `predicted` or `bounds`.
+    pub origin: &'static str,
+    /// The root buses, in the order in which the kernel finds them.
+    pub roots: Vec<RootView>,
+}
+
+/// One root bus.
+#[derive(Debug, Serialize)]
+pub struct RootView {
+    /// Domain and bus: `0000:00`.
+    pub bus: String,
+    /// The VMD endpoint that makes the domain.
+    pub vmd: Option<String>,
+    /// What is on it.
+    pub functions: Vec<NodeView>,
+}
+
+/// One function, and what is behind it.
+#[derive(Debug, Serialize)]
+pub struct NodeView {
+    /// Where it is.
+    pub address: String,
+    /// Vendor and device.
+    pub id: Option<String>,
+    /// Class code.
+    pub class: Option<String>,
+    /// Maker and device by name.
+    pub name: String,
+    /// The bound driver.
+    pub driver: Option<String>,
+    /// Kind of PCI Express function; `conventional`, or `null` where not read.
+    pub kind: Option<&'static str>,
+    /// The group's number.
+    pub group: Option<u32>,
+    /// How many functions the group has.
+    pub group_size: usize,
+    /// Whether the kernel takes it to keep its traffic to itself; `null` where not read.
+    pub isolates: Option<bool>,
+    /// Bridges, ports and the chipset: they stay with their drivers.
+    pub stays: bool,
+    /// On vfio-pci.
+    pub ceded: bool,
+    /// What is directly behind it.
+    pub behind: Vec<NodeView>,
+}
+
+impl TreeView {
+    /// The picture of a host.
+    pub fn new(host: &Host, table: &GroupTable, names: &PciNames) -> Self {
+        let topology = Topology::of(host);
+        let groups = table.rows.iter().flat_map(|row| row.devices.iter().map(|address| (*address, (row.id, row.devices.len())))).collect();
+        let painter = Painter { host, names, topology: &topology, groups };
+        let mut roots: Vec<RootView> = Vec::new();
+        for address in topology.roots() {
+            let bus = format!("{:04x}:{:02x}", address.domain, address.bus);
+            let node = painter.node(address);
+            match roots.last_mut().filter(|root| root.bus == bus) {
+                Some(root) => root.functions.push(node),
+                None => {
+                    let vmd = topology.vmd(address).map(|endpoint| endpoint.to_string());
+                    roots.push(RootView { bus, vmd, functions: vec![node] });
+                }
+            }
+        }
+        Self { format: "cede.tree/1", iommu: IommuView { state: state_name(host.iommu) }, origin: table.origin.name(), roots }
+    }
+}
+
+struct Painter<'a> {
+    host: &'a Host,
+    names: &'a PciNames,
+    topology: &'a Topology,
+    groups: HashMap<PciAddress, (u32, usize)>,
+}
+
+impl Painter<'_> {
+    fn node(&self, address: PciAddress) -> NodeView {
+        let device = self.host.device(address);
+        let hop = self.topology.hop(address);
+        let group = self.groups.get(&address);
+        NodeView {
+            address: address.to_string(),
+            id: device.and_then(|device| device.id).map(|id| id.to_string()),
+            class: device.and_then(|device| device.class).map(|class| class.to_string()),
+            name: device.map(|device| describe(device, self.names)).unwrap_or_default(),
+            driver: device.and_then(|device| device.driver_name()).map(str::to_owned),
+            kind: hop.as_ref().and_then(|hop| kind_name(hop.kind)),
+            group: group.map(|(id, _)| *id),
+            group_size: group.map_or(0, |(_, size)| *size),
+            isolates: hop.and_then(|hop| hop.judgement.isolates),
+            stays: device.is_some_and(group_choice::stays),
+            ceded: device.is_some_and(|device| device.is_on_vfio()),
+            behind: self.topology.behind(address).map(|address| self.node(address)).collect(),
+        }
+    }
+}
