@@ -3,22 +3,21 @@
 use crate::capture::{Capture, Entry};
 use crate::kernel::{ModuleAliases, installed::module_of_path};
 use crate::pci::names::PCI_IDS_PATHS;
-use crate::pci::{ConfigSpace, PciDevice, device};
+use crate::pci::{ConfigSpace, PciDevice, SerialNumber, capability::SERIAL_NUMBER, device};
 use crate::scrub_uses::{rename, scrub_uses};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Extended capability 0x0003, Device Serial Number (PCI Express Base Specification 6.0, 7.9.3): eight bytes after the header.
-const SERIAL_NUMBER: u16 = 0x0003;
 
 /// Scrubs a capture; returns what was scrubbed, one line each, which is also noted in it.
 pub fn scrub(capture: &mut Capture) -> Vec<String> {
     let mut said = Vec::new();
-    let serials = serial_numbers(capture);
-    if serials > 0 {
-        said.push(format!("{serials} device serial numbers in configuration space"));
+    let mut serials = MadeUp::default();
+    serial_numbers(capture, &mut serials);
+    let uses = scrub_uses(capture);
+    let (macs, ids) = identifiers(capture, &mut serials);
+    if serials.count() > 0 {
+        said.push(format!("{} device serial numbers, each replaced by a made-up one", serials.count()));
     }
-    said.extend(scrub_uses(capture));
-    let (macs, ids) = identifiers(capture);
+    said.extend(uses);
     if macs > 0 {
         said.push(format!("{macs} MAC addresses"));
     }
@@ -37,27 +36,40 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
     said
 }
 
-fn serial_numbers(capture: &mut Capture) -> usize {
+/// Serial numbers and what stands for them: numbers from 1, so that the same card is still the same wherever it is spoken of.
+#[derive(Default)]
+struct MadeUp(BTreeMap<SerialNumber, u64>);
+
+impl MadeUp {
+    fn stand_in(&mut self, serial: SerialNumber) -> u64 {
+        let next = self.count() + 1;
+        *self.0.entry(serial).or_insert(next)
+    }
+
+    fn count(&self) -> u64 {
+        u64::try_from(self.0.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Those of configuration space: eight bytes after the capability's header.
+fn serial_numbers(capture: &mut Capture, serials: &mut MadeUp) {
     let paths: Vec<String> =
         capture.below(device::PCI_DEVICES).map(|(path, _)| path).filter(|path| path.ends_with("/config")).map(str::to_owned).collect();
-    let mut count = 0;
     for path in paths {
-        let Some(bytes) = capture.file(&path).map(<[u8]>::to_vec) else { continue };
+        let Some(mut bytes) = capture.file(&path).map(<[u8]>::to_vec) else { continue };
         let space = ConfigSpace::from_sysfs(&bytes);
+        let Some(serial) = space.serial_number().known() else { continue };
         let Some(at) = space.extended_capability(SERIAL_NUMBER).known().map(|capability| usize::from(capability.offset)) else { continue };
-        let mut bytes = bytes;
-        if let Some(serial) = bytes.get_mut(at + 4..at + 12) {
-            serial.fill(0);
-            count += 1;
+        if let Some(register) = bytes.get_mut(at + 4..at + 12) {
+            register.copy_from_slice(&serials.stand_in(serial).to_le_bytes());
         }
         capture.insert(path, Entry::File(bytes));
     }
-    count
 }
 
-/// MAC addresses become zeros; a UUID or machine id becomes the same made-up one wherever it stands, in names too, so that what belongs
+/// MAC addresses become zeros; a UUID, machine id or serial number becomes the same made-up one wherever it stands, in names too, so that what belongs
 /// together still does.
-fn identifiers(capture: &mut Capture) -> (usize, usize) {
+fn identifiers(capture: &mut Capture, serials: &mut MadeUp) -> (usize, usize) {
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
     let mut macs = BTreeSet::new();
     let mut clean = |text: &str| {
@@ -67,6 +79,8 @@ fn identifiers(capture: &mut Capture) -> (usize, usize) {
                 Some(ids.entry(word.to_lowercase()).or_insert_with(|| format!("00000000-0000-4000-a000-{count:012}")).clone())
             } else if is_machine_id(word) {
                 Some(ids.entry(word.to_lowercase()).or_insert_with(|| format!("{count:032}")).clone())
+            } else if let Ok(serial) = word.parse() {
+                SerialNumber::from_register(serials.stand_in(serial)).map(|made_up| made_up.to_string())
             } else {
                 is_mac(word).then(|| "00:00:00:00:00:00".to_owned()).inspect(|_| _ = macs.insert(word.to_owned()))
             }
@@ -267,6 +281,33 @@ mod tests {
         assert_eq!(capture.attribute("/boot/grub/grub.cfg").unwrap(), "search --fs-uuid 00000000-0000-4000-a000-000000000001\n# on host");
         assert_eq!(said, ["1 MAC addresses", "1 UUIDs and machine ids, each replaced by a made-up one", "2 mentions of the host's name"]);
         assert_eq!(capture.notes.len(), 3);
+    }
+
+    #[test]
+    fn a_serial_number_is_the_same_made_up_one_in_registers_and_in_text() {
+        let config = |serial: u64| {
+            let mut bytes = vec![0u8; 4096];
+            bytes[..8].copy_from_slice(&[0x86, 0x80, 0xd3, 0x10, 0, 0, 0x10, 0]);
+            bytes[0x34] = 0x40;
+            bytes[0x40] = 0x10;
+            bytes[0x100..0x104].copy_from_slice(&0x0001_0003_u32.to_le_bytes());
+            bytes[0x104..0x10c].copy_from_slice(&serial.to_le_bytes());
+            Entry::File(bytes)
+        };
+        let mut capture = Capture::new();
+        for (address, serial) in
+            [("0000:01:00.0", 0x6805_caff_ff12_3456), ("0000:01:00.1", 0x6805_caff_ff12_3456), ("0000:02:00.0", 7 << 40)]
+        {
+            capture.insert(format!("{}{address}/config", device::PCI_DEVICES), config(serial));
+        }
+        let record = "{\"serial\":\"68-05-ca-ff-ff-12-34-56\"} 00-00-07-00-00-00-00-00 12-34-56\n";
+        capture.insert("/var/lib/cede/operations/0001.jsonl", Entry::File(record.as_bytes().to_vec()));
+        let said = scrub(&mut capture);
+        let serials: Vec<_> = device::read_devices(&capture).into_iter().map(|device| device.serial.unwrap().to_string()).collect();
+        assert_eq!(serials, ["00-00-00-00-00-00-00-01", "00-00-00-00-00-00-00-01", "00-00-00-00-00-00-00-02"]);
+        let text = capture.attribute("/var/lib/cede/operations/0001.jsonl");
+        assert_eq!(text, Some("{\"serial\":\"00-00-00-00-00-00-00-01\"} 00-00-00-00-00-00-00-02 12-34-56"));
+        assert!(said.contains(&"2 device serial numbers, each replaced by a made-up one".to_owned()), "{said:?}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod tool_failure;
 pub mod undo;
 pub mod unread;
 pub mod verify;
+pub mod whereabouts;
 
 pub use finding::{Finding, Verdict};
 pub use intent::{BindMethod, Identity};

@@ -6,6 +6,7 @@ use crate::intent::Identity;
 use crate::iommu_cause::{self, OffCause};
 use crate::parameter;
 use crate::plan::{Condition, Expectation, When};
+use crate::whereabouts;
 use cede_model::iommu::IommuState;
 use cede_model::kernel::installed::{ModuleForm, module_name, module_of_path};
 use cede_model::pci::{PciAddress, PciDevice};
@@ -273,13 +274,10 @@ fn iommu_on(host: &Host) -> Judged {
 }
 
 fn bound_to(host: &Host, wanted: &Identity, driver: &str) -> Judged {
-    let Some(device) = host.device(wanted.address) else {
-        return not_met(format!("there is no device at {}: was it moved or taken out?", wanted.address));
-    };
-    if !wanted.matches(device) {
-        let found = device.id.map_or_else(|| "a device that does not answer".to_owned(), |id| format!("[{id}]"));
-        return not_met(format!("{} now holds {found}, not [{}]", wanted.address, wanted.id));
+    if let Some(trouble) = whereabouts::trouble(host, wanted) {
+        return not_met(trouble);
     }
+    let Some(device) = host.device(wanted.address) else { return not_met(format!("there is no device at {}", wanted.address)) };
     match &device.driver {
         Observed::Known(name) if name == driver => MET,
         Observed::Known(name) => not_met(format!("{name} has it: {}", why_native(host, wanted, name))),
@@ -349,7 +347,10 @@ fn no_twin_taken(host: &Host, devices: &[Identity]) -> Judged {
     let planned = |device: &&PciDevice| devices.iter().any(|identity| identity.address == device.address);
     let same_id = |device: &&PciDevice| devices.iter().any(|identity| device.id == Some(identity.id));
     match host.devices.iter().filter(|d| d.is_on_vfio()).filter(same_id).find(|d| !planned(d)) {
-        Some(taken) => not_met(format!("{} has the same ids and is on vfio-pci too", taken.address)),
+        Some(taken) => not_met(format!(
+            "{} was not meant, has the same ids and is on vfio-pci too, for ids are all that vfio-pci was told: `sudo cede undo`, then `cede plan ADDR --bind override`",
+            taken.address
+        )),
         None => MET,
     }
 }

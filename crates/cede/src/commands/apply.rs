@@ -102,7 +102,8 @@ fn saved(machine: &dyn Machine, path: &Path) -> Result<Plan, CommandError> {
         return Ok(now);
     }
     let changed = plan.rests_on.iter().find(|fact| now.rests_on.iter().any(|other| other.path == fact.path && other.sha256 != fact.sha256));
-    if now.steps != plan.steps || now.devices != plan.devices {
+    let same = now.devices.len() == plan.devices.len() && now.devices.iter().zip(&plan.devices).all(|(one, other)| one.agrees(other));
+    if now.steps != plan.steps || !same {
         let what = changed.map_or_else(
             || format!("{shown} is not the plan that this host needs now"),
             |fact| format!("{} changed since the plan was made", fact.path),

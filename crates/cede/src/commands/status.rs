@@ -16,7 +16,7 @@ use cede_model::Host;
 use cede_model::iommu::IommuState;
 use cede_model::pci::{PciDevice, PciNames};
 use cede_plan::journal::{self, JournalError, Operation};
-use cede_plan::{bootloader, checks, group_choice, initramfs};
+use cede_plan::{bootloader, checks, group_choice, initramfs, whereabouts};
 
 /// Shows how the host stands and what to type next.
 ///
@@ -50,6 +50,7 @@ struct Facts<'a> {
     generator: String,
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
+    displaced: Vec<String>,
     pending: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
@@ -79,7 +80,8 @@ impl<'a> Facts<'a> {
         let open = journal::interrupted(operations).map(|operation| operation.number);
         let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
         let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
-        Self { host, loader, generator, ceded, candidates, pending, journal_trouble, open, next }
+        let displaced = whereabouts::troubles(host, operations);
+        Self { host, loader, generator, ceded, candidates, displaced, pending, journal_trouble, open, next }
     }
 
     fn view(&self) -> StatusView {
@@ -91,6 +93,7 @@ impl<'a> Facts<'a> {
             boot_loader: self.loader.clone(),
             initramfs: self.generator.clone(),
             ceded: list(&self.ceded),
+            displaced: self.displaced.clone(),
             candidates: list(&self.candidates),
             reboot_pending: self.pending,
             next: self.next.clone(),
@@ -109,6 +112,9 @@ impl<'a> Facts<'a> {
                 head("Attention"),
                 paint(BAD, format_args!("operation {number} is neither done nor taken back: do not reboot"))
             )?;
+        }
+        for trouble in &self.displaced {
+            wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), trouble, width)?;
         }
         let (state, why) = iommu(self.host);
         wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;

@@ -11,8 +11,9 @@ use crate::view::verify::VerifyView;
 use cede_host::Scope;
 use cede_model::Host;
 use cede_plan::journal::{self, JournalError, Operation};
-use cede_plan::plan::When;
+use cede_plan::plan::{Expectation, When};
 use cede_plan::verify::{self, Result3, VerifyReport};
+use cede_plan::whereabouts;
 
 /// Compares the recorded intent with a fresh look.
 ///
@@ -62,13 +63,16 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
         meant.extend(operations.iter().rev().find(|operation| operation.end == Some(journal::End::Applied)));
     }
     let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
+    let ceded = whereabouts::ceded(operations);
     let mut report = VerifyReport::default();
     for operation in meant {
+        let beside = |e: &Expectation| Expectation { when: e.when, what: e.what.clone().beside(&ceded) };
+        let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();
         let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
         let part = if same_boot {
-            verify::not_yet(&operation.plan.expects, When::AfterReboot, "the machine was not started anew yet: reboot first")
+            verify::not_yet(&expects, When::AfterReboot, "the machine was not started anew yet: reboot first")
         } else {
-            verify::verify(host, &operation.plan.expects, When::AfterReboot)
+            verify::verify(host, &expects, When::AfterReboot)
         };
         for outcome in part.outcomes {
             if !report.outcomes.contains(&outcome) {

@@ -17,6 +17,8 @@ pub struct StatusView {
     pub initramfs: String,
     /// Functions on vfio-pci.
     pub ceded: Vec<String>,
+    /// Ceded functions that were moved, swapped or taken out, in words.
+    pub displaced: Vec<String>,
     /// Functions that could go.
     pub candidates: Vec<String>,
     /// True where a change waits for the next start.

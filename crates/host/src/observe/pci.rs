@@ -167,15 +167,24 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
         let link = host.read_link(&function.dir);
         function.entries.push((function.dir.clone(), link));
     }
-    // Reading configuration space wakes a sleeping device, so it is read only where nothing else tells: without groups, to foretell
-    // them, and without ids; or on request.
-    if scope == Scope::Wiring
-        || (scope == Scope::Full && !function.has("/iommu_group"))
-        || !(function.has("/uevent") || function.has("/vendor"))
-    {
+    // Reading configuration space wakes a device from D3cold, so there it is read only where nothing else tells: without groups, to
+    // foretell them, and without ids; or on request.
+    let has_ids = function.has("/uevent") || function.has("/vendor");
+    if scope == Scope::Wiring || !has_ids || (scope == Scope::Full && (!function.has("/iommu_group") || may_have_serial(&mut function))) {
         function.files(&["config"]);
     }
     function.finish();
+}
+
+/// True for an endpoint of which configuration space can be read as it is (drivers/pci/pci-sysfs.c `pci_config_pm_runtime_get`): it may
+/// hold a serial number. The attribute is there since Linux 5.11.
+fn may_have_serial(function: &mut Function<'_>) -> bool {
+    let is_bridge = function.tells("/uevent", b"PCI_CLASS=6") || function.tells("/class", b"0x06");
+    if is_bridge {
+        return false;
+    }
+    function.files(&["power_state"]);
+    [b"D0".as_slice(), b"D1", b"D2", b"D3hot"].into_iter().any(|state| function.tells("/power_state", state))
 }
 
 /// A group without a default domain may be a made-up one, which its name tells (drivers/iommu/iommu.c `iommu_group_show_type`,

@@ -2,11 +2,14 @@
 
 use super::address::PciAddress;
 use super::config_space::{ConfigSpace, Field, HeaderType};
+use super::serial::SerialNumber;
 
 /// `PCI_CAP_ID_SSVID`: subsystem of a bridge.
 pub const SUBSYSTEM: u16 = 0x0d;
 /// `PCI_CAP_ID_EXP`: PCI Express.
 pub const EXPRESS: u16 = 0x10;
+/// `PCI_EXT_CAP_ID_DSN`: Device Serial Number.
+pub const SERIAL_NUMBER: u16 = 0x0003;
 /// `PCI_EXT_CAP_ID_ACS`: Access Control Services.
 pub const ACS: u16 = 0x000d;
 /// `PCI_EXT_CAP_ID_SRIOV`: Single Root I/O Virtualization.
@@ -212,6 +215,15 @@ impl ConfigSpace<'_> {
             let at = usize::from(found.offset);
             Field::of(self.u16(at + 4).zip(self.u16(at + control)).map(|(capability, control)| AcsRegisters { capability, control }))
         })
+    }
+
+    /// The card's serial number: the low double word comes first (drivers/pci/pci.c `pci_get_dsn`).
+    pub fn serial_number(&self) -> Field<SerialNumber> {
+        let register = self.extended_capability(SERIAL_NUMBER).and_then(|found| {
+            let at = usize::from(found.offset) + 4;
+            Field::of(self.u32(at).zip(self.u32(at + 4)).map(|(low, high)| u64::from(high) << 32 | u64::from(low)))
+        });
+        register.and_then(|value| SerialNumber::from_register(value).map_or(Field::Absent, Field::Known))
     }
 
     /// How many virtual functions there are and may be.

@@ -2,7 +2,7 @@
 
 use crate::capture::{Capture, Entry};
 use crate::observed::Observed;
-use crate::pci::{PciAddress, PciClass, PciId, Upstream};
+use crate::pci::{ConfigSpace, PciAddress, PciClass, PciId, SerialNumber, SlotPath, Upstream};
 use std::borrow::Cow;
 
 /// Where the functions stand in a capture.
@@ -43,6 +43,10 @@ pub struct PciDevice {
     pub physical_function: Option<PciAddress>,
     /// What it hangs from.
     pub upstream: Upstream,
+    /// Where it is plugged in, which stays when buses are numbered anew.
+    pub slot: Option<SlotPath>,
+    /// The card's serial number, where it has one and configuration space was read whole.
+    pub serial: Option<SerialNumber>,
 }
 
 impl PciDevice {
@@ -170,6 +174,8 @@ impl<'a> Attributes<'a> {
             sriov_active: self.number("sriov_numvfs"),
             physical_function: self.link_name("physfn").and_then(|name| name.parse().ok()),
             upstream: self.upstream(),
+            slot: self.link_target().and_then(SlotPath::from_device_link),
+            serial: self.bytes("config").and_then(|bytes| ConfigSpace::from_sysfs(bytes).serial_number().known()),
         })
     }
 
@@ -201,9 +207,14 @@ impl<'a> Attributes<'a> {
     }
 
     fn upstream(&self) -> Upstream {
-        match self.entry("") {
-            Some(Entry::Link(target)) => Upstream::from_device_link(target),
-            _ => Upstream::Unknown,
+        self.link_target().map_or(Upstream::Unknown, Upstream::from_device_link)
+    }
+
+    /// The link of the function itself, into `/sys/devices`.
+    fn link_target(&self) -> Option<&'a str> {
+        match self.entry("")? {
+            Entry::Link(target) => Some(target),
+            _ => None,
         }
     }
 }

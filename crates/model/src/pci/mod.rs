@@ -6,6 +6,8 @@ pub mod config_space;
 pub mod device;
 pub mod id;
 pub mod names;
+pub mod serial;
+pub mod slot_path;
 pub mod upstream;
 
 pub use address::PciAddress;
@@ -13,4 +15,6 @@ pub use config_space::{ConfigSpace, Field};
 pub use device::PciDevice;
 pub use id::{PciClass, PciId};
 pub use names::PciNames;
+pub use serial::SerialNumber;
+pub use slot_path::SlotPath;
 pub use upstream::Upstream;

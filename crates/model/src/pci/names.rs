@@ -82,6 +82,12 @@ impl PciNames {
         Self::look_up(file, devices.iter().filter_map(|device| device.id), devices.iter().filter_map(|device| device.class))
     }
 
+    /// The names of these ids, from the capture's own table where it has one.
+    pub fn of_ids(capture: &Capture, ids: impl IntoIterator<Item = PciId>) -> Self {
+        let file = PCI_IDS_PATHS.iter().find_map(|path| capture.file(path)).unwrap_or(EMBEDDED);
+        Self::look_up(file, ids, [])
+    }
+
     /// The vendor's name.
     pub fn vendor(&self, id: PciId) -> Option<&str> {
         self.vendors.get(&id.vendor).map(String::as_str)

@@ -36,7 +36,7 @@ impl Upstream {
     }
 }
 
-fn is_root_bus(name: &str) -> bool {
+pub(super) fn is_root_bus(name: &str) -> bool {
     let hex = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     name.strip_prefix("pci").and_then(|rest| rest.split_once(':')).is_some_and(|(domain, bus)| hex(domain) && hex(bus))
 }

@@ -113,6 +113,18 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// The condition as one part of a whole: what other operations ceded was not taken along.
+    #[must_use]
+    pub fn beside(self, ceded: &[Identity]) -> Self {
+        match self {
+            Self::NoTwinTaken { mut devices } => {
+                devices.extend(ceded.iter().filter(|other| !devices.contains(other)).cloned().collect::<Vec<_>>());
+                Self::NoTwinTaken { devices }
+            }
+            other => other,
+        }
+    }
+
     /// The image that the condition speaks of.
     pub fn image(&self) -> Option<&str> {
         match self {

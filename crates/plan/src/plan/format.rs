@@ -4,7 +4,7 @@ use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When, step};
 use crate::guard::Loss;
 use crate::intent::{BindMethod, Identity};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use cede_model::pci::{PciAddress, PciClass, PciId};
+use cede_model::pci::{PciAddress, PciClass, PciId, SlotPath};
 use serde::{Deserialize, Serialize};
 
 /// The format's name and version.
@@ -125,6 +125,10 @@ struct IdentityFile {
     subsystem_vendor: Option<String>,
     subsystem_device: Option<String>,
     class: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    serial: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<String>,
 }
 
 /// Writes a plan as JSON, indented, with a line end.
@@ -331,6 +335,8 @@ impl From<&Identity> for IdentityFile {
             subsystem_vendor: identity.subsystem.map(|s| hex(s.vendor)),
             subsystem_device: identity.subsystem.map(|s| hex(s.device)),
             class: identity.class.map(|class| class.to_string()),
+            serial: identity.serial.map(|serial| serial.to_string()),
+            slot: identity.slot.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -350,6 +356,8 @@ impl TryFrom<&IdentityFile> for Identity {
             id: PciId { vendor: half(&file.vendor)?, device: half(&file.device)? },
             subsystem,
             class: file.class.as_deref().map(number).transpose()?.map(PciClass),
+            serial: file.serial.as_deref().map(|text| text.parse().map_err(|error| NotAPlan::Value(format!("{error}")))).transpose()?,
+            slot: file.slot.as_deref().map(SlotPath::from_text),
         })
     }
 }
@@ -373,6 +381,8 @@ mod tests {
             id: PciId { vendor: 0x10de, device: 0x1f91 },
             subsystem: None,
             class: Some(PciClass(0x030000)),
+            serial: "68-05-ca-ff-ff-12-34-56".parse().ok(),
+            slot: Some(SlotPath::from_text("0000:00:01.0/00.0")),
         };
         let plan = Plan {
             devices: vec![device.clone()],
@@ -397,6 +407,15 @@ mod tests {
         assert_eq!(json["steps"][0]["before"], serde_json::Value::Null);
         assert_eq!(json["steps"][0]["before_base64"], "Y2Fm6Q==");
         assert_eq!((json["expects"][1]["when"].as_str(), json["devices"][0].as_str()), (Some("after_reboot"), Some("0000:01:00.0")));
+    }
+
+    #[test]
+    fn plans_without_serial_number_and_slot_are_read() {
+        let old = r#"{"format":"cede.plan/1","devices":["0000:01:00.0"],"steps":[],"expects":[],"refused":[],"bind":"cmdline",
+            "identities":[{"address":"0000:01:00.0","vendor":"10de","device":"1f91","subsystem_vendor":null,"subsystem_device":null,"class":"030000"}]}"#;
+        let plan = parse(old).unwrap();
+        assert_eq!((plan.devices[0].serial, plan.devices[0].slot.clone()), (None, None));
+        assert!(!render(&plan).contains("serial"), "what is not known is not written");
     }
 
     #[test]
