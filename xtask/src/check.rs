@@ -4,8 +4,24 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Debian packages that the tests need beside those of the virtual machines.
-const PACKAGES: [&str; 14] =
-    ["bash", "dash", "kmod", "cpio", "gzip", "xz-utils", "zstd", "lz4", "bzip2", "lzop", "e2fsprogs", "dosfstools", "attr", "acl"];
+const PACKAGES: [&str; 16] = [
+    "bash",
+    "dash",
+    "kmod",
+    "cpio",
+    "gzip",
+    "xz-utils",
+    "zstd",
+    "lz4",
+    "bzip2",
+    "lzop",
+    "e2fsprogs",
+    "dosfstools",
+    "attr",
+    "acl",
+    "seabios",
+    "ipxe-qemu",
+];
 
 /// What is installed where there is no cargo-deny: cargo wants all three numbers.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";

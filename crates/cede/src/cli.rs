@@ -134,6 +134,8 @@ pub enum Command {
     Log,
     /// Finish the roll-back of an operation that was interrupted
     Recover,
+    /// Read, check and save the option ROM of a device, or check one that was downloaded
+    Rom(RomArgs),
     /// Write everything that cede reads of this host to one file, with serial numbers, MAC and host names scrubbed
     Capture {
         /// The file; without it, standard output
@@ -166,7 +168,8 @@ impl Command {
             | Self::Check { .. }
             | Self::Plan { .. }
             | Self::Verify
-            | Self::Log => None,
+            | Self::Log
+            | Self::Rom(_) => None,
         }
     }
 }
@@ -187,6 +190,20 @@ pub struct GroupsArgs {
     /// `acs-override=downstream,multifunction,id:VVVV:DDDD`; may be given several times
     #[arg(long, value_name = "CHANGE", num_args = 1.., conflicts_with_all = ["addresses", "tree"])]
     pub what_if: Vec<String>,
+}
+
+/// Whose option ROM, and where to.
+#[derive(Debug, Args)]
+pub struct RomArgs {
+    /// The function that carries it, or is to have it
+    #[arg(value_name = "ADDR")]
+    pub address: Option<PciAddress>,
+    /// Check this file instead of reading the device
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
+    /// Save the ROM, without what stands before it, to a new file; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// What to cede, and how.

@@ -90,6 +90,15 @@ impl Ui {
         &mut self.out
     }
 
+    /// Data for another program, byte by byte as it is: nothing is taken out of it.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.flush()?;
+        io::stdout().lock().write_all(bytes)
+    }
+
     /// Talk.
     pub fn err(&mut self) -> &mut dyn Write {
         &mut self.err

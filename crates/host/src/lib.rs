@@ -13,6 +13,7 @@ mod live_space;
 mod lock;
 pub mod machine;
 pub mod observe;
+pub mod option_rom;
 pub mod read_host;
 pub mod sim;
 mod space;

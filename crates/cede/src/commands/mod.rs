@@ -11,6 +11,7 @@ pub mod log;
 pub mod plan;
 pub mod recover;
 pub mod redo;
+pub mod rom;
 pub mod status;
 pub mod undo;
 pub mod verify;

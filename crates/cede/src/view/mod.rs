@@ -6,6 +6,7 @@ pub mod explain;
 mod explain_words;
 pub mod groups;
 pub mod log;
+pub mod rom;
 pub mod status;
 pub mod tree;
 pub mod verify;
