@@ -19,7 +19,7 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
         return Err(CommandError::usage("the host given is a capture already"));
     }
     let root = source::open_root(global)?;
-    let mut capture = observe(&root, Scope::Full);
+    let mut capture = observe(&root, Scope::Wiring);
     capture.notes.push(format!("made by cede {}", env!("CARGO_PKG_VERSION")));
     let scrubbed = scrub(&mut capture);
     let text = capture_text::render(&capture);

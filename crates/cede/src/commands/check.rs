@@ -19,7 +19,7 @@ use cede_plan::{Finding, Verdict, checks};
 /// # Errors
 /// The host cannot be read, or an address is not there.
 pub fn run(addresses: &[PciAddress], global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let host = source::load(global, Scope::Full)?;
+    let host = source::load(global, Scope::Wiring)?;
     if let Some(missing) = addresses.iter().find(|address| host.device(**address).is_none()) {
         return Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them"));
     }

@@ -89,7 +89,7 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
         GroupOrigin::Predicted => format!("group {group} (foretold)"),
         GroupOrigin::Bounds => "its group".to_owned(),
     };
-    let ports = if explained.members.iter().any(|member| member.stays) { " but for ports, which stay" } else { "" };
+    let ports = if explained.members.iter().any(|member| member.stays) { ", besides bridges, which stay" } else { "" };
     match (mates, strangers) {
         _ if explained.origin == GroupOrigin::Bounds && !explained.perhaps.is_empty() => {
             let surely = explained.members.len();
@@ -97,7 +97,7 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
         }
         (0, _) if stays => format!("alone in {title}{ports}; a bridge or part of the chipset, it stays with its driver"),
         (0, _) => format!("alone in {title}{ports}: it can be given away by itself"),
-        (mates, 0) => format!("shares {title} with {} of its own card{ports}: the card goes as a whole", functions(mates)),
+        (mates, 0) => format!("shares {title} with {} of its own slot{ports}: they go together", functions(mates)),
         (_, strangers) if stays => format!("in {title} with {}, all of which go together or not at all", functions(strangers)),
         (_, strangers) => {
             format!("shares {title} with {} of other devices: all of them go, or none", functions(strangers))
@@ -129,8 +129,8 @@ pub fn reason(explained: &Explanation) -> String {
         ),
         Cause::Port { port } => by_port(explained, *port),
         Cause::Slot { of, with } => format!(
-            "{of} and {} are functions of one slot without ACS: nothing keeps them from reaching each other inside the chip, past the IOMMU",
-            joined(with)
+            "{} are functions of one slot without ACS: nothing keeps them from reaching each other inside the chip, past the IOMMU",
+            joined(&[&[*of], with.as_slice()].concat())
         ),
         Cause::Alias { of, with } => {
             format!("a quirk of the chip: requests of {of} carry the number of {}, so the IOMMU cannot tell them apart", joined(with))

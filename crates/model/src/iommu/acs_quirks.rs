@@ -1,7 +1,7 @@
 //! Functions that isolate without an ACS capability, and some that do not in spite of one.
 //!
 //! `pci_dev_acs_enabled[]` of drivers/pci/quirks.c (Linux 7.2), in its order: the first entry that has an opinion decides.
-//! 14e4:1760 to 1763 came after 6.1, the Loongson entries after 5.10.
+//! Compared entry by entry with 6.1.192 and 6.12.117, which have the same table.
 
 use super::acs::missing_in;
 use super::function::Function;
@@ -45,11 +45,16 @@ enum Rule {
 
 struct Entry(u16, Devices, Rule);
 
-/// Functions of [`TABLE`] that were not in the first release of every kernel since 5.10, and the version in which they came. Stable
-/// releases got most of them as well.
+/// Functions of [`TABLE`] that were not in every kernel since 5.10. Stable releases got them at different times (14e4:1760 is in 6.1.192 and
+/// not in 6.1.176), and a release's name mostly does not tell which one it is. So of kernels before this version nothing is said.
 struct Later(u16, Devices, (u16, u16));
 
-const LATER: &[Later] = &[];
+const LATER: &[Later] = &[
+    Later(0x14e4, Ranges(&[(0x1760, 0x1763)]), (6, 12)),
+    Later(0x0014, Any, (7, 0)),
+    Later(0x17cb, Only(&[0x0115, 0x0111, 0x0120]), (7, 2)),
+    Later(0x8088, Only(&[0x5010, 0x5025, 0x5040, 0x5110, 0x5125, 0x5140]), (7, 0)),
+];
 
 use Devices::{Any, Only, Ranges};
 use Rule::{AmdSouthBridge, Isolated, IsolatedIf, Listed, Ports, WideRegisters};
@@ -130,12 +135,13 @@ const TABLE: &[Entry] = &[
 /// `pci_dev_specific_acs_enabled(function, REQ_ACS_FLAGS)`. The override patch adds an entry for every function at the end of the table.
 pub(super) fn verdict(function: &Function, options: &PredictOptions) -> Verdict {
     let Some(id) = function.id else { return Verdict::Hidden };
+    let is_for = |vendor: u16, devices: &Devices| vendor == id.vendor && devices.have(id.device);
+    if LATER.iter().any(|Later(vendor, devices, since)| is_for(*vendor, devices) && !options.has(*since)) {
+        return Verdict::Hidden;
+    }
     TABLE
         .iter()
-        .filter(|Entry(vendor, devices, _)| *vendor == id.vendor && devices.have(id.device))
-        .filter(|_| {
-            !LATER.iter().any(|Later(vendor, devices, since)| *vendor == id.vendor && devices.have(id.device) && !options.has(*since))
-        })
+        .filter(|Entry(vendor, devices, _)| is_for(*vendor, devices))
         .map(|Entry(_, _, rule)| rule.apply(function, options.ivrs))
         .find(|verdict| *verdict != Verdict::NoOpinion)
         .unwrap_or_else(|| overridden(function, &options.acs_override))
@@ -222,6 +228,17 @@ mod tests {
 
     fn with(ivrs: bool) -> PredictOptions {
         PredictOptions { ivrs, ..PredictOptions::default() }
+    }
+
+    #[test]
+    fn of_late_entries_nothing_is_said_for_early_kernels() {
+        let nic = Function { express: Field::Known(ExpressType::Endpoint), ..sample(0x14e4, 0x1760) };
+        let on = |kernel: &str| PredictOptions { kernel: Some(kernel.parse().unwrap()), ..PredictOptions::default() };
+        assert_eq!((verdict(&nic, &on("6.1")), verdict(&nic, &on("6.12"))), (Verdict::Hidden, Verdict::Decided(true)));
+        assert_eq!(
+            verdict(&Function { id: Some(crate::pci::PciId { vendor: 0x14e4, device: 0x1750 }), ..nic }, &on("6.1")),
+            Verdict::Decided(true)
+        );
     }
 
     #[test]

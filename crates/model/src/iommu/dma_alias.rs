@@ -66,7 +66,7 @@ const MARVELL: &[u16] =
 fn is_switchtec(id: PciId) -> bool {
     let microsemi = matches!(id.device, 0x8531..=0x8536 | 0x8541..=0x8546 | 0x8551..=0x8556 | 0x8561..=0x8566 | 0x8571..=0x8576)
         || matches!(id.device >> 8, 0x40..=0x45 | 0x50..=0x55);
-    id.vendor == 0x11f8 && microsemi || id.vendor == 0x1055 && matches!(id.device, 0x1001..=0x1006)
+    id.vendor == 0x11f8 && microsemi || id.vendor == 0x1055 && matches!(id.device, 0x1001..=0x1006 | 0x1008)
 }
 
 /// Bridges at which the way to the IOMMU ends (`PCI_DEV_FLAGS_BRIDGE_XLATE_ROOT`).

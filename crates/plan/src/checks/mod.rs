@@ -2,6 +2,7 @@
 
 pub mod boot_display;
 pub mod early_load;
+pub mod groups_foretold;
 pub mod groups_whole;
 pub mod iommu;
 pub mod native_built_in;
@@ -16,8 +17,16 @@ use cede_model::pci::PciAddress;
 pub type Check = fn(&Host, &[PciAddress]) -> Vec<Finding>;
 
 /// Every check there is.
-pub const CHECKS: &[Check] =
-    &[iommu::check, groups_whole::check, boot_display::check, native_built_in::check, early_load::check, stale::check, unreadable::check];
+pub const CHECKS: &[Check] = &[
+    iommu::check,
+    groups_whole::check,
+    groups_foretold::check,
+    boot_display::check,
+    native_built_in::check,
+    early_load::check,
+    stale::check,
+    unreadable::check,
+];
 
 /// Runs every check; problems come first.
 pub fn check(host: &Host, devices: &[PciAddress]) -> Vec<Finding> {
