@@ -2,6 +2,7 @@
 
 use crate::capture::{Capture, Entry};
 use crate::uses::block_names::BLOCK;
+use crate::uses::keyboards::{self, INPUT};
 use crate::uses::mounts::mounts;
 use crate::uses::net::{self, NET, SESSION, SSH_CONNECTION, Session};
 use crate::uses::remote::is_remote;
@@ -22,6 +23,10 @@ pub(crate) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
         said.push(format!("{} names that are serial numbers or MAC addresses", names.len()));
     }
     cut_uuids(capture);
+    if let Some(text) = capture.file(INPUT).map(|bytes| keyboards::scrubbed(&String::from_utf8_lossy(bytes))) {
+        capture.insert(INPUT, Entry::File(text.into_bytes()));
+        said.push("input devices, of which the keyboards stay, without their names".to_owned());
+    }
     let addresses = Addresses::of(capture);
     addresses.write(capture);
     if !addresses.made_up.is_empty() || capture.file("/proc/net/route").is_some() {

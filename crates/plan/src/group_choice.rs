@@ -4,7 +4,7 @@ use crate::intent::Identity;
 use crate::plan::Refusal;
 use cede_model::Host;
 use cede_model::iommu::{IommuState, Origin, foretell::foretell};
-use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::pci::{PciAddress, PciDevice, Upstream};
 use std::collections::BTreeSet;
 
 /// The functions that go, those that stay, and what is to be said of it.
@@ -21,9 +21,21 @@ pub struct Choice {
 /// Drivers that leave a group usable: vfio drivers, and those with `driver_managed_dma` (drivers/pci/pcie/portdrv.c, drivers/pci/pci-stub.c).
 const TOLERATED: [&str; 2] = ["pcieport", "pci-stub"];
 
-/// Bridges of any kind (base class 06) and IOMMUs (08 06) stay: they cannot be bound to vfio-pci, or belong to the chipset.
+/// Bridges of any kind (base class 06), IOMMUs (08 06) and the chipset stay: they cannot be bound to vfio-pci, or the machine runs on them.
 pub fn stays(device: &PciDevice) -> bool {
-    device.is_bridge() || device.class.is_some_and(|class| class.base() == 0x06 || class.base_and_sub() == 0x0806)
+    device.is_bridge() || device.class.is_some_and(|class| class.base() == 0x06 || class.base_and_sub() == 0x0806) || is_chipset(device)
+}
+
+/// What the machine runs on, on a root bus: memory of the chipset, its SMBus, interrupt controllers, DMA, timers and clock (PCI Code and ID
+/// Assignment Specification 1.11, 1.6, 1.9, 1.13), and Intel's SPI controller with the firmware's flash.
+fn is_chipset(device: &PciDevice) -> bool {
+    let Some(class) = device.class.filter(|_| device.upstream == Upstream::RootBus) else { return false };
+    let is_intel = device.id.is_some_and(|id| id.vendor == 0x8086);
+    match class.base_and_sub() {
+        0x0500 | 0x0580 | 0x0800..=0x0803 | 0x0c05 => true,
+        0x0c80 => is_intel,
+        _ => false,
+    }
 }
 
 /// True for a member that keeps its group from being used by VFIO unless it is ceded too (drivers/iommu/iommu.c `iommu_group_claim_dma_owner`).

@@ -1,6 +1,7 @@
 //! From a host to a capture: the list of what is read, and nothing concluded beyond where to look next.
 
 mod boot_files;
+mod consoles;
 mod kernels;
 mod network;
 mod pci;
@@ -64,6 +65,7 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
         boot_files::observe(&mut reader);
         storage::observe(&mut reader);
         network::observe(&mut reader);
+        consoles::observe(&mut reader);
     }
     capture
 }

@@ -66,7 +66,7 @@ impl Kind {
 }
 
 /// One thing on the way from a function to its use.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Link {
     /// What it is.
     pub kind: Kind,

@@ -4,7 +4,9 @@
 pub mod arrays;
 pub mod block;
 pub mod block_names;
+pub mod consoles;
 pub mod graph;
+pub mod keyboards;
 pub mod mounts;
 pub mod net;
 pub mod remote;

@@ -7,6 +7,7 @@ use crate::bootloader;
 use crate::parameter;
 use cede_model::Host;
 use cede_model::pci::PciDevice;
+use cede_model::uses::consoles;
 
 /// The boot display is lost. Where no other one with a connector of its own stays with the host, it is the last one. Displays that the
 /// firmware did not use are no loss by themselves: a host without any is looked after over the network or a serial line.
@@ -33,8 +34,9 @@ pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
             Loss::BootDisplay,
             format!("{what} → the display of the firmware and the boot menu"),
             format!(
-                "it stays black once vfio-pci has it, and {} stays: set that one as the primary display in the firmware's setup first",
-                other.address
+                "it stays black once vfio-pci has it, and {} stays{}: set that one as the primary display in the firmware's setup first",
+                other.address,
+                if consoles::has_screen(&host.capture, other.address) == Some(false) { ", into which no screen is plugged" } else { "" }
             ),
         )],
         Some(_) => Vec::new(),

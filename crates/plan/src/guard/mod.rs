@@ -1,8 +1,10 @@
 //! What the host would lose. A device that it cannot do without is not given away, unless its owner names exactly what is lost.
 
 mod boot_mount;
+mod console;
 mod display;
 mod gone;
+mod keyboard;
 mod loss;
 mod network;
 mod storage;
@@ -19,7 +21,7 @@ use gone::Gone;
 type Look = fn(&Host, &Gone<'_>) -> Vec<Lost>;
 
 /// Every kind there is.
-const LOOKS: [Look; 3] = [storage::look, network::look, display::look];
+const LOOKS: [Look; 5] = [storage::look, network::look, keyboard::look, display::look, console::look];
 
 /// Everything that the host loses with these functions, by now or at its next start.
 pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Lost> {
@@ -35,5 +37,6 @@ pub fn refusals(host: &Host, ceded: &[Identity], accepted: &[Loss]) -> Vec<Refus
 
 /// What the host will miss, and can do without.
 pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
-    network::costs(host, &Gone::new(host, ceded))
+    let gone = Gone::new(host, ceded);
+    network::costs(host, &gone).into_iter().chain(keyboard::costs(host, &gone)).collect()
 }

@@ -1,0 +1,55 @@
+//! The last keyboard.
+
+use super::gone::Gone;
+use super::loss::{Loss, Lost};
+use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::uses::keyboards::{INPUT, Keyboard, keyboards};
+use cede_model::{Host, Observed};
+
+const ADVICE: &str = "nothing could be typed at the machine any more; plug one in elsewhere first, or choose another device";
+
+/// The keyboards that are there are all behind what goes. One made by a program, or come over the air, may hang on one of them too, and does
+/// not count as left. A host without any is not looked after by keyboard.
+pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
+    let list = match keyboards(&host.capture) {
+        Observed::Known(list) => list,
+        Observed::Unknown(_) if let Some(why) = host.capture.unreadable(INPUT) => return cannot_tell(gone, why).into_iter().collect(),
+        Observed::Absent | Observed::Unknown(_) => return Vec::new(),
+    };
+    let real: Vec<&Keyboard> = list.iter().filter(|keyboard| !keyboard.is_virtual).collect();
+    let behind = |keyboard: &&Keyboard| keyboard.functions.iter().copied().find(|function| gone.has(*function));
+    let lost: Vec<(PciAddress, &Keyboard)> = real.iter().filter_map(|keyboard| Some((behind(keyboard)?, *keyboard))).collect();
+    let Some((function, keyboard)) = lost.first().filter(|_| lost.len() == real.len()) else { return Vec::new() };
+    vec![Lost::new(Loss::LastKeyboard, format!("{} → {} → the last keyboard", gone.function(*function), keyboard.name), ADVICE)]
+}
+
+fn is_usb(device: &PciDevice) -> bool {
+    device.class.is_some_and(|class| class.base_and_sub() == 0x0c03)
+}
+
+fn cannot_tell(gone: &Gone<'_>, why: &str) -> Option<Lost> {
+    let device = gone.first(is_usb)?;
+    Some(Lost::new(
+        Loss::LastKeyboard,
+        format!("{} may carry the last keyboard", gone.function(device.address)),
+        format!("{INPUT} could not be read ({why}); run as root, or choose another device"),
+    ))
+}
+
+/// A keyboard may be switched to another machine now, or plugged in when it is needed.
+pub(super) fn costs(host: &Host, gone: &Gone<'_>) -> Vec<String> {
+    let Some(device) = gone.first(is_usb) else { return Vec::new() };
+    let stays = host.devices.iter().any(|other| is_usb(other) && !gone.has(other.address) && !other.is_on_vfio());
+    let known = keyboards(&host.capture);
+    let has_other = known.known().is_some_and(|list| list.iter().any(|keyboard| !keyboard.functions.iter().any(|f| gone.has(*f))));
+    if !stays && !has_other {
+        return vec![format!(
+            "{} is the last USB controller: no keyboard can be plugged into the host any more",
+            gone.function(device.address)
+        )];
+    }
+    if known.is_unknown() {
+        return vec![format!("whether the last keyboard is behind {} was not seen", gone.function(device.address))];
+    }
+    Vec::new()
+}
