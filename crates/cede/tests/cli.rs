@@ -7,59 +7,12 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_model::{Entry, capture_text};
+mod support;
+
 use serde_json::Value;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/hosts")
-}
-
-fn laptop() -> PathBuf {
-    fixtures().join("arch-gtx1650-laptop/host.capture")
-}
-
-/// A directory that goes with the test.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("cede-cli-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Lays a capture out as a tree, as a kernel would: functions are links into `/sys/devices`.
-fn unpack(capture: &Path, root: &Path) {
-    let capture = capture_text::parse(&fs::read_to_string(capture).unwrap()).unwrap();
-    for (path, entry) in capture.entries() {
-        let place = root.join(path.trim_start_matches('/'));
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        match entry {
-            Entry::File(bytes) => fs::write(&place, bytes).unwrap(),
-            Entry::Present(size) => fs::File::create(&place).unwrap().set_len(*size).unwrap(),
-            Entry::Link(target) => {
-                if capture.below(format!("{path}/")).next().is_some() {
-                    fs::create_dir_all(place.parent().unwrap().join(target)).unwrap();
-                }
-                symlink(target, &place).unwrap();
-            }
-            Entry::Dir => fs::create_dir_all(&place).unwrap(),
-            Entry::Absent | Entry::Unreadable(_) => {}
-        }
-    }
-}
+use support::{Dir, fixtures, laptop, manifest, unpack};
 
 fn cede(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
@@ -189,26 +142,6 @@ fn exit_codes_are_as_documented() {
         assert_eq!(code(&output), wanted, "{arguments:?}: {said}");
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
-}
-
-/// Everything below a directory: path, mode and bytes or link target.
-fn manifest(dir: &Path) -> Vec<(PathBuf, u32, Vec<u8>)> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut list = Vec::new();
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        let (path, kind) = (entry.path(), entry.file_type().unwrap());
-        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
-        if kind.is_dir() {
-            list.push((path.clone(), mode, Vec::new()));
-            list.extend(manifest(&path));
-        } else if kind.is_symlink() {
-            list.push((path.clone(), mode, fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()));
-        } else {
-            list.push((path.clone(), mode, fs::read(&path).unwrap()));
-        }
-    }
-    list.sort();
-    list
 }
 
 #[test]

@@ -10,6 +10,7 @@ use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
 use cede_plan::guard;
 use cede_plan::journal::{self, End, Operation, Record, Verb};
+use cede_plan::merge;
 use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
 use cede_plan::tool_failure;
 use cede_plan::verify::{self, VerifyReport};
@@ -316,7 +317,7 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
         {
             continue;
         }
-        if let Err(problem) = perform(machine, &step, tell) {
+        if let Err(problem) = perform(machine, &around_others(machine, step), tell) {
             problems.push(problem);
         }
     }
@@ -325,6 +326,15 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
         problems.push(error.to_string());
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// The step, such that what somebody else changed in the file since stays. Where that cannot be told the step stays as it is, and fails.
+fn around_others(machine: &dyn Machine, step: Step) -> Step {
+    let Step::ReplaceFile { path, before: Some(ours), after: Some(old) } = &step else { return step };
+    match content(machine, path).filter(|now| now != ours).map(|now| (merge::take_out(path, old, ours, &now), now)) {
+        Some((Ok(merged), now)) => Step::ReplaceFile { path: path.clone(), before: Some(now), after: Some(merged) },
+        _ => step,
+    }
 }
 
 /// Directories above a path that are not there yet, innermost first.

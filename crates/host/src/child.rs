@@ -44,7 +44,13 @@ pub(crate) fn run(mut command: Command, line: &mut dyn FnMut(&str)) -> Result<To
     // The command keeps our copies of the writing end; with them open the reader would never see the end.
     drop(command);
     let mut running = Running { child, pipe: Some(ours), partial: Vec::new(), output: String::new(), start: Instant::now(), line };
-    running.follow().map_err(failed)
+    let end = running.follow();
+    if end.is_err() {
+        // What goes back next must not be written by the tool once more.
+        let _ = kill_process_group(Pid::from_child(&running.child), Signal::KILL);
+        let _ = running.child.wait();
+    }
+    end.map_err(failed)
 }
 
 struct Running<'a> {

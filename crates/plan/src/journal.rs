@@ -4,6 +4,7 @@
 //! changes. A last line without its line end was cut off by a crash and does not count.
 
 use crate::plan::format::{NotAPlan, PlanFile};
+use crate::plan::step::may_write;
 use crate::plan::{Condition, Plan, Step};
 use cede_model::{Capture, Entry};
 use serde::{Deserialize, Serialize};
@@ -142,13 +143,39 @@ pub enum JournalError {
         /// What is wrong with it.
         source: NotAPlan,
     },
-    /// The first record is missing or of another format.
-    #[error("{path}: it does not begin with a record of {JOURNAL_FORMAT}: it was made by another version of cede, or is damaged")]
+    /// The first record is missing, or there are two.
+    #[error("{path}: it does not begin with one record of {JOURNAL_FORMAT}: it is damaged")]
     NoBegin {
         /// The file.
         path: String,
     },
-    /// The journal is there and was not readable.
+    /// The file is of another format.
+    #[error("{path}: its format is {format}, not {JOURNAL_FORMAT}: another version of cede made it; use that one")]
+    OtherFormat {
+        /// The file.
+        path: String,
+        /// What it says.
+        format: String,
+    },
+    /// A record cannot be true.
+    #[error("{path}:{line}: {why}: it is damaged")]
+    Untrue {
+        /// The file.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The journal is there and what stands there is no file to be read.
+    #[error("{path}: {why}")]
+    NoFile {
+        /// The file.
+        path: String,
+        /// What it is.
+        why: String,
+    },
+    /// The journal is there and may not be read.
     #[error("{path}: {why}: run as root")]
     Unreadable {
         /// The file or directory.
@@ -183,8 +210,10 @@ pub fn begin(verb: Verb, time: u64, boot_id: Option<String>, plan: &Plan) -> Rec
 /// # Errors
 /// The journal cannot be read, or a file in it is damaged.
 pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
-    if let Some(Entry::Unreadable(why)) = capture.get(OPERATIONS) {
-        return Err(JournalError::Unreadable { path: OPERATIONS.to_owned(), why: why.clone() });
+    match capture.get(OPERATIONS) {
+        Some(Entry::Unreadable(why)) => return Err(unreadable(OPERATIONS, why)),
+        Some(Entry::File(_) | Entry::Present(_) | Entry::Link(_)) => return Err(unreadable(OPERATIONS, "not a directory")),
+        _ => {}
     }
     let mut list = Vec::new();
     for name in capture.names_in(OPERATIONS) {
@@ -192,12 +221,32 @@ pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
         let file = format!("{OPERATIONS}/{name}");
         match capture.get(&file) {
             Some(Entry::File(bytes)) => list.push(read(number, &file, bytes)?),
-            Some(Entry::Unreadable(why)) => return Err(JournalError::Unreadable { path: file, why: why.clone() }),
-            _ => {}
+            Some(Entry::Unreadable(why)) => return Err(unreadable(&file, why)),
+            _ => return Err(unreadable(&file, "not a regular file")),
         }
     }
     list.sort_by_key(|operation: &Operation| operation.number);
     Ok(list)
+}
+
+fn unreadable(path: &str, why: &str) -> JournalError {
+    let (path, why) = (path.to_owned(), why.to_owned());
+    if matches!(why.as_str(), "EACCES" | "EPERM") { JournalError::Unreadable { path, why } } else { JournalError::NoFile { path, why } }
+}
+
+/// Why a record that can be read cannot be true of this operation.
+fn untrue(record: &Record, operation: &Operation) -> Option<&'static str> {
+    match record {
+        Record::Started { step, .. } | Record::Done { step } if *step >= operation.plan.steps.len() => Some("the plan has no such step"),
+        Record::Started { made, .. } if !made.iter().all(|dir| may_write(dir)) => Some("cede makes no such directory"),
+        Record::Kept { path, .. } if !may_write(path) => Some("cede keeps no such file"),
+        Record::Kept { copy: Some(copy), .. }
+            if copy.strip_prefix(KEPT).and_then(|rest| rest.strip_prefix('/')).is_none_or(|name| name.contains('/')) =>
+        {
+            Some("cede keeps no file there")
+        }
+        _ => None,
+    }
 }
 
 /// Reads one operation's file.
@@ -220,8 +269,14 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
             }
             Err(source) => return Err(JournalError::Record { path: path.to_owned(), line: index + 1, source }),
         };
+        if let Some(why) = operation.as_ref().filter(|_| torn.is_none()).and_then(|operation| untrue(&record, operation)) {
+            return Err(JournalError::Untrue { path: path.to_owned(), line: index + 1, why });
+        }
         match (record, &mut operation) {
-            (Record::Begin { format, verb, time, boot_id, plan }, None) if format == JOURNAL_FORMAT => {
+            (Record::Begin { format, .. }, None) if format != JOURNAL_FORMAT => {
+                return Err(JournalError::OtherFormat { path: path.to_owned(), format });
+            }
+            (Record::Begin { verb, time, boot_id, plan, .. }, None) => {
                 let plan = Plan::try_from(*plan).map_err(|source| JournalError::Plan { path: path.to_owned(), source })?;
                 operation = Some(Operation::begun(number, verb, time, boot_id, plan));
             }
@@ -308,6 +363,60 @@ mod tests {
         let operation = read(3, "/j", text.as_bytes()).unwrap();
         assert_eq!((operation.number, operation.started.as_slice(), operation.end), (3, [0].as_slice(), None));
         assert_eq!(roll_back_steps(&operation), [Step::ReplaceFile { path: "/etc/a".into(), before: Some(b"x".to_vec()), after: None }]);
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_open_or_named_as_damaged() {
+        let step = || Record::Started { step: 0, made: vec!["/etc/x".into()] };
+        let plan = Plan { steps: vec![file("/etc/x/a")], ..Plan::default() };
+        let begin = line(&begin(Verb::Apply, 7, None, &plan));
+        let kept = Record::Kept { path: "/boot/i".into(), copy: Some(format!("{KEPT}/0001-0")) };
+        let rest: String = [kept, step(), Record::Done { step: 0 }, Record::Finished { end: End::Applied }].iter().map(line).collect();
+        let text = format!("{begin}{rest}");
+        for length in 0..text.len() {
+            for tail in [b"".as_slice(), b"\0\0\0\0", b"\0\n", b"\xff{"] {
+                let bytes = [&text.as_bytes()[..length], tail].concat();
+                match read(1, "/j", &bytes) {
+                    Ok(operation) => assert!(length >= begin.len() - 1 && operation.end.is_none(), "{length} {tail:?}"),
+                    Err(error) => assert!(length < begin.len() && error.to_string().starts_with("/j"), "{length} {tail:?}: {error}"),
+                }
+                let closed = [bytes, line(&Record::Finished { end: End::RolledBack }).into_bytes()].concat();
+                if length >= begin.len() && tail != b"\0\n" {
+                    assert_eq!(read(1, "/j", &closed).unwrap().end, Some(End::RolledBack), "recover can close it: {length} {tail:?}");
+                }
+            }
+        }
+        assert_eq!(read(1, "/j", text.as_bytes()).unwrap().end, Some(End::Applied));
+    }
+
+    #[test]
+    fn records_that_cannot_be_true_are_damage() {
+        let plan = Plan { steps: vec![file("/etc/a")], ..Plan::default() };
+        let begun = line(&begin(Verb::Apply, 7, None, &plan));
+        for (record, problem) in [
+            (Record::Started { step: 1, made: Vec::new() }, "no such step"),
+            (Record::Started { step: 0, made: vec!["/usr/bin".into()] }, "no such directory"),
+            (Record::Kept { path: "/usr/bin/ls".into(), copy: None }, "no such file"),
+            (Record::Kept { path: "/boot/i".into(), copy: Some("/etc/shadow".into()) }, "no file there"),
+            (Record::Kept { path: "/boot/i".into(), copy: Some(format!("{KEPT}/../../../etc/shadow")) }, "no file there"),
+        ] {
+            let error = read(1, "/j", format!("{begun}{}", line(&record)).as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("/j:2") && error.contains(problem), "{error}");
+        }
+        let twice = format!("{begun}{begun}");
+        assert!(read(1, "/j", twice.as_bytes()).is_err());
+        let other = begun.replace("cede.journal/1", "cede.journal/9");
+        assert!(read(1, "/j", other.as_bytes()).unwrap_err().to_string().contains("cede.journal/9"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_passed_over() {
+        let path = path(1);
+        for entry in [Entry::Dir, Entry::Link("x".into()), Entry::Present(9), Entry::Unreadable("Fifo".into())] {
+            let mut capture = Capture::new();
+            capture.insert(path.as_str(), entry);
+            assert!(matches!(operations(&capture), Err(JournalError::NoFile { .. })));
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Of the calls that change nothing, each of this many is taken.
 const STRIDE: usize = 20;
 
+/// Calls before and after the one that is asked for: two runs are not quite alike.
+const NEAR: usize = 5;
+
 /// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -74,6 +77,7 @@ pub(super) struct Campaign<'a> {
     pub(super) cede: &'a Path,
     pub(super) all: bool,
     pub(super) jobs: usize,
+    pub(super) at: Option<usize>,
     pub(super) tally: &'a Mutex<Tally>,
 }
 
@@ -81,6 +85,8 @@ pub(super) struct Campaign<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Instant {
     call: usize,
+    /// Which system call it was in the run that was only watched.
+    number: i64,
     done: bool,
     action: Action,
     persists: bool,
@@ -137,14 +143,21 @@ impl Campaign<'_> {
         let mut decide = |call: &Call| {
             let taken = match kind {
                 Kind::Again => calls::changes(call) && call.done,
-                Kind::Fail => !call.done && calls::touches(call) && (self.all || calls::changes(call) || call.index.is_multiple_of(STRIDE)),
+                // A tool that passes over an error of its own tells nothing about cede.
+                Kind::Fail => {
+                    call.own
+                        && !call.done
+                        && calls::touches(call)
+                        && (self.all || calls::changes(call) || call.index.is_multiple_of(STRIDE))
+                }
                 Kind::Persist => !call.done && calls::changes(call),
                 // Each state of the files between two calls is one instant, before the later call; with `--all` after the earlier one too.
                 _ => (self.all || !call.done) && (self.all || calls::matters(call) || call.index.is_multiple_of(STRIDE)),
             };
-            if taken {
+            if taken && self.at.is_none_or(|at| call.index.abs_diff(at) <= NEAR) {
                 list.extend(actions(kind).into_iter().map(|action| Instant {
                     call: call.index,
+                    number: call.number,
                     done: call.done,
                     action,
                     persists: kind == Kind::Persist,
@@ -164,7 +177,7 @@ impl Campaign<'_> {
         let mut second = Vec::new();
         let mut decide = |call: &Call| {
             if !call.done && (self.all || calls::matters(call)) {
-                second.push(Instant { call: call.index, ..instant });
+                second.push(Instant { call: call.index, number: call.number, ..instant });
             }
             Action::Go
         };
@@ -205,10 +218,14 @@ fn disturb(stage: &Stage, arguments: &[&str], instant: Instant) -> Result<Ended>
 }
 
 fn disturb_and(stage: &Stage, arguments: &[&str], instant: Instant, orphaned: &mut dyn FnMut()) -> Result<Ended> {
+    let mut pending = true;
     let mut decide = |call: &Call| {
-        let now = call.index == instant.call && call.done == instant.done;
+        // Cede and its tool do not always take turns alike: an error is for the call that it was meant for.
+        let meant = !matches!(instant.action, Action::Fail(_)) || (call.number == instant.number && (call.own || instant.persists));
+        let now = pending && call.index >= instant.call && call.done == instant.done && meant;
+        pending &= !now;
         // A full disk still lets files be removed.
-        let again = instant.persists && call.index > instant.call && !call.done && calls::changes(call);
+        let again = instant.persists && !pending && !call.done && calls::changes(call);
         let spared = instant.action == Action::Fail(Errno::ENOSPC as i32) && calls::removes(call);
         if now || (again && !spared) { instant.action } else { Action::Go }
     };
@@ -252,7 +269,7 @@ fn disturbed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::resul
         Some(127) => is(Landed::Old).map(|()| "not started"),
         None if matches!(instant.action, Action::Signal(_)) => Ok("ended by the signal"),
         Some(1) if ended.said.contains("could not print") => Ok("nobody to tell"),
-        other => Err(format!("ended with {other:?}")),
+        other => Err(format!("ended with {other:?}, {:?}", ended.signal)),
     };
     let with_words = |why: String| format!("{why}: {}", ended.said.trim());
     let told = told.map_err(with_words)?;

@@ -21,7 +21,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The first argument with which this program starts itself inside a stage.
 pub(crate) const ENTER: &str = "cuts-enter";
 
-const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [KIND…]
+const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [--at CALL] [KIND…]
 
   As root. Runs the built cede in a chroot, on files, with tools that make real images and menus, and stops it at its system calls.
 
@@ -35,21 +35,24 @@ const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [K
 
   --all    at every system call; without it, at those that change something and at each 20th of the others
   --jobs   runs at a time (2)
-  --host   grub-mkinitcpio, grub-initramfs-tools, systemd-boot-mkinitcpio, systemd-boot-initramfs-tools; without it, all";
+  --host   grub-mkinitcpio, grub-initramfs-tools, systemd-boot-mkinitcpio, systemd-boot-initramfs-tools; without it, all
+  --at     only at this call and some beside it, as a line of a lost one names it";
 
 struct Options {
     all: bool,
     jobs: usize,
     host: Option<String>,
+    at: Option<usize>,
     kinds: Vec<String>,
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { all: false, jobs: 2, host: None, kinds: Vec::new() };
+    let mut options = Options { all: false, jobs: 2, host: None, at: None, kinds: Vec::new() };
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--all" => options.all = true,
             "--jobs" => options.jobs = arguments.next()?.parse().ok().filter(|jobs| *jobs > 0)?,
+            "--at" => options.at = Some(arguments.next()?.parse().ok()?),
             "--host" => options.host = Some(arguments.next().filter(|name| hosts::HOSTS.iter().any(|(other, _)| other == name))?),
             kind if KINDS.iter().any(|(name, _)| *name == kind) => options.kinds.push(word),
             _ => return None,
@@ -102,7 +105,7 @@ fn run(options: &Options) -> Result<bool> {
         for (kind, campaign) in KINDS.iter().filter(|(name, _)| options.kinds.is_empty() || options.kinds.iter().any(|kind| kind == name)) {
             let start = Instant::now();
             let tally = Mutex::new(Tally::default());
-            let work = Campaign { capture: &capture, cede: &cede, all: options.all, tally: &tally, jobs: options.jobs };
+            let work = Campaign { capture: &capture, cede: &cede, all: options.all, tally: &tally, jobs: options.jobs, at: options.at };
             work.run(*campaign)?;
             let tally = tally.into_inner().unwrap_or_default();
             println!("{host}: {kind}: {tally}, {} s", start.elapsed().as_secs());

@@ -65,7 +65,7 @@ impl Scenario {
         if recovered.status.code() != Some(0) {
             return Err(format!("recover ended with {}: {words}", recovered.status));
         }
-        let landed = self.landed(stage)?;
+        let landed = self.landed_clean(stage)?;
         let states = self.states(stage)?;
         let last = states.last().map(String::as_str).unwrap_or_default();
         let begun = states.len() > self.operations;
@@ -77,16 +77,21 @@ impl Scenario {
         if right { Ok(landed) } else { Err(format!("{landed:?}, but recover says: {words}; the journal: {states:?}")) }
     }
 
-    /// Where the host is, nothing of ours left over.
-    pub(super) fn landed(&self, stage: &Stage) -> std::result::Result<Landed, String> {
+    /// Where the host is. Nothing of ours may be left over, also not among our own state.
+    fn landed_clean(&self, stage: &Stage) -> std::result::Result<Landed, String> {
         let tree = stage.tree().map_err(|error| error.to_string())?;
         let left = |path: &std::path::Path| {
             path.to_string_lossy().contains("/.cede-") || path.parent().is_some_and(|dir| dir.ends_with("cede/kept"))
         };
-        if let Some((path, ..)) = tree.iter().find(|(path, ..)| left(path)) {
-            return Err(format!("{} is left over", path.display()));
+        match tree.iter().find(|(path, ..)| left(path)) {
+            Some((path, ..)) => Err(format!("{} is left over", path.display())),
+            None => self.landed(stage),
         }
-        let boots = without_state(&tree);
+    }
+
+    /// Where the host is, by what boots.
+    pub(super) fn landed(&self, stage: &Stage) -> std::result::Result<Landed, String> {
+        let boots = without_state(&stage.tree().map_err(|error| error.to_string())?);
         match (boots == self.old, boots == self.new) {
             (true, _) => Ok(Landed::Old),
             (_, true) => Ok(Landed::New),

@@ -22,6 +22,8 @@ pub(super) struct Call {
     pub(super) arguments: [u64; 6],
     /// Whether it is done already.
     pub(super) done: bool,
+    /// Whether the program itself makes it, not one of its children.
+    pub(super) own: bool,
 }
 
 /// What is done at a system call.
@@ -43,6 +45,8 @@ pub(super) enum Action {
 pub(super) struct Ended {
     /// Its exit status; none where a signal ended it.
     pub(super) code: Option<i32>,
+    /// That signal.
+    pub(super) signal: Option<Signal>,
     /// What it said, both streams.
     pub(super) said: String,
 }
@@ -69,7 +73,7 @@ pub(super) fn run(stage: &Stage, arguments: &[&str], watch: &mut Watch<'_>) -> R
     command.args([super::ENTER, "traced"]).arg(stage.root()).arg("/cede").args(arguments).env_clear();
     let child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
     let main = Pid::from_raw(i32::try_from(child.id())?);
-    let mut run = Run { main, tracees: HashMap::new(), calls: 0, code: None, began: false, orphans: Vec::new() };
+    let mut run = Run { main, tracees: HashMap::new(), calls: 0, code: None, signal: None, began: false, orphans: Vec::new() };
     run.tracees.insert(main, Tracee { in_call: false, fail: None, started: false });
     run.follow(watch)?;
     while run.orphans.iter().any(|pid| lives(*pid)) {
@@ -77,7 +81,7 @@ pub(super) fn run(stage: &Stage, arguments: &[&str], watch: &mut Watch<'_>) -> R
     }
     let text = String::from_utf8_lossy(&fs::read(&said)?).into_owned();
     fs::remove_file(&said)?;
-    Ok(Ended { code: run.code, said: text })
+    Ok(Ended { code: run.code, signal: run.signal, said: text })
 }
 
 /// The child's side: asks to be traced, enters the stage, becomes the program.
@@ -96,6 +100,7 @@ struct Run {
     tracees: HashMap<Pid, Tracee>,
     calls: usize,
     code: Option<i32>,
+    signal: Option<Signal>,
     /// The program itself is there; before that it is this one.
     began: bool,
     /// Children that were set free when the program was killed.
@@ -107,7 +112,10 @@ impl Run {
         while let Some(status) = next()? {
             match status {
                 WaitStatus::Exited(pid, code) => self.gone(pid, Some(code)),
-                WaitStatus::Signaled(pid, ..) => self.gone(pid, None),
+                WaitStatus::Signaled(pid, signal, _) => {
+                    self.gone(pid, None);
+                    self.signal = Some(signal).filter(|_| pid == self.main).or(self.signal);
+                }
                 WaitStatus::PtraceSyscall(pid) => self.at_call(pid, watch)?,
                 WaitStatus::PtraceEvent(pid, _, event) => {
                     self.began |= event == libc::PTRACE_EVENT_EXEC && pid == self.main;
@@ -163,7 +171,13 @@ impl Run {
             return Ok(());
         }
         let r = &registers;
-        let call = Call { index: self.calls, number: r.orig_rax.cast_signed(), arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9], done };
+        let call = Call {
+            index: self.calls,
+            number: r.orig_rax.cast_signed(),
+            arguments: [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9],
+            done,
+            own: pid == self.main,
+        };
         self.calls += usize::from(done);
         match (watch.decide)(&call) {
             Action::KillAll => self.kill_all(),

@@ -1,6 +1,7 @@
 //! `cede apply`.
 
 use super::plan::{acceptance, next_after_refusal, refuse_needless};
+use super::verify::settled;
 use crate::cli::{Global, WishArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -28,6 +29,7 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
         return Err(CommandError::usage("a capture cannot be changed").hint("`cede --host FILE plan ADDR` shows what would be done"));
     }
     let root = source::open_root(global)?;
+    settled(&root, global)?;
     let plan = match file {
         Some(path) => saved(&root, path)?,
         None => make(&root, wish)?,

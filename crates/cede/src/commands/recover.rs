@@ -1,6 +1,7 @@
 //! `cede recover`.
 
 use super::apply::{nothing, require_root};
+use super::verify::operations;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -8,6 +9,8 @@ use crate::operation_ui;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use cede_host::apply::recover;
+use cede_host::observe;
+use cede_model::Host;
 
 /// Takes back what an interrupted operation did.
 ///
@@ -18,6 +21,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("a capture cannot be changed"));
     }
     let root = source::open_root(global)?;
+    operations(&Host::from_capture(observe::journal(&root)))?;
     require_root()?;
     match recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))? {
         None => nothing(ui, "no operation was interrupted"),

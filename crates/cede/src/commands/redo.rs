@@ -1,7 +1,7 @@
 //! `cede redo`.
 
 use super::apply::{confirmed, look_again, nothing, require_root};
-use super::verify::operations;
+use super::verify::settled;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -12,7 +12,7 @@ use crate::ui::Ui;
 use cede_host::apply::apply;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
-use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::journal::{Operation, Verb};
 use cede_plan::{Plan, planner, redo};
 
 /// Brings the operation that was undone last back: shows the diff, asks, writes, regenerates, proves.
@@ -24,12 +24,8 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("a capture cannot be changed"));
     }
     let root = source::open_root(global)?;
+    let list = settled(&root, global)?;
     let host = Host::from_capture(observe(&root, Scope::Full));
-    let list = operations(&host)?;
-    if let Some(open) = journal::interrupted(&list) {
-        return Err(CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number))
-            .hint(global.command("recover", true)));
-    }
     let Some(operation) = redo::last_undone(&list) else {
         return nothing(ui, "no operation was undone; `cede log` shows what was done");
     };

@@ -70,6 +70,7 @@ impl<'a> Facts<'a> {
         let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
         let verified = in_force && judge(host, operations).passed();
         let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
+            _ if journal_trouble.is_some() => global.command("log", true),
             (Some(_), _, _, _) => global.command("recover", true),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
             (_, _, true, _) if !verified => global.command("verify", true),

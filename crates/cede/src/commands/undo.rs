@@ -1,7 +1,7 @@
 //! `cede undo`.
 
 use super::apply::{confirmed, nothing, require_root};
-use super::verify::operations;
+use super::verify::settled;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -10,9 +10,8 @@ use crate::render::conflict::print_conflicts;
 use crate::render::plan::{print_notes, print_steps};
 use crate::source;
 use crate::ui::{HEADING, Ui, paint};
+use cede_host::Machine;
 use cede_host::apply::{apply, look_at_files};
-use cede_host::{Machine, Scope, observe};
-use cede_model::Host;
 use cede_plan::Plan;
 use cede_plan::journal::{self, Operation, Verb};
 use cede_plan::undo::{CannotUndo, undo};
@@ -26,12 +25,7 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
         return Err(CommandError::usage("a capture cannot be changed"));
     }
     let root = source::open_root(global)?;
-    let list = operations(&Host::from_capture(observe(&root, Scope::Full)))?;
-    if let Some(open) = journal::interrupted(&list) {
-        return Err(
-            CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number)).hint("sudo cede recover")
-        );
-    }
+    let list = settled(&root, global)?;
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };

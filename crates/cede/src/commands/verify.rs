@@ -8,7 +8,7 @@ use crate::render::table::wrapped;
 use crate::source;
 use crate::ui::{BAD, GOOD, Ui, WARN, paint};
 use crate::view::verify::VerifyView;
-use cede_host::Scope;
+use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::plan::{Expectation, When};
@@ -52,8 +52,26 @@ pub fn operations(host: &Host) -> Result<Vec<Operation>, CommandError> {
         JournalError::Unreadable { .. } => {
             CommandError::unreadable(format!("the journal is for root alone: {error}")).hint("run the same command with sudo")
         }
-        other => CommandError::unreadable(other.to_string()),
+        JournalError::OtherFormat { .. } => CommandError::unreadable(error.to_string()),
+        other => CommandError::unreadable(other.to_string()).hint(
+            "what that operation did cannot be told from it: look at the file and at the boot configuration, then move it out of that directory",
+        ),
     })
+}
+
+/// The operations, before something is changed: all of them readable, none of them interrupted.
+///
+/// # Errors
+/// With what to type.
+pub fn settled(machine: &dyn Machine, global: &Global) -> Result<Vec<Operation>, CommandError> {
+    let list = operations(&Host::from_capture(observe::journal(machine)))?;
+    match journal::interrupted(&list) {
+        None => Ok(list),
+        Some(open) => {
+            let what = format!("operation {} is neither done nor taken back, so nothing else is begun", open.number);
+            Err(CommandError::new(Exit::Refused, what).hint(global.command("recover", true)))
+        }
+    }
 }
 
 /// Judges every operation that is in force; where all were undone, the last undo.

@@ -2,8 +2,10 @@
 
 use super::Reader;
 use crate::read_host::ATTRIBUTE_LIMIT;
+use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::iommu::state::ACPI_TABLES;
+use cede_plan::journal::OPERATIONS;
 
 /// Files that are read whole.
 const TEXTS: &[&str] = &[
@@ -91,10 +93,21 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
         reader.text(&format!("/sys/firmware/efi/efivars/{variable}-{LOADER_GUID}"));
     }
     explicit_configs(reader);
-    reader.texts_in(cede_plan::journal::OPERATIONS, ".jsonl");
+    journal(reader);
     for shell in ["/bin/sh", "/usr/bin/sh"] {
         let link = reader.host.read_link(shell);
         reader.capture.insert(shell, link);
+    }
+}
+
+/// Our own journal. A name in it that leads nowhere is not passed over: it stood for an operation.
+pub(super) fn journal(reader: &mut Reader<'_>) {
+    for name in reader.list(OPERATIONS).iter().filter(|name| name.ends_with(".jsonl")) {
+        let path = format!("{OPERATIONS}/{name}");
+        reader.text(&path);
+        if reader.capture.get(&path) == Some(&Entry::Absent) {
+            reader.capture.insert(path, Entry::Unreadable("a link that leads nowhere".to_owned()));
+        }
     }
 }
 

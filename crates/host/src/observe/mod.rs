@@ -70,6 +70,13 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
     capture
 }
 
+/// Reads our own journal, and nothing else.
+pub fn journal(host: &dyn ReadHost) -> Capture {
+    let mut capture = Capture::new();
+    boot_files::journal(&mut Reader { host, capture: &mut capture });
+    capture
+}
+
 /// Takes records into a capture as it reads them.
 struct Reader<'a> {
     host: &'a dyn ReadHost,
