@@ -5,6 +5,8 @@ use crate::kernel::{ModuleAliases, installed::module_of_path};
 use crate::pci::names::PCI_IDS_PATHS;
 use crate::pci::{ConfigSpace, PciDevice, SerialNumber, capability::SERIAL_NUMBER, device};
 use crate::scrub_uses::{rename, scrub_uses};
+use crate::uses::block_names::{by_source, property};
+use crate::uses::firmware_boot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Scrubs a capture; returns what was scrubbed, one line each, which is also noted in it.
@@ -29,7 +31,7 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
         said.push(format!("{names} mentions of the host's name"));
     }
     if reduce_fstab(capture) {
-        said.push("/etc/fstab, of which the boot partitions and / stay".to_owned());
+        said.push("/etc/fstab, of which local disks stay".to_owned());
     }
     reduce(capture);
     capture.notes.extend(said.iter().map(|line| format!("scrubbed: {line}")));
@@ -52,6 +54,12 @@ impl MadeUp {
 }
 
 /// Those of configuration space: eight bytes after the capability's header.
+/// The partition that the firmware's boot option names, by its kernel name.
+fn started_from(capture: &Capture) -> Option<String> {
+    let uuid = firmware_boot::partition(capture)?;
+    by_source(capture, &format!("PARTUUID={uuid}")).pop()
+}
+
 fn serial_numbers(capture: &mut Capture, serials: &mut MadeUp) {
     let paths: Vec<String> =
         capture.below(device::PCI_DEVICES).map(|(path, _)| path).filter(|path| path.ends_with("/config")).map(str::to_owned).collect();
@@ -176,7 +184,8 @@ fn host_names(capture: &mut Capture) -> usize {
     count
 }
 
-/// Lines of fstab(5) name servers, users and passwords; those of the places that a host starts from stay.
+/// Lines of fstab(5) name servers, users and passwords; those of the places that a host starts from stay, and of other local disks what the
+/// start does with them.
 fn reduce_fstab(capture: &mut Capture) -> bool {
     const PLACES: [&str; 4] = ["/", "/boot", "/efi", "/boot/efi"];
     let Some(bytes) = capture.file("/etc/fstab") else { return false };
@@ -186,10 +195,20 @@ fn reduce_fstab(capture: &mut Capture) -> bool {
         let place = words.nth(1).map(|place| if place == "/" { place } else { place.trim_end_matches('/') });
         !line.trim_start().starts_with('#') && place.is_some_and(|place| PLACES.contains(&place))
     };
-    let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+    let kept: String = text.lines().filter_map(|line| if stays(&line) { Some(format!("{line}\n")) } else { local(line) }).collect();
     let differs = kept != text;
     capture.insert("/etc/fstab", Entry::File(kept.into_bytes()));
     differs
+}
+
+/// A line of a local disk with the options that say when it is mounted.
+fn local(line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [source, place, kind, options, ..] = words.as_slice() else { return None };
+    let is_local = ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="].iter().any(|start| source.starts_with(start));
+    let when: Vec<&str> = options.split(',').filter(|option| matches!(*option, "noauto" | "nofail" | "x-systemd.automount")).collect();
+    let when = if when.is_empty() { "defaults".to_owned() } else { when.join(",") };
+    is_local.then(|| format!("{source} {place} {kind} {when} 0 0\n"))
 }
 
 /// Of tables of a megabyte and more, keeps the lines that this host's functions need.
@@ -313,10 +332,10 @@ mod tests {
     #[test]
     fn secrets_of_the_table_of_mounts_go() {
         let mut capture = Capture::new();
-        let table = "# by me\n/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2\n//nas/me /mnt cifs user=me,password=secret\n/boot\n";
+        let table = "# by me\n/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2\n//nas/me /mnt cifs user=me,password=secret\n/boot\nLABEL=a /data ext4 rw,nofail,x-secret=1 0 2\n";
         capture.insert("/etc/fstab", Entry::File(table.as_bytes().to_vec()));
         assert_eq!(scrub(&mut capture).len(), 1);
-        let kept = "/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2";
+        let kept = "/dev/sda2 / ext4 defaults 0 1\nUUID=0A1B-2C3D /boot/efi/ vfat umask=0077 0 2\nLABEL=a /data ext4 nofail 0 0";
         assert_eq!(capture.attribute("/etc/fstab"), Some(kept));
         assert!(scrub(&mut capture).is_empty());
     }

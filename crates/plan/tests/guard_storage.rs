@@ -220,6 +220,13 @@ fn swap_is_a_device_or_a_file_or_memory() {
 fn boot_partitions_and_what_the_start_waits_for() {
     let esp = Stack::new().mounted(&[ROOT_ON_SATA, "30 28 259:1 / /boot/efi rw - vfat /dev/nvme0n1p1 rw"]);
     esp.loses("boot-disk", "nvme0n1p1 → /boot/efi");
+    let mut by_firmware = Stack::new().mounted(&[ROOT_ON_SATA]).udev("259:1", "E:ID_PART_ENTRY_UUID=1b7a2c3d-01\n");
+    let variable = |name: &str| format!("/sys/firmware/efi/efivars/{name}-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    by_firmware.0 = by_firmware.0.bytes(&variable("BootCurrent"), &[6, 0, 0, 0, 1, 0]);
+    let mut option = [&[7, 0, 0, 0, 1, 0, 0, 0, 42, 0, 0, 0, 4, 1, 42, 0, 1, 0, 0, 0][..], &[0; 16]].concat();
+    option.extend([0x3d, 0x2c, 0x7a, 0x1b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    by_firmware.0 = by_firmware.0.bytes(&variable("Boot0001"), &option);
+    by_firmware.loses("boot-disk", "nvme0n1p1 → the firmware's boot partition");
     let by_need = Stack::new().mounted(&[ROOT_ON_SATA]).udev("259:1", "E:ID_FS_UUID=0A1B-2C3D\n");
     let by_need = by_need.text("/etc/fstab", "UUID=0A1B-2C3D /efi vfat noauto,x-systemd.automount 0 2\n");
     by_need.loses("boot-disk", "nvme0n1p1 → /efi");

@@ -3,7 +3,7 @@
 use super::Reader;
 use cede_model::Entry;
 use cede_model::uses::block_names::BLOCK;
-use cede_model::uses::mounts;
+use cede_model::uses::{firmware_boot, mounts};
 
 /// What is taken of udev's database: by what people name devices, and what is on them. The rest has serial numbers.
 const PROPERTIES: [&str; 5] = ["ID_FS_TYPE", "ID_FS_LABEL", "ID_FS_UUID", "ID_PART_ENTRY_UUID", "ID_PART_ENTRY_NAME"];
@@ -24,6 +24,10 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
         }
     }
     sources(reader);
+    reader.text(&firmware_boot::current());
+    if let Some(option) = firmware_boot::option(reader.capture) {
+        reader.text(&option);
+    }
 }
 
 fn device(reader: &mut Reader<'_>, name: &str) {

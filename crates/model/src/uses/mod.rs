@@ -5,6 +5,7 @@ pub mod arrays;
 pub mod block;
 pub mod block_names;
 pub mod consoles;
+pub mod firmware_boot;
 pub mod graph;
 pub mod keyboards;
 pub mod mounts;

@@ -4,7 +4,7 @@ use super::block;
 use super::block_names::{BLOCK, by_number, by_source};
 use super::graph::{Graph, Kind, Node};
 use super::mounts::{self, Listed, Mount, mount_of};
-use super::{net, remote};
+use super::{firmware_boot, net, remote};
 use crate::capture::Capture;
 
 /// What a block device is used for.
@@ -78,6 +78,8 @@ impl Storage {
             storage.add_swap(capture, swap, &mounts);
         }
         storage.add_listed(capture, &listed, &mounts);
+        let started = firmware_boot::partition(capture).map(|uuid| by_source(capture, &format!("PARTUUID={uuid}"))).unwrap_or_default();
+        storage.used.extend(started.into_iter().map(|key| Used { key, place: Place::Boot("the firmware's boot partition".to_owned()) }));
         storage.used.sort();
         storage.used.dedup();
         storage
