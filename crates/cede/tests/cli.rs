@@ -184,6 +184,63 @@ fn a_saved_plan_is_refused_once_the_host_changed() {
 }
 
 #[test]
+fn losses_are_accepted_by_exactly_their_names() {
+    let host = laptop();
+    let cede = |arguments: &[&str]| cede(&[&["--host", host.to_str().unwrap(), "plan"], arguments].concat());
+    let refused = cede(&["02:00.0"]);
+    let said = text(&refused.stdout);
+    assert_eq!(code(&refused), 4, "{said}");
+    assert!(said.contains("0000:02:00.0 nvme → nvme0n1p2 → /: "), "{said}");
+    assert!(said.trim_end().ends_with("plan 0000:02:00.0 --accept-loss root-disk --accept-loss boot-disk"), "{said}");
+    let list = json(&cede(&["02:00.0", "--json"]))["refused"].clone();
+    assert_eq!((list[0]["id"].as_str(), list[0]["acceptable"].as_bool()), (Some("root-disk"), Some(true)), "{list}");
+    assert_eq!(code(&cede(&["02:00.0", "--accept-loss", "root-disk"])), 4, "one of two");
+    let all = ["02:00.0", "--accept-loss", "root-disk", "--accept-loss", "boot-disk"];
+    let planned = cede(&all);
+    assert_eq!(code(&planned), 0, "{}", text(&planned.stdout));
+    assert!(text(&planned.stdout).contains("note lost, as accepted (root-disk): 0000:02:00.0 nvme → nvme0n1p2 → /"));
+    assert!(
+        text(&planned.stdout).trim_end().ends_with("apply 0000:02:00.0 --accept-loss root-disk --accept-loss boot-disk (on that host)")
+    );
+    for (names, hint) in [
+        (&["01:00.0", "--accept-loss", "swap"][..], "nothing is lost"),
+        (&[&all[..], &["--accept-loss", "swap"]].concat(), "what is lost: root-disk, boot-disk"),
+    ] {
+        let needless = cede(names);
+        assert_eq!(code(&needless), 2, "{names:?}");
+        assert!(text(&needless.stderr).contains(hint), "{}", text(&needless.stderr));
+    }
+    let unknown = cede(&["01:00.0", "--accept-loss", "everything"]);
+    assert!(code(&unknown) == 2 && text(&unknown.stderr).contains("network-route"));
+}
+
+#[test]
+fn what_was_accepted_is_kept_and_looked_at_again() {
+    let dir = Dir::new("accepted");
+    unpack(&laptop(), &dir.0);
+    let (root, plan) = (dir.0.to_str().unwrap(), dir.0.join("plan.json"));
+    let losses = ["--accept-loss", "root-disk", "--accept-loss", "boot-disk"];
+    let saved = cede(&[&["--root", root, "plan", "02:00.0", "--out", plan.to_str().unwrap()], &losses[..]].concat());
+    assert_eq!(code(&saved), 0, "{}", text(&saved.stdout));
+    let apply = || cede(&["--root", root, "apply", "--plan", plan.to_str().unwrap(), "--yes"]);
+    let swaps = dir.0.join("proc/swaps");
+    let before = fs::read_to_string(&swaps).unwrap();
+    fs::write(&swaps, format!("{before}/dev/nvme0n1p2 partition 8 0 -2\n")).unwrap();
+    let refused = apply();
+    assert_eq!(code(&refused), 4, "{}{}", text(&refused.stdout), text(&refused.stderr));
+    assert!(text(&refused.stdout).contains("nvme0n1p2 → swap"), "{}", text(&refused.stdout));
+    fs::write(&swaps, before).unwrap();
+    let applied = apply();
+    assert_eq!(code(&applied), 1, "its tools still have to be run: {}{}", text(&applied.stdout), text(&applied.stderr));
+    let journal = fs::read_to_string(dir.0.join("var/lib/cede/operations/0001.jsonl")).unwrap();
+    assert!(journal.contains("\"accepted\":[\"root-disk\",\"boot-disk\"]"), "{journal}");
+    let forged = fs::read_to_string(&plan).unwrap().replace("\"boot-disk\"", "\"anything\"");
+    fs::write(&plan, forged).unwrap();
+    let output = apply();
+    assert!(code(&output) == 2 && text(&output.stderr).contains("`anything` is no loss"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_demo_walks_the_whole_road() {
     let output = cede(&["demo"]);
     let said = text(&output.stdout);

@@ -38,10 +38,11 @@ const BEFORE: [Step; 4] = [
     ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
-const BY_CEDE: [Step; 10] = [
+const BY_CEDE: [Step; 11] = [
     ("cede runs in the machine", Story::install_cede),
     ("cede check finds the cause", Story::check),
     ("cede plan removes it", Story::plan),
+    ("cede plan refuses the disk of the root", Story::disk_is_refused),
     ("cede apply", Story::apply),
     ("reboot", Story::reboot),
     ("only what is needed was added", Story::only_what_is_needed),

@@ -12,6 +12,7 @@ use crate::vm::recipe::Model;
 /// Exit codes of `cede`.
 const DONE: i32 = 0;
 const PROBLEMS: i32 = 1;
+const REFUSED: i32 = 4;
 const REBOOT: i32 = 8;
 
 impl Story {
@@ -78,6 +79,20 @@ cede --version"
         match steps.iter().find(removes) {
             Some(step) => Ok(format!("{} in {} steps", text_of(step, "path"), steps.len())),
             None => Err(format!("no step removes {left_over}:\n{plan:#}")),
+        }
+    }
+
+    /// The disk's controller carries the root, so it is refused, with the chain between them.
+    pub(super) fn disk_is_refused(&mut self) -> Outcome<String> {
+        let path = self.machine.output("readlink -f /sys/class/block/vda")?;
+        let function =
+            path.split('/').rfind(|part| part.matches(':').count() == 2).ok_or_else(|| format!("no function in {path}"))?.to_owned();
+        let plan = self.cede_json(&format!("plan {function}"), "cede.plan/1", REFUSED)?;
+        let chain = format!("{function} virtio-pci → vda1 → /: ");
+        let refused = list_of(&plan, "refused");
+        match refused.iter().find(|refusal| text_of(refusal, "id") == "root-disk" && text_of(refusal, "message").starts_with(&chain)) {
+            Some(_) => Ok(chain),
+            None => Err(format!("no refusal begins with `{chain}`:\n{plan:#}")),
         }
     }
 
