@@ -14,6 +14,7 @@
 //! Paths have line ends, backslashes and other control characters escaped as in a Rust string.
 
 use crate::capture::{Capture, Entry};
+use crate::escape::misleads;
 use std::fmt::Write as _;
 
 /// First line of the text form; the number grows when an older reader could not read a newer file.
@@ -56,7 +57,7 @@ pub fn render(capture: &Capture) -> String {
 }
 
 fn render_file(out: &mut String, path: &str, bytes: &[u8]) -> std::fmt::Result {
-    let printable = |text: &&str| !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
+    let printable = |text: &&str| !text.chars().any(|c| misleads(c) && c != '\n' && c != '\t');
     let Some(text) = std::str::from_utf8(bytes).ok().filter(printable) else {
         writeln!(out, "hex {path}")?;
         for chunk in bytes.chunks(32) {
@@ -175,11 +176,11 @@ fn absolute(path: &str) -> Result<String, String> {
 }
 
 fn escape(text: &str) -> String {
-    if !text.chars().any(|c| c.is_control() || c == '\\') {
+    if !text.chars().any(|c| misleads(c) || c == '\\') {
         return text.to_owned();
     }
     text.chars().fold(String::new(), |mut out, c| {
-        if c.is_control() || c == '\\' {
+        if misleads(c) || c == '\\' {
             let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
         } else {
             out.push(c);

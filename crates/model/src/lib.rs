@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod capture;
 pub mod capture_text;
+pub mod escape;
 pub mod host;
 pub mod initramfs_image;
 pub mod iommu;

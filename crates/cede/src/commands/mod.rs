@@ -19,7 +19,9 @@ pub mod what_if;
 
 use crate::error::CommandError;
 use crate::ui::Ui;
+use cede_model::escape::misleads;
 use serde::Serialize;
+use std::io::{self, Write};
 
 /// Prints one JSON document.
 ///
@@ -27,6 +29,22 @@ use serde::Serialize;
 /// Those of the stream.
 pub fn print_json(ui: &mut Ui, view: &impl Serialize) -> Result<(), CommandError> {
     let out = ui.out();
-    serde_json::to_writer(&mut *out, view).map_err(|error| CommandError::from(std::io::Error::from(error)))?;
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Escaped);
+    view.serialize(&mut serializer).map_err(|error| CommandError::from(io::Error::from(error)))?;
     Ok(writeln!(out)?)
+}
+
+/// Compact JSON in which also those control characters are escaped that JSON allows: terminals obey U+009B as they do `ESC [`.
+struct Escaped;
+
+impl serde_json::ser::Formatter for Escaped {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| misleads(*c)) {
+            let (plain, tail) = rest.split_at(at);
+            write!(writer, "{plain}\\u{:04x}", u32::from(c))?;
+            rest = tail.get(c.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }

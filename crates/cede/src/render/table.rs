@@ -1,6 +1,7 @@
 //! Columns, aligned, of which one gives way where the terminal is narrow. And text wrapped with an indent.
 
 use anstyle::Style;
+use cede_model::escape::misleads;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -122,12 +123,12 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
 
 /// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.
 pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if misleads(c) { '?' } else { c }).collect()
 }
 
 /// As [`clean`], with tabs kept: for lines of files.
 pub fn clean_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+    text.chars().map(|c| if misleads(c) && c != '\t' { '?' } else { c }).collect()
 }
 
 /// A number with its noun: `1 device`, `2 devices`.
