@@ -15,7 +15,9 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
     let mut serials = MadeUp::default();
     serial_numbers(capture, &mut serials);
     let uses = scrub_uses(capture);
+    let started = started_from(capture);
     let (macs, ids) = identifiers(capture, &mut serials);
+    rewrite_boot_option(capture, started.as_deref());
     if serials.count() > 0 {
         said.push(format!("{} device serial numbers, each replaced by a made-up one", serials.count()));
     }
@@ -53,13 +55,23 @@ impl MadeUp {
     }
 }
 
-/// Those of configuration space: eight bytes after the capability's header.
 /// The partition that the firmware's boot option names, by its kernel name.
 fn started_from(capture: &Capture) -> Option<String> {
     let uuid = firmware_boot::partition(capture)?;
     by_source(capture, &format!("PARTUUID={uuid}")).pop()
 }
 
+/// The boot option speaks of the partition as the rest of the capture does now, and of nothing else.
+fn rewrite_boot_option(capture: &mut Capture, started: Option<&str>) {
+    let uuid = started.and_then(|name| property(capture, name, "ID_PART_ENTRY_UUID")).map(str::to_owned);
+    match (uuid, firmware_boot::option(capture)) {
+        (Some(uuid), Some(_)) => firmware_boot::rewrite(capture, &uuid),
+        (None, Some(path)) => _ = capture.remove(&path),
+        (_, None) => {}
+    }
+}
+
+/// Those of configuration space: eight bytes after the capability's header.
 fn serial_numbers(capture: &mut Capture, serials: &mut MadeUp) {
     let paths: Vec<String> =
         capture.below(device::PCI_DEVICES).map(|(path, _)| path).filter(|path| path.ends_with("/config")).map(str::to_owned).collect();
@@ -327,6 +339,23 @@ mod tests {
         let text = capture.attribute("/var/lib/cede/operations/0001.jsonl");
         assert_eq!(text, Some("{\"serial\":\"00-00-00-00-00-00-00-01\"} 00-00-00-00-00-00-00-02 12-34-56"));
         assert!(said.contains(&"2 device serial numbers, each replaced by a made-up one".to_owned()), "{said:?}");
+    }
+
+    #[test]
+    fn the_firmware_s_boot_option_still_names_the_partition() {
+        let mut capture = Capture::new();
+        let uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+        capture.insert(firmware_boot::current(), Entry::File(vec![6, 0, 0, 0, 0, 0]));
+        let option = firmware_boot::option(&capture).unwrap();
+        firmware_boot::rewrite(&mut capture, uuid);
+        capture.insert("/sys/class/block/sda1/dev", Entry::File(b"8:1\n".to_vec()));
+        capture.insert("/run/udev/data/b8:1", Entry::File(format!("E:ID_PART_ENTRY_UUID={uuid}\n").into_bytes()));
+        scrub(&mut capture);
+        assert_ne!(firmware_boot::partition(&capture).as_deref(), Some(uuid));
+        assert_eq!(started_from(&capture).as_deref(), Some("sda1"));
+        capture.remove("/run/udev/data/b8:1");
+        scrub(&mut capture);
+        assert_eq!(capture.get(&option), None, "what cannot be told apart from a disk's identity goes");
     }
 
     #[test]
