@@ -6,6 +6,7 @@ use cede_plan::BindMethod;
 use cede_plan::guard::Loss;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 /// Give PCI devices to virtual machines through VFIO, and take them back.
@@ -118,9 +119,13 @@ pub enum Command {
         #[command(flatten)]
         wish: WishArgs,
         /// Carry out a saved plan, unchanged
-        #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "bind", "accepted"])]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["addresses", "bind", "accepted", "trial"])]
         plan: Option<PathBuf>,
+        #[command(flatten)]
+        trial: TrialArgs,
     },
+    /// Make a trial that came up and is verified the default
+    Confirm,
     /// Compare each ceded function with what was planned, after the reboot
     Verify,
     /// Take exactly what cede added out of every file, and regenerate
@@ -156,6 +161,7 @@ impl Command {
     pub fn without_json(&self) -> Option<&'static str> {
         match self {
             Self::Apply { .. } => Some("apply"),
+            Self::Confirm => Some("confirm"),
             Self::Undo { .. } => Some("undo"),
             Self::Redo => Some("redo"),
             Self::Recover => Some("recover"),
@@ -234,6 +240,23 @@ impl WishArgs {
 fn losses() -> impl TypedValueParser<Value = Loss> {
     let names = Loss::ALL.map(|loss| PossibleValue::new(loss.id()).help(loss.help()));
     PossibleValuesParser::new(names).try_map(|id| Loss::parse(&id).ok_or("no such loss"))
+}
+
+/// A change for one start.
+#[derive(Debug, Args)]
+pub struct TrialArgs {
+    /// For the next start only, by an entry and images of our own: the default entry stays as it is, and the start after that is by it again
+    #[arg(long)]
+    pub trial: bool,
+    /// With --trial: choose the entry yourself in the boot menu; for boot loaders that cannot start an entry just once
+    #[arg(long, requires = "trial")]
+    pub by_hand: bool,
+    /// With --trial: confirm by itself once the trial is up and verified (cede-confirm.service)
+    #[arg(long, requires = "trial")]
+    pub confirm_service: bool,
+    /// With --trial: start the machine anew where the trial is not confirmed within so many minutes
+    #[arg(long, requires = "trial", value_name = "MINUTES")]
+    pub watchdog: Option<NonZeroU16>,
 }
 
 /// How the ids reach vfio-pci.

@@ -17,6 +17,7 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
         Event::Step(Step::ReplaceFile { path, after: None, .. }) => write!(err, "remove {path} "),
         Event::Step(Step::RunTool { argv, .. }) => writeln!(err, "{}    {}", paint(HEADING, "run"), argv.join(" ")),
         Event::Step(Step::CopyImage { to, .. }) => write!(err, "write  {to} "),
+        Event::Step(Step::RemoveImage { path }) => write!(err, "remove {path} "),
         Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
         Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
         Event::Proving => writeln!(err, "prove  open what was generated and compare it with the plan"),

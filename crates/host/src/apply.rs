@@ -13,6 +13,7 @@ use cede_plan::journal::{self, End, Operation, Record, Verb};
 use cede_plan::merge;
 use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
 use cede_plan::tool_failure;
+use cede_plan::trial;
 use cede_plan::verify::{self, VerifyReport};
 
 /// What happens while an operation runs, for showing it.
@@ -86,6 +87,9 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
         .checked_add(1)
         .ok_or_else(|| ApplyError::Unchanged(format!("{} has no number left: move its files away", journal::OPERATIONS)))?;
     space::check(machine, plan).map_err(ApplyError::Unchanged)?;
+    if let Some(meant) = trial::number_of(plan).filter(|meant| *meant != number && verb == Verb::Trial) {
+        return Err(ApplyError::HostChanged(format!("the plan is for operation {meant}, and this one is {number}")));
+    }
     let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
     let begin = journal::begin(verb, machine.time(), boot_id, plan);
     let path = journal::path(number);
@@ -297,6 +301,7 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
             }
         }
         Step::CopyImage { from, to } => copy_image(machine, from, to)?,
+        Step::RemoveImage { path } => bring_back(machine, path, None)?,
     }
     tell(Event::Done);
     Ok(())
@@ -305,13 +310,21 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
 /// Brings every file of an operation back, all of them even where one fails, then runs its tools again.
 fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
     let mut problems = Vec::new();
+    let (choices, steps): (Vec<Step>, Vec<Step>) =
+        journal::roll_back_steps(operation).into_iter().partition(|step| step.path().is_some_and(trial::once::is_choice));
+    // Nothing may be started once that is gone by half.
+    for step in choices.iter().filter_map(|step| choice_back(machine, step)) {
+        if let Err(problem) = perform(machine, &step, tell) {
+            problems.push(problem);
+        }
+    }
     // What tools made first: half an image may fill the disk that the files need.
     for (path, copy) in &operation.kept {
         if let Err(problem) = bring_back(machine, path, copy.as_deref()) {
             problems.push(problem);
         }
     }
-    for step in journal::roll_back_steps(operation) {
+    for step in steps {
         if let Step::ReplaceFile { path, after, .. } = &step
             && content(machine, path) == *after
         {
@@ -335,6 +348,12 @@ fn around_others(machine: &dyn Machine, step: Step) -> Step {
         Some((Ok(merged), now)) => Step::ReplaceFile { path: path.clone(), before: Some(now), after: Some(merged) },
         _ => step,
     }
+}
+
+/// The loader may have taken the choice away since.
+fn choice_back(machine: &dyn Machine, step: &Step) -> Option<Step> {
+    let Step::ReplaceFile { path, after, .. } = step else { return None };
+    trial::once::back(path, content(machine, path).as_deref(), after.as_deref())
 }
 
 /// Directories above a path that are not there yet, innermost first.
@@ -426,6 +445,10 @@ pub fn look_at_files(host: &dyn ReadHost, operations: &[Operation]) -> Host {
     let mut capture = observe(host, Scope::Full);
     for path in operations.iter().flat_map(|operation| &operation.plan.steps).filter_map(Step::path) {
         read_file(host, &mut capture, path);
+    }
+    for path in operations.iter().filter(|operation| operation.verb == Verb::Trial).flat_map(trial::made) {
+        let entry = host.probe(&path);
+        capture.insert(path, entry);
     }
     Host::from_capture(capture)
 }

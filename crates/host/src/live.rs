@@ -1,6 +1,7 @@
 //! Changing a machine or a mounted system.
 
 use crate::child;
+use crate::files::efi_variable;
 use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
@@ -28,6 +29,9 @@ fn effect(error: FileError) -> EffectError {
 
 impl Machine for Root {
     fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError> {
+        if path.starts_with(efi_variable::DIRECTORY) {
+            return efi_variable::replace(self, path, before, after);
+        }
         match (before, after) {
             (Some(before), None) => replace_file::remove_file(self, path, before).map_err(effect),
             (None, None) => Ok(()),

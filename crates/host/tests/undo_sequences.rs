@@ -71,6 +71,7 @@ fn diffs(plan: &Plan) -> String {
         Step::ReplaceFile { path, before, after } => diff::unified(path, before.as_deref(), after.as_deref()),
         Step::RunTool { argv, .. } => argv.join(" "),
         Step::CopyImage { from, to } => format!("cp {from} {to}"),
+        Step::RemoveImage { path } => format!("rm {path}"),
     };
     plan.steps.iter().map(text).collect()
 }

@@ -21,6 +21,8 @@ pub const JOURNAL_FORMAT: &str = "cede.journal/1";
 pub enum Verb {
     /// Carries out a plan.
     Apply,
+    /// Carries out a plan for one start.
+    Trial,
     /// Takes back the operation of this number.
     Undo(u32),
     /// Brings the operation of this number, which was undone, back.
@@ -30,7 +32,7 @@ pub enum Verb {
 impl Verb {
     /// True where the operation adds something, which can be undone.
     pub fn adds(self) -> bool {
-        matches!(self, Self::Apply | Self::Redo(_))
+        matches!(self, Self::Apply | Self::Trial | Self::Redo(_))
     }
 }
 
@@ -238,7 +240,9 @@ fn unreadable(path: &str, why: &str) -> JournalError {
 fn untrue(record: &Record, operation: &Operation) -> Option<&'static str> {
     match record {
         Record::Started { step, .. } | Record::Done { step } if *step >= operation.plan.steps.len() => Some("the plan has no such step"),
-        Record::Started { made, .. } if !made.iter().all(|dir| may_write(dir)) => Some("cede makes no such directory"),
+        Record::Started { made, .. } if !made.iter().all(|dir| may_write(dir) || dir == crate::trial::STATE) => {
+            Some("cede makes no such directory")
+        }
         Record::Kept { path, .. } if !may_write(path) => Some("cede keeps no such file"),
         Record::Kept { copy: Some(copy), .. }
             if copy.strip_prefix(KEPT).and_then(|rest| rest.strip_prefix('/')).is_none_or(|name| name.contains('/')) =>
@@ -294,6 +298,13 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
     operation.ok_or_else(|| JournalError::NoBegin { path: path.to_owned() })
 }
 
+/// The operations but for trials and what took them back.
+pub fn without_trials(operations: &[Operation]) -> Vec<Operation> {
+    let is_trial = |number: u32| operations.iter().any(|other| other.number == number && other.verb == Verb::Trial);
+    let ends_trial = |operation: &&Operation| matches!(operation.verb, Verb::Undo(number) if is_trial(number));
+    operations.iter().filter(|operation| operation.verb != Verb::Trial && !ends_trial(operation)).cloned().collect()
+}
+
 /// True where the operation's changes are on the host: it was applied, and no later operation took it back.
 pub fn in_force(operations: &[Operation], operation: &Operation) -> bool {
     let undone = operations.iter().any(|other| other.verb == Verb::Undo(operation.number) && other.end == Some(End::Applied));
@@ -330,13 +341,15 @@ pub fn roll_back_steps(operation: &Operation) -> Vec<Step> {
     steps
 }
 
-/// Files that the tools of a plan make: the images that it proves, and GRUB's menu.
+/// Files that the tools of a plan make, and images that it takes away: what it proves of images without writing them itself, and GRUB's menu.
 pub fn generated(plan: &Plan) -> Vec<String> {
-    let mut list: Vec<String> = Vec::new();
+    let removed = |step: &Step| if let Step::RemoveImage { path } = step { Some(path.clone()) } else { None };
+    let mut list: Vec<String> = plan.steps.iter().filter_map(removed).collect();
     for expectation in &plan.expects {
         let menu = matches!(expectation.what, Condition::MenuStarts { .. }).then_some(crate::bootloader::entries::GRUB_CFG);
         let Some(path) = expectation.what.image().or(menu) else { continue };
-        if !list.iter().any(|other| other == path) {
+        let is_written = plan.steps.iter().any(|step| step.path() == Some(path));
+        if !is_written && !list.iter().any(|other| other == path) {
             list.push(path.to_owned());
         }
     }

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod planner;
 pub mod redo;
 pub mod tool_failure;
+pub mod trial;
 pub mod undo;
 pub mod unread;
 pub mod verify;

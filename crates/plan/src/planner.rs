@@ -55,6 +55,22 @@ fn make(host: &Host, wanted: &[PciAddress], mut plan: Plan, generated: Generated
 }
 
 fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    let ground = groundwork(host, wanted, plan)?;
+    let wanted = Wanted { wish: ground.wish, natives: ground.natives, ids: ground.ids, generated };
+    steps(host, &wanted, plan).map_err(|refusal| vec![refusal])?;
+    expect_after_reboot(host, &wanted.wish, plan);
+    Ok(())
+}
+
+/// What is to be true, before it is asked which files must say it.
+pub(crate) struct Groundwork {
+    pub(crate) wish: Wish,
+    pub(crate) natives: Natives,
+    pub(crate) ids: Vec<String>,
+}
+
+/// Who goes, what that costs, and what the kernel must be told; or all that stands in the way.
+pub(crate) fn groundwork(host: &Host, wanted: &[PciAddress], plan: &mut Plan) -> Result<Groundwork, Vec<Refusal>> {
     let bind = plan.bind;
     if host.iommu == IommuState::Unknown {
         return Err(vec![Refusal::new(
@@ -73,12 +89,8 @@ fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Pl
     if !obstacles.is_empty() {
         return Err(obstacles);
     }
-    let one = |refusal: Refusal| vec![refusal];
-    let wish = wish(host, &choice, bind, &ids).map_err(one)?;
-    let wanted = Wanted { wish, natives, ids, generated };
-    steps(host, &wanted, plan).map_err(one)?;
-    expect_after_reboot(host, &wanted.wish, &choice, plan);
-    Ok(())
+    let wish = wish(host, &choice, bind, &ids).map_err(|refusal| vec![refusal])?;
+    Ok(Groundwork { wish, natives, ids })
 }
 
 /// What makes the plan pointless or dangerous, all of it at once.
@@ -273,11 +285,11 @@ fn files_for_image(host: &Host, modprobe: &[Step], bind: BindMethod) -> Vec<(Str
     files
 }
 
-fn modprobe_paths(host: &Host) -> Vec<String> {
+pub(crate) fn modprobe_paths(host: &Host) -> Vec<String> {
     binding::modprobe_files(host).into_iter().map(|(path, _)| path.to_owned()).filter(|path| path.starts_with("/etc/")).collect()
 }
 
-fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
+pub(crate) fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
     paths.sort();
     paths.dedup();
     let digest = |path: &str| match host.capture.get(path) {
@@ -287,10 +299,10 @@ fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
     paths.into_iter().map(|path| RestsOn { sha256: digest(&path), path }).collect()
 }
 
-fn file_condition(step: &Step) -> Option<Condition> {
+pub(crate) fn file_condition(step: &Step) -> Option<Condition> {
     match step {
         Step::ReplaceFile { path, after, .. } => Some(Condition::FileIs { path: path.clone(), sha256: after.as_deref().map(sha256) }),
-        Step::RunTool { .. } | Step::CopyImage { .. } => None,
+        Step::RunTool { .. } | Step::CopyImage { .. } | Step::RemoveImage { .. } => None,
     }
 }
 
@@ -313,8 +325,10 @@ fn off_parameters(host: &Host, wish: &Wish) -> Vec<String> {
     list
 }
 
-fn expect_after_reboot(host: &Host, wish: &Wish, choice: &Choice, plan: &mut Plan) {
-    let addresses: Vec<PciAddress> = choice.ceded.iter().map(|identity| identity.address).collect();
+/// What the next start must show of the plan's devices.
+pub(crate) fn expect_after_reboot(host: &Host, wish: &Wish, plan: &mut Plan) {
+    let ceded = plan.devices.clone();
+    let addresses: Vec<PciAddress> = ceded.iter().map(|identity| identity.address).collect();
     let mut list: Vec<Condition> =
         off_parameters(host, wish).into_iter().map(|parameter| Condition::RunningWithout { parameter }).collect();
     list.extend(wish.add.map(|parameter| Condition::RunningWith { parameter: parameter.to_owned() }));
@@ -322,8 +336,8 @@ fn expect_after_reboot(host: &Host, wish: &Wish, choice: &Choice, plan: &mut Pla
         list.push(Condition::RunningWith { parameter: format!("vfio-pci.ids={}", wish.ids.join(",")) });
     }
     list.push(Condition::IommuOn);
-    list.extend(choice.ceded.iter().map(|device| Condition::BoundTo { device: device.clone(), driver: "vfio-pci".to_owned() }));
+    list.extend(ceded.iter().map(|device| Condition::BoundTo { device: device.clone(), driver: "vfio-pci".to_owned() }));
     list.push(Condition::GroupsWhole { devices: addresses });
-    list.push(Condition::NoTwinTaken { devices: choice.ceded.clone() });
+    list.push(Condition::NoTwinTaken { devices: ceded });
     plan.expects.extend(list.into_iter().map(Expectation::after_reboot));
 }

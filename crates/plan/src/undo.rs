@@ -5,12 +5,13 @@
 
 mod copies;
 mod history;
+mod trial;
 
 use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
 use crate::initramfs::{self, Early};
-use crate::journal::{self, Operation};
+use crate::journal::{self, Operation, Verb};
 use crate::merge::Clash;
 use crate::parameter;
 use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When};
@@ -72,6 +73,11 @@ struct Target {
 /// # Errors
 /// Files that someone else changed where we did, or that cannot be read; a later operation that needs what this one wrote.
 pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Result<Plan, CannotUndo> {
+    if operation.verb == Verb::Trial {
+        return trial::undo(host, operation).map_err(CannotUndo::Conflicts);
+    }
+    // A trial has files of its own, and is taken back apart.
+    let operations = &journal::without_trials(operations);
     let rest: Vec<&Operation> =
         operations.iter().filter(|other| other.number != operation.number && journal::in_force(operations, other)).collect();
     let out = if rest.is_empty() { history::since_nothing(operations) } else { vec![operation] };
@@ -214,6 +220,7 @@ impl Undo<'_> {
                             tools.push(tool);
                         }
                     }
+                    Step::RemoveImage { .. } => {}
                 }
             }
             let holds = |expectation: &Expectation| expectation.when == When::Now && !matches!(expectation.what, Condition::FileIs { .. });

@@ -49,6 +49,7 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
         return Ok(Exit::Fine);
     }
     require_root()?;
+    super::trial::refuse_in_force(&root)?;
     if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
         writeln!(ui.out(), "nothing was changed")?;
         return Ok(Exit::Fine);

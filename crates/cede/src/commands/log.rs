@@ -45,6 +45,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
 fn verb(operation: &Operation) -> String {
     match operation.verb {
         Verb::Apply => "apply".to_owned(),
+        Verb::Trial => "trial".to_owned(),
         Verb::Undo(number) => format!("undo {number}"),
         Verb::Redo(number) => format!("redo {number}"),
     }

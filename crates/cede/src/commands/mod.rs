@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod capture;
 pub mod check;
+pub mod confirm;
 pub mod demo;
 pub mod devices;
 pub mod explain;
@@ -13,6 +14,7 @@ pub mod recover;
 pub mod redo;
 pub mod rom;
 pub mod status;
+pub mod trial;
 pub mod undo;
 pub mod verify;
 pub mod what_if;

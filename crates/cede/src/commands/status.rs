@@ -10,12 +10,13 @@ use crate::render::table::{Table, counted, wrapped};
 use crate::source;
 use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::groups::state_name;
-use crate::view::status::StatusView;
+use crate::view::status::{StatusView, TrialView};
 use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
 use cede_model::pci::{PciDevice, PciNames};
 use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::trial::{self, State};
 use cede_plan::{bootloader, checks, group_choice, initramfs, whereabouts};
 
 /// Shows how the host stands and what to type next.
@@ -54,6 +55,7 @@ struct Facts<'a> {
     pending: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
+    trial: Option<(u32, State)>,
     next: String,
 }
 
@@ -69,9 +71,11 @@ impl<'a> Facts<'a> {
         });
         let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
         let verified = in_force && judge(host, operations).passed();
+        let trial = trial::in_force(operations).map(|operation| (operation.number, trial::state(host, operation)));
         let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
             _ if journal_trouble.is_some() => global.command("log", true),
             (Some(_), _, _, _) => global.command("recover", true),
+            (None, _, _, _) if let Some((_, state)) = trial => for_trial(state, verified, global),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
             (_, _, true, _) if !verified => global.command("verify", true),
             (_, _, true, _) => format!("give the ceded devices to a guest; `{}` takes them back", global.command("undo", true)),
@@ -82,7 +86,7 @@ impl<'a> Facts<'a> {
         let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
         let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
         let displaced = whereabouts::troubles(host, operations);
-        Self { host, loader, generator, ceded, candidates, displaced, pending, journal_trouble, open, next }
+        Self { host, loader, generator, ceded, candidates, displaced, pending, journal_trouble, open, trial, next }
     }
 
     fn view(&self) -> StatusView {
@@ -97,6 +101,7 @@ impl<'a> Facts<'a> {
             displaced: self.displaced.clone(),
             candidates: list(&self.candidates),
             reboot_pending: self.pending,
+            trial: self.trial.map(|(operation, state)| TrialView { operation, state: state.name() }),
             next: self.next.clone(),
         }
     }
@@ -116,6 +121,9 @@ impl<'a> Facts<'a> {
         }
         for trouble in &self.displaced {
             wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), trouble, width)?;
+        }
+        if let Some((number, state)) = self.trial {
+            wrapped(out, &format!("{}operation {number} ", head("Trial")), &standing(self.host, state), width)?;
         }
         let (state, why) = iommu(self.host);
         wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
@@ -141,6 +149,27 @@ impl<'a> Facts<'a> {
         }
         writeln!(out, "\nNext: {}", self.next)?;
         Ok(())
+    }
+}
+
+/// What to type while a trial is in force.
+fn for_trial(state: State, verified: bool, global: &Global) -> String {
+    match (state, verified) {
+        (State::Pending, _) => format!("reboot, then `{}`", global.command("verify", true)),
+        (State::Running, true) => global.command("confirm", true),
+        (State::Running, false) | (State::Unknown, _) => global.command("verify", true),
+        (State::Over, _) => global.command("undo", true),
+    }
+}
+
+fn standing(host: &Host, state: State) -> String {
+    match state {
+        State::Pending => "waits for the next start".to_owned(),
+        State::Running => "is this start: any other one is by the default entry, as before".to_owned(),
+        State::Over => {
+            format!("{}: this start is by another entry, with nothing changed; {}", paint(WARN, "did not hold"), trial::why_over(host))
+        }
+        State::Unknown => "is in force; which entry started this system cannot be told here".to_owned(),
     }
 }
 

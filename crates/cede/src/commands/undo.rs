@@ -58,6 +58,9 @@ pub fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: 
     ui.flush()?;
     let applied = apply(machine, plan, Verb::Undo(operation.number), &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
+    if operation.verb == Verb::Trial {
+        return super::trial::ended(&applied, ui);
+    }
     operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells")
 }
 

@@ -10,9 +10,10 @@ use crate::ui::{BAD, GOOD, Ui, WARN, paint};
 use crate::view::verify::VerifyView;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
-use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::journal::{self, JournalError, Operation, Verb};
 use cede_plan::plan::{Expectation, When};
-use cede_plan::verify::{self, Result3, VerifyReport};
+use cede_plan::trial::{self, State};
+use cede_plan::verify::{self, Outcome, Result3, VerifyReport};
 use cede_plan::whereabouts;
 
 /// Compares the recorded intent with a fresh look.
@@ -39,6 +40,7 @@ pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> 
         print_json(ui, &VerifyView::new(&report))?;
     } else {
         print_report(ui, &report, &operations)?;
+        next(ui, host, &report, &operations)?;
     }
     Ok(if report.passed() { Exit::Fine } else { Exit::Problems })
 }
@@ -87,7 +89,10 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
         let beside = |e: &Expectation| Expectation { when: e.when, what: e.what.clone().beside(&ceded) };
         let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();
         let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
-        let part = if same_boot {
+        let over = operation.verb == Verb::Trial && trial::state(host, operation) == State::Over;
+        let part = if over {
+            VerifyReport { outcomes: vec![came_back(host, operation)] }
+        } else if same_boot {
             verify::not_yet(&expects, When::AfterReboot, "the machine was not started anew yet: reboot first")
         } else {
             verify::verify(host, &expects, When::AfterReboot)
@@ -99,6 +104,15 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
         }
     }
     report
+}
+
+/// A trial of which this start shows nothing.
+fn came_back(host: &Host, trial: &Operation) -> Outcome {
+    Outcome {
+        what: format!("this start is the trial (operation {})", trial.number),
+        result: Result3::NotMet,
+        cause: Some(format!("it is by another entry: {}", trial::why_over(host))),
+    }
 }
 
 /// Prints a report: the verdict first.
@@ -135,10 +149,24 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
             told = Some(cause);
         }
     }
-    match (report.passed(), waiting) {
-        (true, _) => {}
-        (false, true) => writeln!(out, "\nNext: reboot, then `cede verify`")?,
-        (false, false) => writeln!(out, "\nNext: cede check")?,
+    Ok(())
+}
+
+/// What to type next: a trial wants to be ended either way.
+fn next(ui: &mut Ui, host: &Host, report: &VerifyReport, operations: &[Operation]) -> Result<(), CommandError> {
+    let waiting = report.outcomes.iter().all(|outcome| outcome.result == Result3::CannotTell);
+    let state = trial::in_force(operations).map(|trial| trial::state(host, trial));
+    let out = ui.out();
+    match (state, report.passed()) {
+        _ if report.outcomes.is_empty() => {}
+        (Some(State::Running), true) => writeln!(out, "\nNext: sudo cede confirm")?,
+        (Some(State::Running), false) => {
+            writeln!(out, "\nNext: cede check; any other start is by the default entry, `sudo cede undo` ends the trial")?
+        }
+        (Some(State::Over), _) => writeln!(out, "\nNext: sudo cede undo")?,
+        (_, true) => {}
+        (_, false) if waiting => writeln!(out, "\nNext: reboot, then `cede verify`")?,
+        (_, false) => writeln!(out, "\nNext: cede check")?,
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::table::{counted, wrapped};
 use crate::error::CommandError;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use cede_plan::plan::{Expectation, When};
+use cede_plan::trial::once;
 use cede_plan::{Plan, Step, diff};
 
 /// Prints a plan.
@@ -71,6 +72,19 @@ pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
     let out = ui.out();
     for step in steps {
         match step {
+            Step::ReplaceFile { path, after, .. } if once::is_choice(path) => {
+                let what = if after.as_deref().is_some_and(|bytes| bytes.windows(5).any(|part| part == b"trial" || part == b"t\0r\0i")) {
+                    "choose the trial for the next start, once"
+                } else {
+                    "the next start is by the default entry"
+                };
+                wrapped(out, &format!("\n{} ", paint(HEADING, what)), &format!("({path})"), width)?;
+            }
+            Step::ReplaceFile { path, before, after } if is_binary(before) || is_binary(after) => {
+                let size =
+                    |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or_else(|| "no file".to_owned(), |bytes| counted(bytes.len(), "byte"));
+                wrapped(out, &format!("\n{} ", paint(HEADING, path)), &format!("{} → {}, not text", size(before), size(after)), width)?;
+            }
             Step::ReplaceFile { path, before, after } => {
                 writeln!(out)?;
                 for line in diff::unified(path, before.as_deref(), after.as_deref()).lines() {
@@ -86,9 +100,14 @@ pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
                 &format!("{from} to {to}  (the boot loader starts it there)"),
                 width,
             )?,
+            Step::RemoveImage { path } => wrapped(out, &format!("\n{} ", paint(HEADING, "remove")), path, width)?,
         }
     }
     Ok(())
+}
+
+fn is_binary(bytes: &Option<Vec<u8>>) -> bool {
+    bytes.as_ref().is_some_and(|bytes| bytes.contains(&0))
 }
 
 /// A line of a diff.

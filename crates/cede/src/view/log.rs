@@ -17,7 +17,7 @@ pub struct LogView {
 pub struct OperationView {
     /// Its number.
     pub number: u32,
-    /// `apply`, `undo` or `redo`.
+    /// `apply`, `trial`, `undo` or `redo`.
     pub verb: &'static str,
     /// The operation that an undo takes back, or a redo brings back.
     pub of: Option<u32>,
@@ -38,11 +38,12 @@ impl LogView {
             number: operation.number,
             verb: match operation.verb {
                 Verb::Apply => "apply",
+                Verb::Trial => "trial",
                 Verb::Undo(_) => "undo",
                 Verb::Redo(_) => "redo",
             },
             of: match operation.verb {
-                Verb::Apply => None,
+                Verb::Apply | Verb::Trial => None,
                 Verb::Undo(of) | Verb::Redo(of) => Some(of),
             },
             time: operation.time,

@@ -23,6 +23,17 @@ pub struct StatusView {
     pub candidates: Vec<String>,
     /// True where a change waits for the next start.
     pub reboot_pending: bool,
+    /// A trial that is in force.
+    pub trial: Option<TrialView>,
     /// What to type.
     pub next: String,
+}
+
+/// A trial that was neither confirmed nor taken back.
+#[derive(Debug, Serialize)]
+pub struct TrialView {
+    /// Its operation.
+    pub operation: u32,
+    /// `pending`, `running`, `over` or `unknown`.
+    pub state: &'static str,
 }

@@ -1,6 +1,7 @@
 //! Files below a root: resolved inside it, read with care, replaced atomically and durably.
 
 pub mod dir_handle;
+pub(crate) mod efi_variable;
 pub mod file_error;
 mod locate;
 pub mod replace_file;

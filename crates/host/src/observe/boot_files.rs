@@ -18,6 +18,8 @@ const TEXTS: &[&str] = &[
     "/usr/lib/os-release",
     "/etc/default/grub",
     "/boot/grub/grub.cfg",
+    "/boot/grub/custom.cfg",
+    "/boot/grub/grubenv",
     "/etc/kernel/cmdline",
     "/etc/kernel/install.conf",
     "/etc/mkinitcpio.conf",
@@ -35,6 +37,13 @@ const PROBES: &[&str] = &[
     "/usr/sbin/update-grub",
     "/usr/sbin/update-initramfs",
     "/usr/sbin/mkinitramfs",
+    "/usr/bin/grub-script-check",
+    "/usr/bin/systemctl",
+    "/usr/bin/flock",
+    "/usr/bin/test",
+    "/etc/systemd/system/cede-confirm.service",
+    "/etc/systemd/system/cede-trial-watchdog.service",
+    "/etc/systemd/system/cede-trial-watchdog.timer",
     "/usr/bin/dracut",
     "/usr/bin/booster",
     "/usr/bin/kernel-install",
@@ -56,6 +65,7 @@ const PROBES: &[&str] = &[
 /// Directories of which every file with the ending is read.
 const TEXT_DIRS: &[(&str, &str)] = &[
     ("/etc/default/grub.d", ".cfg"),
+    ("/etc/initramfs-tools/conf.d", ""),
     ("/etc/mkinitcpio.conf.d", ".conf"),
     ("/etc/mkinitcpio.d", ".preset"),
     ("/etc/modules-load.d", ".conf"),
@@ -89,10 +99,14 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     for partition in BOOT_PARTITIONS {
         loader(reader, partition);
     }
-    for variable in ["LoaderInfo", "StubInfo", "LoaderEntrySelected"] {
+    for variable in ["LoaderInfo", "StubInfo", "LoaderEntrySelected", "LoaderEntryDefault", "LoaderEntryOneShot"] {
         reader.text(&format!("/sys/firmware/efi/efivars/{variable}-{LOADER_GUID}"));
     }
     explicit_configs(reader);
+    reader.names("/etc/initramfs-tools/hooks");
+    for stage in reader.list("/etc/initramfs-tools/scripts") {
+        reader.names(&format!("/etc/initramfs-tools/scripts/{stage}"));
+    }
     journal(reader);
     for shell in ["/bin/sh", "/usr/bin/sh"] {
         let link = reader.host.read_link(shell);

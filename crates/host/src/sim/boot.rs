@@ -1,6 +1,7 @@
 //! Starting the simulated host: the menu's first entry, its image, the IOMMU, and which driver gets each function first.
 
 use cede_model::boot::grub_cfg;
+use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::initramfs_image::{InitramfsImage, Limits, read_image};
 use cede_model::iommu::foretell::foretell;
 use cede_model::kernel::module_name;
@@ -10,15 +11,19 @@ use cede_model::{Capture, Entry, Host};
 use cede_plan::bootloader::entries;
 use cede_plan::edit::modprobe::ModprobeConfig;
 use cede_plan::parameter;
+use cede_plan::trial::{self, env_block, once};
 
-/// Starts it: everything that the kernel shows is made anew.
-pub(super) fn start(state: &mut Capture, native: &Host) {
-    let (cmdline, words, image) = default_entry(state);
+/// Starts it: everything that the kernel shows is made anew. False where the start ends before user space: an image is missing, or the root file
+/// system is not found.
+pub(super) fn start(state: &mut Capture, native: &Host) -> bool {
+    let Chosen { cmdline, words, images } = chosen(state);
     state.insert("/proc/cmdline", Entry::File(cmdline.into_bytes()));
     next_boot_id(state);
     let iommu = words.iter().any(|word| word == "intel_iommu=on");
     switch_iommu(state, native, iommu);
-    let opened = image.and_then(|path| read_image(state.file(&path)?, &Limits::default(), |_| true).ok());
+    // The kernel unpacks one archive over the other.
+    let bytes: Vec<u8> = images.iter().filter_map(|path| state.file(path)).flatten().copied().collect();
+    let opened = read_image(&bytes, &Limits::default(), |_| true).ok();
     let early = Early::read(state, opened.as_ref(), &words);
     let vfio = early.vfio_loaded();
     if vfio {
@@ -30,25 +35,71 @@ pub(super) fn start(state: &mut Capture, native: &Host) {
         let driver = if vfio && iommu && early.gives(device) { Some("vfio-pci") } else { device.driver_name() };
         bind(state, device, driver);
     }
+    images.iter().all(|path| state.is_there(path)) && finds_root(state, &words)
 }
 
-/// What the boot loader starts: the kernel command line as the kernel shows it, its words, and the image. GRUB's first entry; without its
-/// menu, the first entry of systemd-boot.
-fn default_entry(state: &Capture) -> (String, Vec<String>, Option<String>) {
+/// What the boot loader starts: the kernel command line as the kernel shows it, its words, and the images.
+struct Chosen {
+    cmdline: String,
+    words: Vec<String>,
+    images: Vec<String>,
+}
+
+/// The entry that is chosen for this start, which the loader takes away, or the first: of GRUB's menu; without that, of systemd-boot.
+fn chosen(state: &mut Capture) -> Chosen {
     let (loader, entry) = match state.file(entries::GRUB_CFG) {
-        Some(menu) => {
-            let first = grub_cfg::parse(menu).entries.into_iter().next();
-            let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-            let linux = first.as_ref().and_then(|entry| entry.linux.first());
-            let words: Vec<String> = linux.map(|linux| linux.words.iter().map(text).collect()).unwrap_or_default();
-            ("BOOT_IMAGE=/vmlinuz-linux ", (words, first.as_ref().and_then(|entry| entry.initrd.first()).map(text)))
-        }
-        None => {
-            let normal = entries::type1(&Host::from_capture(state.clone())).into_iter().find(|entry| !entry.rescue);
-            ("", normal.map(|entry| (entry.words, entry.files.into_iter().nth(1))).unwrap_or_default())
-        }
+        Some(_) => ("BOOT_IMAGE=/vmlinuz-linux ", by_grub(state).map(menu_entry)),
+        None => ("", by_systemd_boot(state)),
     };
-    (format!("{loader}{}\n", entry.0.join(" ")), entry.0, entry.1.map(|path| format!("/boot{path}")))
+    let (words, files) = entry.unwrap_or_default();
+    let cmdline = format!("{loader}{}\n", words.join(" "));
+    Chosen { cmdline, words, images: files.into_iter().map(|path| format!("/boot{path}")).collect() }
+}
+
+type WordsAndImages = (Vec<String>, Vec<String>);
+
+fn menu_entry(entry: grub_cfg::MenuEntry) -> WordsAndImages {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let words = entry.linux.first().map(|linux| linux.words.iter().map(text).collect()).unwrap_or_default();
+    (words, entry.initrd.iter().map(text).collect())
+}
+
+/// GRUB leaves the variable in the environment block empty.
+fn by_grub(state: &mut Capture) -> Option<grub_cfg::MenuEntry> {
+    let menu = grub_cfg::parse(state.file(entries::GRUB_CFG).unwrap_or_default());
+    let block = state.file(once::ENV_BLOCK).unwrap_or_default().to_vec();
+    if let Some(id) = env_block::get(&block, "next_entry") {
+        state.insert(once::ENV_BLOCK, Entry::File(env_block::set(&block, "next_entry", "").unwrap_or_default()));
+        let custom = grub_cfg::parse(state.file("/boot/grub/custom.cfg").unwrap_or_default());
+        let mut all = menu.entries.iter().cloned().chain(custom.entries);
+        if let Some(entry) = all.find(|entry| entry.name.id.as_deref() == Some(id)) {
+            return Some(entry);
+        }
+    }
+    menu.entries.into_iter().next()
+}
+
+fn by_systemd_boot(state: &mut Capture) -> Option<WordsAndImages> {
+    let own = format!("/boot/loader/entries/{}", trial::ENTRY_FILE);
+    if state.remove(once::ONE_SHOT).is_some_and(|entry| matches!(entry, Entry::File(_))) && state.file(&own).is_some() {
+        let entry = LoaderEntry::parse(state.file(&own).unwrap_or_default());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let words = text(&entry.options().unwrap_or_default()).split_whitespace().map(str::to_owned).collect();
+        return Some((words, entry.values("initrd").map(|value| text(value.bytes)).collect()));
+    }
+    let normal = entries::type1(&Host::from_capture(state.clone())).into_iter().find(|entry| !entry.rescue);
+    normal.map(|entry| (entry.words, entry.files.into_iter().skip(1).collect()))
+}
+
+/// Whether the root file system is the one that the machine has, and its controller still has its driver.
+fn finds_root(state: &Capture, words: &[String]) -> bool {
+    let host = Host::from_capture(state.clone());
+    let mounts = String::from_utf8_lossy(state.file("/proc/self/mountinfo").unwrap_or_default()).into_owned();
+    let root = mounts.lines().find(|line| line.contains(" / / ")).and_then(|line| line.split_once(" - ")?.1.split(' ').nth(1));
+    let is_right =
+        |word: &String| word.strip_prefix("root=/dev/").is_none_or(|name| root.is_none_or(|root| root == format!("/dev/{name}")));
+    let controller = host.devices.iter().find(|device| device.class.is_some_and(|class| class.base_and_sub() == 0x0108));
+    words.iter().all(is_right) && !controller.is_some_and(PciDevice::is_on_vfio)
 }
 
 fn next_boot_id(state: &mut Capture) {

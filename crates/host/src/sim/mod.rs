@@ -29,9 +29,18 @@ impl SimHost {
         sim
     }
 
-    /// Starts the machine anew: the menu's default entry, its image, its kernel.
+    /// Starts the machine anew: the entry that is chosen for this start or the menu's default one, its image, its kernel.
     pub fn reboot(&self) {
-        boot::start(&mut self.state(), &self.native);
+        self.restart();
+    }
+
+    /// As [`Self::reboot`]. A start that does not come up ends in a reset, and the machine is started again; returns how many did not.
+    pub fn restart(&self) -> usize {
+        let mut failed = 0;
+        while failed < 3 && !boot::start(&mut self.state(), &self.native) {
+            failed += 1;
+        }
+        failed
     }
 
     /// Others change something: a package manager, or a person.

@@ -6,10 +6,21 @@ use cede_model::kernel::{Kernel, module_name};
 use cede_model::{Capture, Entry};
 use cede_plan::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
 
+/// How the generated menu honours a choice for one start.
+const ONCE: &str = "### BEGIN /etc/grub.d/00_header ###\nif [ -s $prefix/grubenv ]; then\n  load_env\nfi\nif [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\n   set next_entry=\n   save_env next_entry\n   set boot_once=true\nelse\n   set default=\"0\"\nfi\n### END /etc/grub.d/00_header ###\n";
+
+/// How it reads entries that are not generated.
+const CUSTOM: &str = "### BEGIN /etc/grub.d/41_custom ###\nif [ -f  ${config_directory}/custom.cfg ]; then\n  source ${config_directory}/custom.cfg\nfi\n### END /etc/grub.d/41_custom ###\n";
+
 /// Runs a tool on a host in memory: `None` where there is no such tool, else whether it succeeded.
 pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> Option<bool> {
     match argv {
         ["/usr/bin/mkinitcpio", "-P"] => Some(make_images(state, print)),
+        ["/usr/bin/mkinitcpio", "-k", release, "-c", config, "-g", image] => Some(make_image(state, (release, config, image), print)),
+        ["/usr/sbin/mkinitramfs", "-d", directory, "-o", image, release] => {
+            let kernel = Kernel::installed(state).into_iter().find(|kernel| kernel.release == *release)?;
+            Some(mkinitramfs(state, directory, &kernel, image))
+        }
         ["/usr/sbin/update-initramfs", "-u", "-k", "all"] => Some(update_initramfs(state, print)),
         ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", "/boot/grub/grub.cfg"] | ["/usr/sbin/update-grub"] => {
             Some(make_menu(state, print))
@@ -31,24 +42,30 @@ pub(super) fn make_all(state: &mut Capture) {
     }
 }
 
-/// Makes the image of every kernel in the manner of initramfs-tools: the listed modules in `conf/modules`, and all of `/etc/modprobe.d`.
+/// Makes the image of every kernel in the manner of initramfs-tools.
 fn update_initramfs(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
-    let text = String::from_utf8_lossy(state.file("/etc/initramfs-tools/modules").unwrap_or_default()).into_owned();
+    let mut make = |state: &mut Capture, kernel: Kernel| {
+        let image = format!("/boot/initrd.img-{}", kernel.release);
+        print(&format!("update-initramfs: Generating {image}"));
+        mkinitramfs(state, "/etc/initramfs-tools", &kernel, &image)
+    };
+    Kernel::installed(state).into_iter().all(|kernel| make(state, kernel))
+}
+
+/// Makes one image by the settings of a directory: the listed modules in `conf/modules`, and all of `/etc/modprobe.d`.
+fn mkinitramfs(state: &mut Capture, directory: &str, kernel: &Kernel, image: &str) -> bool {
+    let text = String::from_utf8_lossy(state.file(&format!("{directory}/modules")).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).collect();
     let names = lines.iter().filter_map(|line| line.split_whitespace().next());
     let wanted: Vec<&str> = names.chain(["i915", "nouveau"]).collect();
-    for kernel in Kernel::installed(state) {
-        let mut entries = vec![NewcEntry::file("conf/modules", lines.iter().map(|line| format!("{line}\n")).collect::<String>())];
-        let found = wanted.iter().filter_map(|name| module_path(state, &kernel, name));
-        entries.extend(found.map(|path| NewcEntry::file(&format!("{IMAGE_MODULES}/{}/{path}", kernel.release), "module")));
-        let conf: Vec<String> = state.names_in(MODPROBE).map(|name| format!("{MODPROBE}/{name}")).collect();
-        entries.extend(conf.iter().filter_map(|path| Some(NewcEntry::file(path.trim_start_matches('/'), state.file(path)?))));
-        let image = format!("/boot/initrd.img-{}", kernel.release);
-        print(&format!("update-initramfs: Generating {image}"));
-        match write_newc(&with_parents(entries)) {
-            Ok(bytes) => state.insert(image, Entry::File(bytes)),
-            Err(_) => return false,
-        }
+    let mut entries = vec![NewcEntry::file("conf/modules", lines.iter().map(|line| format!("{line}\n")).collect::<String>())];
+    let found = wanted.iter().filter_map(|name| module_path(state, kernel, name));
+    entries.extend(found.map(|path| NewcEntry::file(&format!("{IMAGE_MODULES}/{}/{path}", kernel.release), "module")));
+    let conf: Vec<String> = state.names_in(MODPROBE).map(|name| format!("{MODPROBE}/{name}")).collect();
+    entries.extend(conf.iter().filter_map(|path| Some(NewcEntry::file(path.trim_start_matches('/'), state.file(path)?))));
+    match write_newc(&with_parents(entries)) {
+        Ok(bytes) => state.insert(image, Entry::File(bytes)),
+        Err(_) => return false,
     }
     true
 }
@@ -68,23 +85,45 @@ pub(super) fn make_images(state: &mut Capture, print: &mut dyn FnMut(&str)) -> b
         for name in array(&environment, "PRESETS") {
             let Some(path) = array(&environment, &format!("{name}_image")).into_iter().next() else { continue };
             let Some(kernel) = Kernel::installed(state).into_iter().next_back() else { continue };
-            let (entries, missing) = config.entries(state, &kernel);
-            for module in &missing {
-                print(&format!("==> ERROR: module not found: '{module}'"));
-            }
-            success &= missing.is_empty();
-            let count = entries.len();
-            match write_newc(&with_parents(entries)) {
-                Ok(bytes) => state.insert(path.as_str(), Entry::File(bytes)),
-                Err(error) => {
-                    print(&format!("{path}: {error}"));
-                    success = false;
-                }
-            }
-            print(&format!("{path}: {count} files for {}", kernel.release));
+            success &= write_image(state, &config, &kernel, &path, print);
         }
     }
     success
+}
+
+/// Makes one image, of a release, by a configuration, at a path.
+pub(super) fn make_image(state: &mut Capture, (release, config, path): (&str, &str, &str), print: &mut dyn FnMut(&str)) -> bool {
+    let Some(kernel) = Kernel::installed(state).into_iter().find(|kernel| kernel.release == release) else {
+        print(&format!("==> ERROR: '/lib/modules/{release}' is not a valid kernel module directory"));
+        return false;
+    };
+    // What the configuration sources by `.` comes before its own lines.
+    let text = String::from_utf8_lossy(state.file(config).unwrap_or_default()).into_owned();
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    for sourced in text.lines().filter_map(|line| line.strip_prefix(". ")) {
+        files.push(state.file(sourced).unwrap_or_default().to_vec());
+    }
+    let own: Vec<&str> = text.lines().filter(|line| !line.starts_with(". ")).collect();
+    files.push(own.join("\n").into_bytes());
+    let config = Config::of(&files.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    write_image(state, &config, &kernel, path, print)
+}
+
+fn write_image(state: &mut Capture, config: &Config, kernel: &Kernel, path: &str, print: &mut dyn FnMut(&str)) -> bool {
+    let (entries, missing) = config.entries(state, kernel);
+    for module in &missing {
+        print(&format!("==> ERROR: module not found: '{module}'"));
+    }
+    let count = entries.len();
+    print(&format!("{path}: {count} files for {}", kernel.release));
+    match write_newc(&with_parents(entries)) {
+        Ok(bytes) => state.insert(path, Entry::File(bytes)),
+        Err(error) => {
+            print(&format!("{path}: {error}"));
+            return false;
+        }
+    }
+    missing.is_empty()
 }
 
 /// What mkinitcpio's configuration says, main file and drop-ins glued together.
@@ -99,7 +138,11 @@ impl Config {
         let drop_ins = state.names_in("/etc/mkinitcpio.conf.d").map(|name| format!("/etc/mkinitcpio.conf.d/{name}"));
         let paths: Vec<String> = std::iter::once("/etc/mkinitcpio.conf".to_owned()).chain(drop_ins).collect();
         let files: Vec<&[u8]> = paths.iter().map(|path| state.file(path).unwrap_or_default()).collect();
-        let environment = Environment::source(&files, Sourcing::Concatenated, Dialect::Bash);
+        Self::of(&files)
+    }
+
+    fn of(files: &[&[u8]]) -> Self {
+        let environment = Environment::source(files, Sourcing::Concatenated, Dialect::Bash);
         Self { modules: array(&environment, "MODULES"), hooks: array(&environment, "HOOKS"), files: array(&environment, "FILES") }
     }
 
@@ -152,7 +195,7 @@ pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> boo
         _ => String::new(),
     });
     let kernels: Vec<String> = state.names_in("/boot").filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned).collect();
-    let mut menu = "### BEGIN /etc/grub.d/10_linux ###\n".to_owned();
+    let mut menu = format!("{ONCE}### BEGIN /etc/grub.d/10_linux ###\n");
     for kernel in &kernels {
         let image = format!("initrd.img-{kernel}");
         let image = if state.exists(&format!("/boot/{image}")) { image } else { format!("initramfs-{kernel}.img") };
@@ -163,6 +206,7 @@ pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> boo
         ));
     }
     menu.push_str("### END /etc/grub.d/10_linux ###\n");
+    menu.push_str(CUSTOM);
     state.insert("/boot/grub/grub.cfg", Entry::File(menu.into_bytes()));
     true
 }

@@ -1,5 +1,7 @@
 //! A scratch directory that goes with its owner.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
+
+pub(crate) mod faulty;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -97,7 +97,8 @@ pub fn type1_paths(host: &Host) -> Vec<String> {
     let mut list: Vec<(String, String, Option<String>)> = Vec::new();
     for (partition, device) in partitions {
         let dir = format!("{partition}/loader/entries");
-        for name in host.capture.names_in(&dir).filter(|name| name.ends_with(".conf")) {
+        // An entry for a trial is ours, and no part of what the host starts by itself.
+        for name in host.capture.names_in(&dir).filter(|name| name.ends_with(".conf") && *name != crate::trial::ENTRY_FILE) {
             let path = format!("{dir}/{name}");
             let bytes = host.capture.file(&path);
             let is_same = |(other, other_name, other_device): &(String, String, Option<String>)| {

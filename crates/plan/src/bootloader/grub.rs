@@ -2,7 +2,7 @@
 //! Debian's patch of it). Parameters go into `GRUB_CMDLINE_LINUX_DEFAULT`, so that recovery entries stay without them.
 
 use super::grub_files::Files;
-use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, entries};
+use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, TrialChange, TrialEntry, entries, grub_trial};
 use crate::edit::shell::Shells;
 use crate::iommu_cause::{self, IommuFamily};
 use crate::parameter::Wish;
@@ -78,6 +78,10 @@ impl Bootloader for Grub {
             tools: vec![regenerate(host)],
             rests_on: before.into_iter().map(|file| file.path).collect(),
         })
+    }
+
+    fn trial(&self, host: &Host, wish: &Wish, trial: &TrialEntry) -> Result<TrialChange, Refusal> {
+        grub_trial::trial(host, wish, trial)
     }
 }
 

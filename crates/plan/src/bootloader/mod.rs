@@ -3,8 +3,10 @@
 pub mod entries;
 pub mod grub;
 mod grub_files;
+mod grub_trial;
 mod other_system;
 pub mod systemd_boot;
+mod systemd_trial;
 
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
@@ -44,6 +46,36 @@ pub struct LoaderChange {
     pub rests_on: Vec<String>,
 }
 
+/// What an entry of our own must have beyond what the default entry has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialEntry {
+    /// Its title: ASCII, without quotes.
+    pub title: String,
+    /// Words of our own on its command line.
+    pub words: Vec<String>,
+    /// Whether it loads the archive of settings behind the image.
+    pub settings: bool,
+    /// Whether nothing chooses it for the next start.
+    pub by_hand: bool,
+}
+
+/// What an entry of our own comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialChange {
+    /// The entry's file.
+    pub entry: Step,
+    /// A tool that checks it.
+    pub check: Option<Step>,
+    /// The choice for the next start.
+    pub once: Option<Step>,
+    /// File name of the image that the default entry starts.
+    pub base: String,
+    /// Directory of that image, as the host sees it.
+    pub directory: String,
+    /// Files that the entry was made from; they stay as they are.
+    pub rests_on: Vec<String>,
+}
+
 /// One way a host keeps its kernel command line. Pure: facts in, steps out.
 pub trait Bootloader: Sync {
     /// Name for people.
@@ -59,6 +91,13 @@ pub trait Bootloader: Sync {
     /// # Errors
     /// Why it cannot be changed safely.
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal>;
+    /// An entry of our own beside the default one, as wished, and its choice for one start.
+    ///
+    /// # Errors
+    /// Why there can be none, or why the loader cannot start it just once.
+    fn trial(&self, _host: &Host, _wish: &Wish, _trial: &TrialEntry) -> Result<TrialChange, Refusal> {
+        Err(Refusal::new("trial-unsupported", format!("cede cannot add an entry to {} for a trial: leave --trial out", self.name())))
+    }
 }
 
 /// Every boot loader there is.

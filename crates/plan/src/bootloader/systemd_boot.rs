@@ -1,7 +1,7 @@
 //! systemd-boot with Type #1 entries (boot loader specification): `options` lines, which reach the kernel as they are written.
 //! Fallback and rescue entries are left alone. `/etc/kernel/cmdline`, from which kernel-install makes future entries, is kept in step.
 
-use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, entries};
+use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, TrialChange, TrialEntry, entries, systemd_trial};
 use crate::edit::cmdline::CommandLine;
 use crate::parameter::{Wish, WordEdits};
 use crate::plan::{Refusal, Step};
@@ -15,7 +15,7 @@ pub struct SystemdBoot;
 const KERNEL_CMDLINE: &str = "/etc/kernel/cmdline";
 /// The parameter that kernel-install adds by itself.
 const MACHINE_ID: &[u8] = b"systemd.machine_id=";
-const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+pub(super) const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 impl Bootloader for SystemdBoot {
@@ -81,6 +81,10 @@ impl Bootloader for SystemdBoot {
         }
         Ok(change)
     }
+
+    fn trial(&self, host: &Host, wish: &Wish, trial: &TrialEntry) -> Result<TrialChange, Refusal> {
+        systemd_trial::trial(host, wish, trial)
+    }
 }
 
 fn push(change: &mut LoaderChange, path: &str, before: &[u8], after: Vec<u8>) {
@@ -89,12 +93,12 @@ fn push(change: &mut LoaderChange, path: &str, before: &[u8], after: Vec<u8>) {
     }
 }
 
-fn cannot(path: &str, why: &str) -> Refusal {
+pub(super) fn cannot(path: &str, why: &str) -> Refusal {
     Refusal::new("boot-entry-not-editable", format!("{path} cannot be changed safely: {why}; correct it with an editor"))
 }
 
 /// One attribute of an EFI variable: four bytes of flags, then UTF-16.
-fn utf16(bytes: &[u8]) -> String {
+pub(super) fn utf16(bytes: &[u8]) -> String {
     let units: Vec<u16> = bytes
         .get(4..)
         .unwrap_or_default()
@@ -104,13 +108,13 @@ fn utf16(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned()
 }
 
-fn words_of(bytes: &[u8]) -> Vec<String> {
+pub(super) fn words_of(bytes: &[u8]) -> Vec<String> {
     let line = CommandLine::parse(bytes);
     line.params().iter().map(|param| String::from_utf8_lossy(line.text(&param.span)).into_owned()).collect()
 }
 
 /// Edits the `options` lines of an entry; words are added to the last of them.
-fn edit_entry(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
+pub(super) fn edit_entry(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
     if bytes.contains(&0) {
         return Err("it holds a NUL byte".to_owned());
     }
@@ -152,7 +156,7 @@ fn edit_line(line: &[u8], word: &str, new: Option<&str>) -> Option<Vec<u8>> {
     })
 }
 
-fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
+pub(super) fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
     let added: Vec<&str> = added.iter().map(String::as_str).collect();
     let entry = LoaderEntry::parse(bytes);
     let Some(value) = entry.values("options").last() else {
@@ -177,7 +181,7 @@ fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
     Ok(splice(bytes, value.range(), &after.ok_or("a quote is not closed")?))
 }
 
-fn splice(bytes: &[u8], range: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
+pub(super) fn splice(bytes: &[u8], range: std::ops::Range<usize>, new: &[u8]) -> Vec<u8> {
     let head = bytes.get(..range.start).unwrap_or_default();
     let tail = bytes.get(range.end..).unwrap_or_default();
     [head, new, tail].concat()

@@ -1,16 +1,20 @@
 //! initramfs-tools (Debian family): `/etc/initramfs-tools/modules`, one module a line. `load_modules` runs after udev's coldplug, so the
 //! order against native drivers comes from softdep lines, which mkinitramfs copies with all of `/etc/modprobe.d`.
 
-use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
+use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::plan::{Refusal, Step};
+use crate::trial;
 use crate::unread;
-use cede_model::Host;
-use cede_model::kernel::installed::module_name;
+use cede_model::kernel::installed::{ModuleForm, module_name};
+use cede_model::{Entry, Host};
 
 /// initramfs-tools.
 pub struct InitramfsTools;
 
 const MODULES: &str = "/etc/initramfs-tools/modules";
+const ETC: &str = "/etc/initramfs-tools";
+const CONF: &str = "/etc/initramfs-tools/initramfs.conf";
+const CONF_DIR: &str = "/etc/initramfs-tools/conf.d";
 const UPDATE: &str = "/usr/sbin/update-initramfs";
 const MKINITRAMFS: &str = "/usr/sbin/mkinitramfs";
 
@@ -56,6 +60,48 @@ impl InitramfsGenerator for InitramfsTools {
         }
         Ok(change)
     }
+
+    /// mkinitramfs takes another directory of settings by `-d`: that of the host, copied, with our modules on its list.
+    fn trial(&self, host: &Host, early: &Early, image: &TrialImage) -> Result<GeneratorChange, Refusal> {
+        let refused = |why: String| Refusal::new("trial-no-image", format!("no image can be made for a trial: {why}"));
+        let release = image.base.strip_prefix("initrd.img-").unwrap_or_default();
+        let kernel = host.kernels.iter().find(|kernel| kernel.release == release);
+        let kernel = kernel.ok_or_else(|| refused(format!("which installed kernel {} is for cannot be told", image.base)))?;
+        if let Some(path) = own_program(host) {
+            return Err(refused(format!(
+                "{path} is a part of this host's images that a copy of its settings would lack; apply without --trial"
+            )));
+        }
+        let unread = unread::trouble(&host.capture, MODULES).or_else(|| unread::trouble_in(&host.capture, CONF_DIR, ""));
+        if let Some(why) = unread.or_else(|| unread::trouble(&host.capture, CONF)) {
+            return Err(refused(why));
+        }
+        let names = host.capture.names_in(CONF_DIR).map(|name| format!("{CONF_DIR}/{name}"));
+        let mut copies: Vec<String> = std::iter::once(CONF.to_owned()).chain(names).collect();
+        copies.retain(|path| host.capture.file(path).is_some());
+        let mut change = GeneratorChange { rests_on: copies.clone(), ..GeneratorChange::default() };
+        let own = |path: &str, bytes: Vec<u8>| {
+            let inside = path.strip_prefix(ETC).unwrap_or(path);
+            Step::ReplaceFile { path: format!("{}{inside}", trial::STATE), before: None, after: Some(bytes) }
+        };
+        change.files.extend(copies.iter().filter_map(|path| Some(own(path, host.capture.file(path)?.to_vec()))));
+        let list = host.capture.file(MODULES).unwrap_or_default();
+        let virqfd = (kernel.form(VIRQFD) == ModuleForm::Loadable).then_some(VIRQFD);
+        let missing: Vec<&str> =
+            VFIO_MODULES.into_iter().chain(virqfd).filter(|module| !listed(list).contains(&module_name(module))).collect();
+        change.files.push(own(MODULES, appended(list, &missing)));
+        change.rests_on.push(MODULES.to_owned());
+        let argv = [MKINITRAMFS, "-d", trial::STATE, "-o", &image.path, release].map(str::to_owned).to_vec();
+        change.tools.push(Step::RunTool { argv, why: "makes the image of the trial; those there are stay".to_owned() });
+        change.proofs = proofs(host, &image.path, Some(kernel), early);
+        Ok(change)
+    }
+}
+
+/// Hooks and scripts of the host itself, which are programs: whether they are switched off shows in their mode alone.
+fn own_program(host: &Host) -> Option<String> {
+    let below = ["/etc/initramfs-tools/hooks/", "/etc/initramfs-tools/scripts/"].into_iter().flat_map(|dir| host.capture.below(dir));
+    below.filter(|(_, entry)| !matches!(entry, Entry::Dir | Entry::Absent)).map(|(path, _)| path.to_owned()).next()
 }
 
 fn update() -> Step {

@@ -2,7 +2,9 @@
 //! unless a preset names a configuration by `-c`. The busybox init loads `MODULES` in order before udev's coldplug; with the systemd hook the
 //! order comes from softdep lines, so both are set.
 
-use super::{Early, GeneratorChange, InitramfsGenerator, Share, VFIO_MODULES, VIRQFD, proofs, share};
+mod for_trial;
+
+use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
 use crate::unread;
@@ -60,6 +62,10 @@ impl InitramfsGenerator for Mkinitcpio {
         }
         change.files.dedup();
         Ok(change)
+    }
+
+    fn trial(&self, host: &Host, early: &Early, image: &TrialImage) -> Result<GeneratorChange, Refusal> {
+        for_trial::change(host, early, image)
     }
 }
 
@@ -328,6 +334,8 @@ struct Preset {
     path: Option<String>,
     kernel: Option<String>,
     unified: bool,
+    /// Further arguments of mkinitcpio, which it splits at blanks.
+    options: Option<String>,
 }
 
 struct Image {
@@ -388,6 +396,7 @@ fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
             path: own("image"),
             kernel: own("kver").and_then(|kver| release(host, &kver)),
             unified: own("uki").is_some(),
+            options: own("options"),
             preset: name,
         }
     };

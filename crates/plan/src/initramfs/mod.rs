@@ -31,6 +31,15 @@ pub struct GeneratorChange {
     pub rests_on: Vec<String>,
 }
 
+/// An image to be made beside one that the generator makes, for a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialImage {
+    /// File name of the image that the default entry starts; it tells the kernel.
+    pub base: String,
+    /// Path of the image to make.
+    pub path: String,
+}
+
 /// One generator. Pure: facts in, steps out.
 pub trait InitramfsGenerator: Sync {
     /// Name for people.
@@ -47,6 +56,13 @@ pub trait InitramfsGenerator: Sync {
     /// # Errors
     /// Why that cannot be done safely.
     fn change(&self, host: &Host, early: &Early) -> Result<GeneratorChange, Refusal>;
+    /// Steps that make an image of our own with the vfio modules, by a configuration of our own; the files of `early` come by other ways.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    fn trial(&self, _host: &Host, _early: &Early, _image: &TrialImage) -> Result<GeneratorChange, Refusal> {
+        Err(Refusal::new("trial-unsupported", format!("cede cannot have {} make an image for a trial: leave --trial out", self.name())))
+    }
 }
 
 /// Every generator there is.

@@ -65,6 +65,9 @@ enum StepFile {
         from: String,
         to: String,
     },
+    RemoveImage {
+        path: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -223,6 +226,7 @@ impl From<&Step> for StepFile {
             }
             Step::RunTool { argv, why } => Self::RunTool { argv: argv.clone(), why: why.clone() },
             Step::CopyImage { from, to } => Self::CopyImage { from: from.clone(), to: to.clone() },
+            Step::RemoveImage { path } => Self::RemoveImage { path: path.clone() },
         }
     }
 }
@@ -232,13 +236,14 @@ impl TryFrom<StepFile> for Step {
 
     fn try_from(step: StepFile) -> Result<Self, NotAPlan> {
         match step {
-            StepFile::ReplaceFile { path, .. } if !step::may_write(&path) => Err(outside(&path)),
+            StepFile::ReplaceFile { path, .. } | StepFile::RemoveImage { path } if !step::may_write(&path) => Err(outside(&path)),
             StepFile::CopyImage { from, .. } if !step::may_write(&from) => Err(outside(&from)),
             StepFile::CopyImage { to, .. } if !step::may_write(&to) => Err(outside(&to)),
             StepFile::ReplaceFile { path, before, after, before_base64, after_base64 } => {
                 Ok(Self::ReplaceFile { path, before: decode(before, before_base64)?, after: decode(after, after_base64)? })
             }
             StepFile::CopyImage { from, to } => Ok(Self::CopyImage { from, to }),
+            StepFile::RemoveImage { path } => Ok(Self::RemoveImage { path }),
             StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| step::TOOLS.contains(&tool.as_str())) => {
                 Ok(Self::RunTool { argv, why })
             }
@@ -392,6 +397,7 @@ mod tests {
                 Step::ReplaceFile { path: "/etc/y".into(), before: None, after: Some(Vec::new()) },
                 Step::RunTool { argv: vec!["/usr/bin/mkinitcpio".into(), "-P".into()], why: "images".into() },
                 Step::CopyImage { from: "/boot/initrd.img-6.1".into(), to: "/boot/efi/id/6.1/initrd.img-6.1".into() },
+                Step::RemoveImage { path: "/boot/cede-trial.img".into() },
             ],
             expects: vec![
                 Expectation::now(Condition::EntriesCarry { parameter: "intel_iommu=on".into() }),

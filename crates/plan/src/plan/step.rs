@@ -1,15 +1,24 @@
 //! The closed set of changes that a plan is made of.
 
 /// The tools that a plan may run. A plan comes from a file too, and root carries it out: nothing else is ever started.
-pub const TOOLS: [&str; 5] =
-    ["/usr/bin/mkinitcpio", "/usr/sbin/update-initramfs", "/usr/sbin/update-grub", "/usr/bin/grub-mkconfig", "/usr/sbin/grub-mkconfig"];
+pub const TOOLS: [&str; 7] = [
+    "/usr/bin/mkinitcpio",
+    "/usr/sbin/update-initramfs",
+    "/usr/sbin/mkinitramfs",
+    "/usr/sbin/update-grub",
+    "/usr/bin/grub-mkconfig",
+    "/usr/sbin/grub-mkconfig",
+    "/usr/bin/grub-script-check",
+];
 
 /// The directories below which a plan may write.
-pub const PLACES: [&str; 3] = ["/etc/", "/boot/", "/efi/"];
+pub const PLACES: [&str; 4] = ["/etc/", "/boot/", "/efi/", "/var/lib/cede/trial/"];
 
-/// True for a path that a plan may write: absolute, below one of [`PLACES`], without `.` or `..` on the way.
+/// True for a path that a plan may write: absolute, below one of [`PLACES`], without `.` or `..` on the way; or the EFI variable by which an
+/// entry is started once.
 pub fn may_write(path: &str) -> bool {
-    PLACES.iter().any(|place| path.starts_with(place)) && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."))
+    path == crate::trial::once::ONE_SHOT
+        || PLACES.iter().any(|place| path.starts_with(place)) && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// One change. Each has an inverse, or is a tool that is run again afterwards.
@@ -38,6 +47,11 @@ pub enum Step {
         /// Its copy on the boot partition.
         to: String,
     },
+    /// An image that a tool made for a trial goes away. It is kept aside first, as what tools replace.
+    RemoveImage {
+        /// The image.
+        path: String,
+    },
 }
 
 impl Step {
@@ -45,14 +59,14 @@ impl Step {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::ReplaceFile { path, .. } => Some(path),
-            Self::RunTool { .. } | Self::CopyImage { .. } => None,
+            Self::RunTool { .. } | Self::CopyImage { .. } | Self::RemoveImage { .. } => None,
         }
     }
 
     /// The tool that the step runs, with its arguments.
     pub fn argv(&self) -> Option<&[String]> {
         match self {
-            Self::ReplaceFile { .. } | Self::CopyImage { .. } => None,
+            Self::ReplaceFile { .. } | Self::CopyImage { .. } | Self::RemoveImage { .. } => None,
             Self::RunTool { argv, .. } => Some(argv),
         }
     }
@@ -62,6 +76,7 @@ impl Step {
         match self {
             Self::ReplaceFile { .. } => None,
             Self::RunTool { argv, .. } => Some(argv.clone()),
+            Self::RemoveImage { path } => Some(vec!["rm".to_owned(), path.clone()]),
             Self::CopyImage { from, to } => Some(vec!["cp".to_owned(), from.clone(), to.clone()]),
         }
     }
@@ -73,7 +88,7 @@ pub fn inverse(steps: &[Step]) -> Vec<Step> {
         Step::ReplaceFile { path, before, after } => {
             Some(Step::ReplaceFile { path: path.clone(), before: after.clone(), after: before.clone() })
         }
-        Step::RunTool { .. } | Step::CopyImage { .. } => None,
+        Step::RunTool { .. } | Step::CopyImage { .. } | Step::RemoveImage { .. } => None,
     });
     files.chain(steps.iter().filter(|step| step.path().is_none()).cloned()).collect()
 }

@@ -1,0 +1,100 @@
+//! `cede confirm`: what a trial showed to work becomes the default, by the change that `cede apply` makes; then the trial is taken back.
+
+use super::verify::{judge, operations, print_report};
+use super::{apply, undo};
+use crate::cli::Global;
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui;
+use crate::render::plan::{print_plan, print_refusals};
+use crate::source;
+use crate::ui::{GOOD, Ui, paint};
+use cede_host::{Machine, Scope, observe};
+use cede_model::Host;
+use cede_model::pci::PciAddress;
+use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::trial::{self, State};
+use cede_plan::{Plan, planner};
+
+/// Confirms the trial that is running.
+///
+/// # Errors
+/// See the exit codes.
+pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.host.is_some() || global.root.is_some() {
+        return Err(CommandError::usage("a trial is confirmed on the machine that runs it"));
+    }
+    let root = source::open_root(global)?;
+    apply::require_root()?;
+    show(&root, global.yes, ui)
+}
+
+/// Confirms the trial that a machine runs.
+///
+/// # Errors
+/// See the exit codes.
+pub fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let host = Host::from_capture(observe(machine, Scope::Full));
+    let list = operations(&host)?;
+    if let Some(open) = journal::interrupted(&list) {
+        return Err(
+            CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number)).hint("sudo cede recover")
+        );
+    }
+    let running = running(&host, &list)?;
+    let report = judge(&host, &list);
+    if !report.passed() {
+        print_report(ui, &report, &list)?;
+        return Err(CommandError::new(Exit::Problems, format!("operation {} is not verified; nothing was changed", running.number))
+            .hint("`cede check` looks for the cause; `cede undo` takes the trial back"));
+    }
+    let addresses: Vec<PciAddress> = running.plan.devices.iter().map(|device| device.address).collect();
+    let plan = planner::plan_accepting(&host, &addresses, running.plan.bind, &running.plan.accepted);
+    if !plan.refused.is_empty() {
+        print_refusals(ui, &plan)?;
+        return Ok(Exit::Refused);
+    }
+    writeln!(ui.out(), "{}: operation {} did what was planned", paint(GOOD, "verified"), running.number)?;
+    print_plan(ui, &plan, false)?;
+    if !yes && !apply::confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
+        writeln!(ui.out(), "nothing was changed")?;
+        return Ok(Exit::Fine);
+    }
+    carry_out(machine, &list, running, &plan, ui)
+}
+
+fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, CommandError> {
+    let trial = trial::in_force(list).ok_or_else(|| {
+        CommandError::new(Exit::Refused, "there is no trial to confirm")
+            .hint("`cede apply ADDR --trial` makes one; `cede log` tells what was done")
+    })?;
+    let number = trial.number;
+    let refused = |why: String, hint: &str| Err(CommandError::new(Exit::Refused, why).hint(hint));
+    match trial::state(host, trial) {
+        State::Running => Ok(trial),
+        State::Pending => refused(format!("operation {number} waits for the next start"), "reboot, then `cede verify`"),
+        State::Over => refused(
+            format!("this start is not the trial of operation {number}: {}", trial::why_over(host)),
+            "`cede undo` takes it back; then `cede apply ADDR --trial` tries again",
+        ),
+        State::Unknown => refused(format!("whether this start is the trial of operation {number} cannot be told"), "cat /proc/cmdline"),
+    }
+}
+
+/// First the change of the default entry, proved as always; while it is under way the trial stays as the way to this very start.
+fn carry_out(machine: &dyn Machine, list: &[Operation], running: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if !plan.is_empty() {
+        ui.flush()?;
+        let applied = cede_host::apply::apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
+            .map_err(|error| operation_ui::failed(&error))?;
+        operation_ui::finish(ui, &applied, "the trial's own files go")?;
+    }
+    let back = undo::propose(machine, list, running, ui)?;
+    undo::carry_out(machine, running, &back, ui)?;
+    writeln!(
+        ui.out(),
+        "{}: every start from now on is by the default entry, with the change\nNext: at the next start, `cede verify`",
+        paint(GOOD, "confirmed")
+    )?;
+    Ok(Exit::Fine)
+}
