@@ -10,7 +10,7 @@
 mod support;
 
 use cede_host::apply::{ApplyError, apply, look_at_files, recover};
-use cede_host::machine::{EffectError, Lock, Machine, ToolEnd};
+use cede_host::machine::{EffectError, Lock, Machine, Space, ToolEnd};
 use cede_host::read_host::ReadHost;
 use cede_host::{Scope, SimHost, observe};
 use cede_model::{Capture, Entry, Host, capture_text};
@@ -261,6 +261,75 @@ fn matrix(overlay: Option<&str>) {
     for story in [there, back] {
         let (tried, new) = story.try_all();
         assert!(tried > 60 && new > 0 && new < tried / 3, "{tried} {new}");
+    }
+}
+
+/// A machine of which one file system has this much room.
+struct Tight(Faulty, &'static str, u64);
+
+impl ReadHost for Tight {
+    fn read(&self, path: &str, limit: usize) -> Entry {
+        self.0.read(path, limit)
+    }
+    fn read_head(&self, path: &str, limit: usize) -> Entry {
+        self.0.read_head(path, limit)
+    }
+    fn probe(&self, path: &str) -> Entry {
+        self.0.probe(path)
+    }
+    fn read_link(&self, path: &str) -> Entry {
+        self.0.read_link(path)
+    }
+    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
+        self.0.list(path)
+    }
+}
+
+impl Machine for Tight {
+    fn replace(&self, path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Result<(), EffectError> {
+        self.0.replace(path, before, after)
+    }
+    fn create_private(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {
+        self.0.create_private(path, bytes)
+    }
+    fn append(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {
+        self.0.append(path, bytes)
+    }
+    fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+        self.0.run(argv, line)
+    }
+    fn runs_tools(&self) -> bool {
+        true
+    }
+    fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
+        self.0.lock()
+    }
+    fn space(&self, path: &str) -> Option<Space> {
+        let here = path.starts_with(self.1);
+        let mounted_at = if here { self.1 } else { "/" }.to_owned();
+        Some(Space { mounted_at, device: u64::from(here), free: if here { self.2 } else { 1 << 30 } })
+    }
+    fn time(&self) -> u64 {
+        self.0.time()
+    }
+    fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
+        self.0.image(path)
+    }
+}
+
+#[test]
+fn room_for_images_and_their_copies_is_looked_at_first() {
+    let story = Story::new(start(None), Verb::Apply);
+    for (place, free, enough) in [("/boot", 5 << 20, false), ("/boot", 64 << 20, true), ("/var", 1 << 10, false), ("/var", 64 << 20, true)]
+    {
+        let machine = Tight(story.machine(usize::MAX, Fault::Once, false), place, free);
+        let result = apply(&machine, &story.plan(&machine), Verb::Apply, &mut |_| {});
+        assert_eq!(result.is_ok(), enough, "{place} {free}: {result:?}");
+        if let Err(error) = result {
+            let said = error.to_string();
+            assert!(said.starts_with(&format!("{place} has too little room: ")) && said.ends_with("nothing was changed"), "{said}");
+            assert_eq!(machine.0.count.load(Ordering::SeqCst), 0, "nothing was written, not even to the journal");
+        }
     }
 }
 
