@@ -4,7 +4,6 @@ use crate::cli::{Global, WishArgs, quoted};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::{print_plan, print_refusals};
-use crate::render::table::wrapped;
 use crate::source;
 use crate::ui::Ui;
 use cede_host::Scope;
@@ -79,8 +78,7 @@ pub fn acceptance(plan: &Plan) -> Option<String> {
 /// Those of the stream.
 pub fn next_after_refusal(ui: &mut Ui, wish: &WishArgs, losses: &str, global: &Global) -> Result<(), CommandError> {
     let command = global.command(&format!("plan {}{losses}", wish.words()), false);
-    let width = ui.width();
-    Ok(wrapped(ui.out(), "\nNext: ", &format!("choose another device; or, to lose exactly this: {command}"), width)?)
+    Ok(writeln!(ui.out(), "\nNext: choose another device; or, to lose exactly this:\n  {command}")?)
 }
 
 fn next(ui: &mut Ui, plan: &Plan, wish: &WishArgs, file: Option<&Path>, global: &Global) -> Result<(), CommandError> {

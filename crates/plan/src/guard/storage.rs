@@ -26,9 +26,19 @@ pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
             Fate::Unknown(why) => _ = unseen.get_or_insert(why),
         }
     }
+    join_system(&mut ways);
     let mut list: Vec<Lost> = ways.iter().map(|((loss, chain), places)| lost(gone, *loss, chain, places)).collect();
     list.extend(unseen.and_then(|why| cannot_tell(gone, &why)));
     list
+}
+
+/// What is mounted from the system's own file system besides is lost with it, and no loss of its own.
+fn join_system(ways: &mut BTreeMap<(Loss, Chain), Vec<&Place>>) {
+    let chains: Vec<Chain> = ways.keys().filter(|(loss, _)| *loss == Loss::RootDisk).map(|(_, chain)| chain.clone()).collect();
+    for chain in chains {
+        let others = ways.remove(&(Loss::MountedDisk, chain.clone())).unwrap_or_default();
+        ways.entry((Loss::RootDisk, chain)).or_default().extend(others);
+    }
 }
 
 fn loss_of(place: &Place, chain: &Chain) -> Loss {
