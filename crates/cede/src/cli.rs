@@ -23,7 +23,7 @@ pub struct Cli {
     pub global: Global,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 done, all fine · 1 problems found, or not verified · 2 wrong usage · 3 the host could not be read \
+const EXIT_STATUS: &str = "Exit status: 0 done, all fine · 1 problems found, not verified, or tools of a mounted system left to be run · 2 wrong usage · 3 the host could not be read \
 well enough · 4 refused by a safety rule · 5 the host changed since the plan was made · 6 apply failed, everything rolled back · 7 apply \
 failed, roll-back incomplete · 8 applied: reboot, then `cede verify` · 70 a bug in cede";
 

@@ -51,7 +51,10 @@ pub fn finish(ui: &mut Ui, applied: &Applied, next: &str) -> Result<Exit, Comman
         wrapped(
             out,
             &format!("\n{} ", paint(WARN, "not finished:")),
-            "the files are written; a mounted system's tools are not run by cede. Run these inside it (chroot), then start it:",
+            &format!(
+                "the files are written, and the tools could not be run inside the mounted system: {}. Run these there (chroot), then start it:",
+                clean_line(applied.why_left.as_deref().unwrap_or("no reason is known"))
+            ),
             width,
         )?;
         for argv in &applied.left_to_run {

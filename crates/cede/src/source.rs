@@ -1,10 +1,12 @@
 //! Where a command's host comes from: this machine, a mounted system, or a capture.
 
-use crate::cli::Global;
+use crate::cli::{Global, quoted};
 use crate::error::CommandError;
+use crate::exit_code::Exit;
 use crate::render::table::wrapped;
 use crate::ui::{Ui, WARN, paint};
-use cede_host::{Root, Scope, observe};
+use cede_host::{Root, Scope, boot_mounts, observe};
+use cede_model::uses::mounts::Listed;
 use cede_model::{Entry, Host, capture_text, lspci};
 use std::io::Read;
 use std::path::Path;
@@ -93,6 +95,29 @@ fn load_listing(path: &Path, number: Option<usize>) -> Result<Host, CommandError
 pub fn open_root(global: &Global) -> Result<Root, CommandError> {
     let path = global.root.clone().unwrap_or_else(|| "/".into());
     Root::open(&path).map_err(|error| CommandError::unreadable(error.to_string()))
+}
+
+/// Opens the root directory for changing what is below it.
+///
+/// # Errors
+/// It is a capture, cannot be opened, or its boot partitions are not mounted with it.
+pub fn open_to_change(global: &Global) -> Result<Root, CommandError> {
+    if global.host.is_some() {
+        return Err(CommandError::usage("a capture cannot be changed").hint("`cede --host FILE plan ADDR` shows what would be done"));
+    }
+    let root = open_root(global)?;
+    let missing = boot_mounts::missing(&root);
+    let Some(first) = missing.first() else { return Ok(root) };
+    let message = format!(
+        "{} of this system is a partition of its own (/etc/fstab), and it is not mounted below {}; nothing was changed",
+        first.place,
+        root.path().display()
+    );
+    let mount = |line: &Listed| {
+        let place = format!("{}{}", root.path().display().to_string().trim_end_matches('/'), line.place);
+        format!("mount {} {}", quoted(&line.source), quoted(&place))
+    };
+    Err(missing.iter().fold(CommandError::new(Exit::Refused, message), |error, line| error.hint(mount(line))))
 }
 
 /// Fails where not even the functions could be seen.

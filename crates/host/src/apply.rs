@@ -63,8 +63,10 @@ pub struct Applied {
     pub number: u32,
     /// The proof before the reboot.
     pub proof: VerifyReport,
-    /// Tools that are still to be run by hand, on a system that is only mounted.
+    /// Tools that are still to be run by hand, inside a mounted system where they could not be run.
     pub left_to_run: Vec<Vec<String>>,
+    /// Why they could not.
+    pub why_left: Option<String>,
 }
 
 /// Carries out a plan.
@@ -105,7 +107,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
             }
             run.finish(End::Applied).map_err(|error| run.reopen(error))?;
             leftovers::forget_copies(machine, |copied| copied == number);
-            Ok(Applied { number, proof, left_to_run: run.left_to_run() })
+            Ok(Applied { number, proof, left_to_run: run.left_to_run(), why_left: machine.no_tools() })
         }
         Err(cause) => Err(run.roll_back(cause)),
     }
@@ -328,6 +330,10 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
         if let Step::ReplaceFile { path, after, .. } = &step
             && content(machine, path) == *after
         {
+            continue;
+        }
+        if let (Some(argv), Some(why)) = (step.argv(), machine.no_tools()) {
+            problems.push(format!("`{}` is to be run inside the mounted system, and cannot be from here: {why}", argv.join(" ")));
             continue;
         }
         if let Err(problem) = perform(machine, &around_others(machine, step), tell) {

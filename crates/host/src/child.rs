@@ -29,18 +29,21 @@ const LIMIT_VARIABLE: &str = "CEDE_TOOL_SECONDS";
 /// How long a tool that is asked to end may take.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How a command is started: here, or inside a mounted system.
+pub(crate) type Start<'a> = &'a dyn Fn(&mut Command) -> std::io::Result<Child>;
+
 /// Runs a command in a process group of its own, without standard input. It ends with the tool: a daemon that the tool leaves behind and
 /// that keeps the pipe open is not waited for.
 ///
 /// # Errors
 /// It could not be started or watched.
-pub(crate) fn run(mut command: Command, line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+pub(crate) fn run(mut command: Command, start: Start<'_>, line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| EffectError::Tool { tool: tool.clone(), why: error.to_string() };
     let (ours, theirs) = std::io::pipe().map_err(failed)?;
     rustix::io::ioctl_fionbio(&ours, true).map_err(|errno| failed(errno.into()))?;
     command.stdin(Stdio::null()).stdout(theirs.try_clone().map_err(failed)?).stderr(theirs).process_group(0);
-    let child = command.spawn().map_err(failed)?;
+    let child = start(&mut command).map_err(failed)?;
     // The command keeps our copies of the writing end; with them open the reader would never see the end.
     drop(command);
     let mut running = Running { child, pipe: Some(ours), partial: Vec::new(), output: String::new(), start: Instant::now(), line };

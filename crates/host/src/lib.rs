@@ -2,9 +2,11 @@
 //! from a path below `--root` stays below it.
 
 pub mod apply;
+pub mod boot_mounts;
 mod child;
 pub mod files;
 pub mod images;
+mod inside;
 mod interrupt;
 mod leftovers;
 mod live;

@@ -6,6 +6,7 @@ use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
 use crate::files::temporary;
+use crate::inside;
 use crate::interrupt;
 use crate::live_space;
 use crate::lock;
@@ -14,7 +15,7 @@ use cede_model::Entry;
 use rustix::fs::OFlags;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Images are as large as a few hundred megabytes; more is no initramfs.
 const IMAGE_LIMIT: usize = 1 << 30;
@@ -24,6 +25,13 @@ fn effect(error: FileError) -> EffectError {
         FileError::Changed { .. } => EffectError::Changed(error.to_string()),
         FileError::NoSpace { .. } => EffectError::NoSpace(error.to_string()),
         other => EffectError::File(other.to_string()),
+    }
+}
+
+impl Root {
+    /// Starts a tool; of a mounted system inside it.
+    fn start(&self, command: &mut Command) -> std::io::Result<Child> {
+        if self.is_live() { command.spawn() } else { inside::spawn(self, command).map_err(std::io::Error::other) }
     }
 }
 
@@ -82,13 +90,17 @@ impl Machine for Root {
             .env("KERNEL_INSTALL_BYPASS", "1")
             .current_dir("/");
         let held = lock::for_children(self)?;
-        let end = child::run(command, line);
+        let end = child::run(command, &|command| self.start(command), line);
         drop(held);
         end
     }
 
     fn runs_tools(&self) -> bool {
-        self.is_live()
+        self.no_tools().is_none()
+    }
+
+    fn no_tools(&self) -> Option<String> {
+        if self.is_live() { None } else { self.inside.get_or_init(|| inside::trouble(self)).clone() }
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {

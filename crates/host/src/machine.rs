@@ -92,8 +92,13 @@ pub trait Machine: ReadHost {
     /// It could not be started.
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError>;
 
-    /// Whether tools can be run: not on a system that is only mounted.
+    /// Whether tools can be run.
     fn runs_tools(&self) -> bool;
+
+    /// Why tools cannot be run.
+    fn no_tools(&self) -> Option<String> {
+        None
+    }
 
     /// Takes the lock below `/var/lib/cede`.
     ///

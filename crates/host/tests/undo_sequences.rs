@@ -8,7 +8,7 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
-use cede_host::apply::{apply, look_at_files};
+use cede_host::apply::{apply, look, look_at_files};
 use cede_host::{Machine, Scope, SimHost, observe};
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host, capture_text};
@@ -100,6 +100,7 @@ impl Story {
         let device: PciAddress = devices[self.random.below(devices.len())].parse().unwrap();
         let bind = if self.random.below(3) == 0 { BindMethod::Modprobe } else { BindMethod::Cmdline };
         let plan = planner::plan(&host(&self.sim), &[device], bind);
+        let plan = planner::plan_proved(&look(&self.sim, &plan.expects), &[device], bind, &plan.accepted);
         if plan.refused.is_empty() && !plan.is_empty() {
             self.tell(format!("apply {device} {bind:?}"));
             apply(&self.sim, &plan, Verb::Apply, &mut |_| {}).unwrap_or_else(|error| panic!("{error}: {:#?}", self.told));
@@ -140,7 +141,9 @@ impl Story {
         let operations = self.operations();
         let Some(operation) = redo::last_undone(&operations) else { return };
         let now = host(&self.sim);
-        let plan = planner::plan(&now, &redo::addresses(operation), operation.plan.bind);
+        let addresses = redo::addresses(operation);
+        let plan = planner::plan(&now, &addresses, operation.plan.bind);
+        let plan = planner::plan_proved(&look(&self.sim, &plan.expects), &addresses, plan.bind, &plan.accepted);
         assert_eq!(redo::trouble(&now, operation, &plan), None);
         if plan.refused.is_empty() && !plan.is_empty() {
             self.tell(format!("redo {}", operation.number));

@@ -220,7 +220,9 @@ fn joined_ids(host: &Host, value: &str, path: &str, line: usize, ids: &[String])
     let before = host.capture.file(path).unwrap_or_default();
     let (old, new) = (format!("ids={value}"), format!("ids={}", [present, missing].concat().join(",")));
     let mut lines: Vec<Vec<u8>> = before.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    let changed = lines.get_mut(line.saturating_sub(1)).and_then(|text| {
+    // A carriage return is part of the last id for modprobe; nothing is written behind it.
+    let plain = !value.bytes().any(|byte| byte.is_ascii_control());
+    let changed = lines.get_mut(line.saturating_sub(1)).filter(|_| plain).and_then(|text| {
         let at = text.windows(old.len()).rposition(|part| part == old.as_bytes())?;
         Some(_ = text.splice(at..at + old.len(), new.bytes()))
     });

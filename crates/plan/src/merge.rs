@@ -80,7 +80,7 @@ fn glued(parts: Vec<Part>, ours: &[u8], now: &[u8]) -> Vec<u8> {
     for part in parts {
         list.push(match part {
             Part::Gone(_) => continue,
-            Part::Kept { text, glues: [old, back, new] } => Piece { text, glue: if new == old { back } else { new } },
+            Part::Kept { text, glues: [old, back, new] } => Piece { text, glue: if new == old || back.is_empty() { back } else { new } },
             Part::Added(piece) if converted && !piece.glue.is_empty() => Piece { glue: line_end(now).to_vec(), ..piece },
             Part::Added(piece) | Part::Settled(piece) => piece,
         });

@@ -259,7 +259,7 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
 pub(crate) fn menu_condition(host: &Host, steps: &[Step]) -> Option<Condition> {
     let makes_menu = |step: &Step| step.argv().and_then(<[String]>::first).is_some_and(|tool| tool.contains("grub"));
     // A kernel that was removed and is in the old menu still cannot be in the new one.
-    let is_there = |name: &String| host.capture.is_there(&format!("/boot/{name}"));
+    let is_there = |path: &String| host.capture.is_there(&format!("/boot/{}", path.rsplit('/').next().unwrap_or_default()));
     let kernels = || bootloader::entries::grub_kernels(host).into_iter().filter(is_there).collect();
     steps.iter().any(makes_menu).then(|| Condition::MenuStarts { kernels: kernels() })
 }

@@ -212,7 +212,9 @@ impl Undo<'_> {
             if !again.refused.is_empty() {
                 return Err(CannotUndo::Needed { by: later.number, why: again.refused });
             }
-            for step in again.steps {
+            // Its images are proved too, so they are made anew whatever else was done to its files.
+            let own = later.plan.steps.iter().filter(|step| step.path().is_none()).cloned();
+            for step in again.steps.into_iter().chain(own) {
                 match step {
                     Step::ReplaceFile { path, after, .. } => self.set(targets, path, after),
                     tool @ (Step::RunTool { .. } | Step::CopyImage { .. }) => {

@@ -223,10 +223,17 @@ fn menu_starts(host: &Host, kernels: &[String]) -> Judged {
         return not_met(format!("{} starts nothing", crate::bootloader::entries::GRUB_CFG));
     }
     let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    if let Some(lost) =
-        kernels.iter().find(|kernel| !entries.iter().any(|entry| entry.files.first().is_some_and(|path| file(path) == **kernel)))
-    {
-        return not_met(format!("{lost} is no longer in the menu"));
+    for kernel in kernels {
+        let named: Vec<&String> =
+            entries.iter().filter_map(|entry| entry.files.first()).filter(|path| file(path) == file(kernel)).collect();
+        match named.as_slice() {
+            [] => return not_met(format!("{kernel} is no longer in the menu")),
+            // The path is that on the file system that GRUB reads: another one means that its tools took another for it.
+            [first, ..] if kernel.contains('/') && !named.contains(&kernel) => {
+                return not_met(format!("the menu names {first}, and named {kernel} before: is this where that file system is mounted?"));
+            }
+            _ => {}
+        }
     }
     for (entry, path) in entries.iter().flat_map(|entry| entry.files.iter().map(move |path| (entry, path))) {
         match host.capture.get(&format!("/boot/{}", file(path))) {

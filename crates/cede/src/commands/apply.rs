@@ -7,6 +7,7 @@ use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
 use crate::render::plan::{print_plan, print_refusals};
+use crate::render::table::wrapped;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use cede_host::apply::{apply, look};
@@ -14,7 +15,7 @@ use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_model::pci::PciAddress;
 use cede_plan::journal::Verb;
-use cede_plan::{Plan, plan::format, planner};
+use cede_plan::{Plan, Step, plan::format, planner};
 use std::path::Path;
 
 /// A plan holds a few configuration files.
@@ -25,10 +26,7 @@ const PLAN_LIMIT: u64 = 64 << 20;
 /// # Errors
 /// See the exit codes.
 pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    if global.host.is_some() {
-        return Err(CommandError::usage("a capture cannot be changed").hint("`cede --host FILE plan ADDR` shows what would be done"));
-    }
-    let root = source::open_root(global)?;
+    let root = source::open_to_change(global)?;
     settled(&root, global)?;
     let plan = match file {
         Some(path) => saved(&root, path)?,
@@ -43,8 +41,8 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
     }
     print_plan(ui, &plan, global.verbose)?;
     if plan.is_empty() {
-        if !root.is_live() {
-            writeln!(ui.out(), "The images and the menu of a mounted system are not looked at.")?;
+        if let Some(why) = root.no_tools() {
+            wrapped(ui.out(), "The images and the menu were not looked at: ", &why, None)?;
         }
         return Ok(Exit::Fine);
     }
@@ -82,9 +80,11 @@ pub fn make(machine: &dyn Machine, wish: &WishArgs) -> Result<Plan, CommandError
     Ok(look_again(machine, plan, &wish.addresses))
 }
 
-/// A plan that changes no file is made again from a look into the images.
+/// A plan that makes no image anew is made again from a look into the images: they may lack what the files say.
 pub fn look_again(machine: &dyn Machine, plan: Plan, addresses: &[PciAddress]) -> Plan {
-    if plan.is_empty() && machine.runs_tools() && rustix::process::geteuid().is_root() {
+    let makes_images =
+        plan.steps.iter().filter_map(Step::argv).flatten().any(|word| word.contains("initramfs") || word.contains("mkinitcpio"));
+    if plan.refused.is_empty() && !makes_images && machine.runs_tools() && rustix::process::geteuid().is_root() {
         return planner::plan_proved(&look(machine, &plan.expects), addresses, plan.bind, &plan.accepted);
     }
     plan

@@ -17,10 +17,7 @@ use cede_model::Host;
 /// # Errors
 /// See the exit codes.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    if global.host.is_some() {
-        return Err(CommandError::usage("a capture cannot be changed"));
-    }
-    let root = source::open_root(global)?;
+    let root = source::open_to_change(global)?;
     operations(&Host::from_capture(observe::journal(&root)))?;
     require_root()?;
     match recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))? {

@@ -20,10 +20,7 @@ use cede_plan::{Plan, planner, redo};
 /// # Errors
 /// See the exit codes.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    if global.host.is_some() {
-        return Err(CommandError::usage("a capture cannot be changed"));
-    }
-    let root = source::open_root(global)?;
+    let root = source::open_to_change(global)?;
     let list = settled(&root, global)?;
     let host = Host::from_capture(observe(&root, Scope::Full));
     let Some(operation) = redo::last_undone(&list) else {

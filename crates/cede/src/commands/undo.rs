@@ -21,10 +21,7 @@ use cede_plan::undo::{CannotUndo, undo};
 /// # Errors
 /// See the exit codes.
 pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    if global.host.is_some() {
-        return Err(CommandError::usage("a capture cannot be changed"));
-    }
-    let root = source::open_root(global)?;
+    let root = source::open_to_change(global)?;
     let list = settled(&root, global)?;
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");

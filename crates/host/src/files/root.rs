@@ -20,6 +20,7 @@ pub struct Root {
     dir: OwnedFd,
     path: PathBuf,
     live: bool,
+    pub(crate) inside: std::sync::OnceLock<Option<String>>,
 }
 
 /// What is known of a file without opening it.
@@ -76,7 +77,7 @@ impl Root {
         let here = fs::fstat(&dir).map_err(failed)?;
         let top = fs::statat(fs::CWD, "/", AtFlags::empty()).map_err(failed)?;
         let live = (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino);
-        let root = Self { dir, path: path.to_owned(), live };
+        let root = Self { dir, path: path.to_owned(), live, inside: std::sync::OnceLock::new() };
         if !live {
             let probe = root.open_raw(Path::new("."), OFlags::PATH | OFlags::CLOEXEC);
             probe.map_err(|errno| FileError::NoOpenat2 { path: path.to_owned(), source: errno.into() })?;

@@ -50,11 +50,11 @@ pub fn grub(host: &Host) -> Vec<BootEntry> {
     entries
 }
 
-/// File names of the kernels that GRUB's menu starts, each once.
+/// Kernels that GRUB's menu starts, each once, as it names them: by their path on the file system that GRUB reads.
 pub fn grub_kernels(host: &Host) -> Vec<String> {
     let entries = grub(host);
-    let names: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.files.first()?.rsplit('/').next()).collect();
-    names.into_iter().map(str::to_owned).collect()
+    let paths: BTreeSet<&str> = entries.iter().filter_map(|entry| entry.files.first().map(String::as_str)).collect();
+    paths.into_iter().map(str::to_owned).collect()
 }
 
 /// Lines of the menu that come from other systems (`os-prober`) or from the user's own scripts, by the marks of grub-mkconfig.

@@ -71,7 +71,7 @@ pub enum Condition {
     },
     /// The generated menu still starts every one of these kernels, and each file that its entries name is there.
     MenuStarts {
-        /// File names of the kernels that it started before.
+        /// The kernels that it started before, as the menu names them.
         kernels: Vec<String>,
     },
     /// The running kernel was given the parameter.
