@@ -56,6 +56,15 @@ impl Applied {
 }
 
 #[test]
+fn our_own_state_is_for_root_alone() {
+    let host = Applied::new("state");
+    let own = host.dir.0.join("var/lib/cede");
+    let open: Vec<_> = manifest(&own).into_iter().filter(|(_, mode, _)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty() && manifest(&own).len() > 2, "{open:?}");
+    assert_eq!(manifest(&host.dir.0.join("var")).iter().find(|(path, ..)| path.ends_with("var/lib")).unwrap().1 & 0o777, 0o755);
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_nothing_is_done() {
     let host = Applied::new("damaged");
     let begin = host.whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;

@@ -54,7 +54,7 @@ impl Machine for Root {
 
     fn create_private(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError> {
         if let Some(parent) = Path::new(path).parent() {
-            self.create_dir_all(parent, 0o700).map_err(effect)?;
+            lock::make_private(self, parent)?;
         }
         replace_file::replace_file(self, path, None, bytes, 0o600).map(|_| ()).map_err(effect)
     }

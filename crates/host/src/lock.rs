@@ -52,8 +52,17 @@ pub(crate) fn for_children(root: &Root) -> Result<File, EffectError> {
     Ok(file)
 }
 
+/// Makes a directory of ours, for root alone; what is missing above our own is as everywhere.
+///
+/// # Errors
+/// It cannot be made.
+pub(crate) fn make_private(root: &Root, dir: &Path) -> Result<(), EffectError> {
+    let above = Path::new(STATE).parent().map_or(Ok(Vec::new()), |above| root.create_dir_all(above, 0o755));
+    above.and_then(|_| root.create_dir_all(dir, 0o700)).map(|_| ()).map_err(|error| EffectError::File(error.to_string()))
+}
+
 fn open(root: &Root, name: &str, more: OFlags) -> Result<File, EffectError> {
-    root.create_dir_all(STATE, 0o700).map_err(|error| EffectError::File(error.to_string()))?;
+    make_private(root, Path::new(STATE))?;
     let path = format!("{STATE}/{name}");
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | more;
     let opened = root.open_raw_with_mode(Path::new(&path), flags, Mode::RUSR | Mode::WUSR);

@@ -11,7 +11,7 @@ const MARGIN: u64 = 1 << 20;
 /// What an image may grow by: the vfio modules and what they bring along.
 const GROWTH: u64 = 4 << 20;
 
-/// What an image takes that is not there yet.
+/// What an image takes where there is none to compare it with.
 const NEW_IMAGE: u64 = 64 << 20;
 
 /// What is written somewhere below a path.
@@ -54,19 +54,27 @@ fn needs(machine: &dyn Machine, plan: &Plan) -> Vec<Need> {
     if !machine.runs_tools() || !plan.steps.iter().any(|step| step.path().is_none()) {
         return needs;
     }
-    let images: Vec<(String, u64)> = journal::generated(plan).into_iter().map(|path| (path.clone(), image_size(machine, &path))).collect();
-    let copies = images.iter().map(|(_, bytes)| bytes).sum();
-    needs.push(Need { path: journal::KEPT.to_owned(), bytes: copies });
+    let images: Vec<(String, Option<u64>)> =
+        journal::generated(plan).into_iter().map(|path| (path.clone(), image_size(machine, &path))).collect();
+    let present = || images.iter().filter_map(|(path, bytes)| Some((path, (*bytes)?)));
+    needs.push(Need { path: journal::KEPT.to_owned(), bytes: present().map(|(_, bytes)| bytes).sum() });
+    let largest = present().max_by_key(|(_, bytes)| *bytes);
     // A generator, and the roll-back, write one beside the old one.
-    needs.extend(images.iter().map(|(path, _)| Need { path: path.clone(), bytes: GROWTH }));
-    needs.extend(images.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(path, bytes)| Need { path, bytes }));
+    needs.extend(largest.map(|(path, bytes)| Need { path: path.clone(), bytes }));
+    let new = largest.map_or(NEW_IMAGE, |(_, bytes)| bytes);
+    needs.extend(
+        images
+            .iter()
+            .map(|(path, bytes)| Need { path: path.clone(), bytes: if bytes.is_some() { GROWTH } else { new.saturating_add(GROWTH) } }),
+    );
     needs
 }
 
-fn image_size(machine: &dyn Machine, path: &str) -> u64 {
+/// The size of an image that is there.
+fn image_size(machine: &dyn Machine, path: &str) -> Option<u64> {
     match machine.probe(path) {
-        Entry::Present(size) => size,
-        _ => NEW_IMAGE,
+        Entry::Present(size) => Some(size),
+        _ => None,
     }
 }
 
