@@ -77,8 +77,6 @@ impl Reader {
     /// `next` tells whether a line that begins with an address is a first line of which the class was wrapped.
     fn take(&mut self, line: &str, next: &str) {
         let (line, own_group) = match header::group_title(line) {
-            // `IOMMU group: 3` of `lspci -v` says it of the function above.
-            Some(_) if line.starts_with("IOMMU group:") => (line, None),
             Some((group, "")) => {
                 self.close();
                 self.group = Some(group);
@@ -87,6 +85,12 @@ impl Reader {
             Some((group, rest)) => (rest, Some(group)),
             None => (line.trim_start_matches(['*', '-', '•']).trim_start(), None),
         };
+        // `(12) 00:01.0 …` below a title.
+        let line = line
+            .strip_prefix('(')
+            .and_then(|rest| rest.split_once(") "))
+            .filter(|(_, rest)| header::address(rest).is_some())
+            .map_or(line, |(_, rest)| rest);
         let is_header = |(address, rest): &(PciAddress, &str)| {
             header::read(*address, rest).or_else(|| header::read(*address, &format!("{rest} {next}"))).is_some()
         };

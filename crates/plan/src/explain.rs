@@ -10,7 +10,7 @@ use crate::group_choice::{self, Choice};
 use crate::guard;
 use crate::plan::Refusal;
 use cede_model::Host;
-use cede_model::iommu::foretell::{GroupOrigin, GroupRow, GroupTable};
+use cede_model::iommu::foretell::{GroupOrigin, GroupTable};
 use cede_model::iommu::{Cause, Hop, Topology};
 use cede_model::pci::PciAddress;
 use std::collections::BTreeSet;
@@ -83,7 +83,7 @@ pub fn explain(host: &Host, address: PciAddress) -> Option<Explanation> {
         group: row.map(|row| row.id),
         way: topology.way(address),
         members: others.iter().zip(topology.causes(&others)).map(|(other, causes)| member(host, *other, causes)).collect(),
-        perhaps: row.map(|row: &GroupRow| row.perhaps.clone()).unwrap_or_default(),
+        perhaps: row.map(|row| table.perhaps(row).collect()).unwrap_or_default(),
         as_foretold,
         cession: cession(host, address),
         remedies: remedy::remedies(host, &topology, address, &others),

@@ -1,5 +1,6 @@
 //! Who is measured, and how each is pointed at the invented host.
 
+use super::listing::{EXPLAINED, Listing};
 use super::tree::Tree;
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,6 +8,9 @@ use std::process::Command;
 
 /// The four outputs that are measured, as the floor calls them.
 pub(super) const VERBS: [&str; 4] = ["groups", "groups-json", "devices", "devices-json"];
+
+/// What is foretold of a listing, with hundreds of virtual functions behind each port.
+pub(super) const FORETOLD: [&str; 3] = ["foretelling groups", "explaining one function", "drawing the tree"];
 
 /// A program with its arguments.
 pub(super) struct Contestant {
@@ -56,7 +60,7 @@ for g in $(find "$1"/sys/kernel/iommu_groups/* -maxdepth 0 -type d | sort -V); d
 done"#;
 
 /// Everybody. `cede` and `floor` are the programs; the others are looked for in the path.
-pub(super) fn contestants(cede: &Path, floor: &Path, tree: &Tree) -> Vec<Contestant> {
+pub(super) fn contestants(cede: &Path, floor: &Path, tree: &Tree, listing: &Listing) -> Vec<Contestant> {
     let root = tree.path().to_string_lossy().into_owned();
     let names = tree.pci_ids().to_string_lossy().into_owned();
     let mut list = Vec::new();
@@ -65,6 +69,11 @@ pub(super) fn contestants(cede: &Path, floor: &Path, tree: &Tree) -> Vec<Contest
         let arguments: Vec<&str> = ["--root", &root, word].into_iter().chain(json).collect();
         list.push(Contestant::new(cede_name(verb), cede, &arguments));
         list.push(Contestant::new(floor_name(verb), floor, &["bench", "floor", verb, &root]));
+    }
+    let listing = listing.path().to_string_lossy();
+    let foretold: [&[&str]; 3] = [&["groups", "--json"], &["explain", EXPLAINED], &["groups", "--tree"]];
+    for (name, words) in FORETOLD.iter().zip(foretold) {
+        list.push(Contestant::new(*name, cede, &[&["--lspci", &listing], words].concat()));
     }
     let place = format!("sysfs.path={root}/sys/bus/pci");
     list.push(Contestant::new("lspci -nnk", "lspci", &["-A", "linux-sysfs", "-O", &place, "-i", &names, "-nnk"]));

@@ -3,6 +3,7 @@
 mod contestants;
 mod floor;
 mod functions;
+mod listing;
 mod measure;
 mod namespace;
 mod report;

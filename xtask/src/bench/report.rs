@@ -1,6 +1,6 @@
 //! The result as tables in Markdown.
 
-use super::contestants::{VERBS, cede_name, floor_name};
+use super::contestants::{FORETOLD, VERBS, cede_name, floor_name};
 use super::measure::{Outcome, Outcomes, median, ratio};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,8 +21,11 @@ pub(super) fn report(sizes: &Sizes) -> String {
         let (low, high) = (ratios.iter().copied().reduce(f64::min)?, ratios.iter().copied().reduce(f64::max)?);
         Some(format!("{} – {}", short(low), short(high)))
     });
-    let everybody: Vec<String> =
-        VERBS.iter().flat_map(|verb| [cede_name(verb), floor_name(verb)]).chain(TOOLS.map(str::to_owned)).collect();
+    let everybody: Vec<String> = VERBS
+        .iter()
+        .flat_map(|verb| [cede_name(verb), floor_name(verb)])
+        .chain(FORETOLD.iter().chain(&TOOLS).map(|name| (*name).to_owned()))
+        .collect();
     text += &table("median milliseconds on the machine of this run", sizes, &everybody, |name, outcomes| match outcomes.get(name)? {
         Outcome::Times(times) => Some(short(1000.0 * median(times.iter().map(Duration::as_secs_f64).collect()))),
         Outcome::Skipped(_) => None,

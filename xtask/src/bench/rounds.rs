@@ -3,6 +3,7 @@
 use super::Result;
 use super::contestants::contestants;
 use super::floor;
+use super::listing::Listing;
 use super::measure::{Effort, Outcomes, measure};
 use super::namespace::{Mounted, unshare};
 use super::report::{Sizes, report};
@@ -105,10 +106,11 @@ fn inside(settings: &Settings) -> Result<()> {
     for &size in &settings.sizes {
         eprintln!("{size} functions: making the tree");
         let tree = Tree::make(&settings.dir, size, settings.flavour)?;
+        let listing = Listing::make(&settings.dir, size)?;
         let mounted = settings.own_mounts.then(|| Mounted::over_sys(tree.path())).transpose()?;
         eprintln!("{size} functions: measuring");
         let former: Option<(&Outcomes, f64)> = sizes.last().map(|(former, outcomes)| (outcomes, size as f64 / *former as f64));
-        let outcomes = measure(&contestants(&cede, &floor, &tree), mounted.is_some(), settings.effort, former);
+        let outcomes = measure(&contestants(&cede, &floor, &tree, &listing), mounted.is_some(), settings.effort, former);
         sizes.push((size, outcomes));
     }
     print!("{}", report(&sizes));

@@ -15,7 +15,7 @@ use crate::view::groups::GroupsView;
 use crate::view::tree::TreeView;
 use cede_host::Scope;
 use cede_model::Host;
-use cede_model::iommu::foretell::GroupOrigin;
+use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
@@ -93,8 +93,8 @@ fn show_table(host: &Host, table: &GroupTable, addresses: &[PciAddress], json: b
         let title = paint(HEADING, format_args!("group {}", row.id));
         lines.heading(format!("{title}{}", row.kind.as_ref().map(|kind| format!("  {}", clean(kind))).unwrap_or_default()));
         members(&mut lines, row.devices.iter().filter_map(|address| host.device(*address)), &names);
-        if !row.perhaps.is_empty() {
-            lines.row(["", "", &format!("perhaps {}", short_list(&row.perhaps)), ""]);
+        if let Some(perhaps) = perhaps(table, row) {
+            lines.row(["", "", &perhaps, ""]);
             lines.style_row(FAINT);
         }
     }
@@ -137,11 +137,13 @@ fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError
     source::print_notes(host, ui)
 }
 
-/// The first addresses, and how many more there are.
-fn short_list(addresses: &[PciAddress]) -> String {
-    let shown: Vec<String> = addresses.iter().take(3).map(ToString::to_string).collect();
-    let more = addresses.len() - shown.len();
-    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+/// The first functions that may come to a group, and how many more.
+fn perhaps(table: &GroupTable, row: &GroupRow) -> Option<String> {
+    let set = table.possible.get(row.within?)?;
+    let shown: Vec<String> = table.perhaps(row).take(3).map(|address| address.to_string()).collect();
+    let more = set.len().saturating_sub(row.devices.len() + shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("perhaps {}{more}", shown.join(", ")))
 }
 
 fn members<'a>(table: &mut Table, devices: impl Iterator<Item = &'a PciDevice>, names: &PciNames) {

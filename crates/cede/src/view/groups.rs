@@ -15,6 +15,9 @@ pub struct GroupsView {
     pub origin: &'static str,
     /// The groups.
     pub groups: Vec<GroupView>,
+    /// Of bounds: the largest groups that may come of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub possible: Vec<Vec<String>>,
 }
 
 /// Whether an IOMMU is at work.
@@ -34,9 +37,9 @@ pub struct GroupView {
     pub kind: Option<String>,
     /// Its functions.
     pub devices: Vec<String>,
-    /// Of bounds: functions that may be in it too.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub perhaps: Vec<String>,
+    /// Of bounds: the place in `possible` of the set beyond which it cannot grow, where it may be larger than shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<usize>,
 }
 
 impl GroupsView {
@@ -47,13 +50,14 @@ impl GroupsView {
             id: row.id,
             kind: row.kind.clone(),
             devices: row.devices.iter().map(ToString::to_string).collect(),
-            perhaps: row.perhaps.iter().map(ToString::to_string).collect(),
+            within: row.within,
         });
         Self {
             format: "cede.groups/1",
             iommu: IommuView { state: state_name(host.iommu) },
             origin: table.origin.name(),
             groups: groups.collect(),
+            possible: table.possible.iter().map(|set| set.iter().map(ToString::to_string).collect()).collect(),
         }
     }
 }

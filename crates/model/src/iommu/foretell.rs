@@ -43,8 +43,8 @@ pub struct GroupRow {
     pub kind: Option<String>,
     /// Members, sorted.
     pub devices: Vec<PciAddress>,
-    /// Functions that may be in it too, sorted; of bounds only.
-    pub perhaps: Vec<PciAddress>,
+    /// Of bounds, the set in [`GroupTable::possible`] beyond which it cannot grow, where it may be larger than shown.
+    pub within: Option<usize>,
 }
 
 /// Groups, and by what right they are shown.
@@ -54,6 +54,8 @@ pub struct GroupTable {
     pub origin: GroupOrigin,
     /// The groups. Of bounds: the sets of functions that will be together in every case.
     pub rows: Vec<GroupRow>,
+    /// Of bounds, the largest groups that may come of it.
+    pub possible: Vec<Vec<PciAddress>>,
 }
 
 impl GroupTable {
@@ -62,9 +64,8 @@ impl GroupTable {
         if host.iommu != IommuState::On {
             return Self::foretold(host);
         }
-        let row =
-            |group: &IommuGroup| GroupRow { id: group.id, kind: group.kind.clone(), devices: group.devices.clone(), perhaps: Vec::new() };
-        Self { origin: GroupOrigin::Kernel, rows: host.groups.iter().map(row).collect() }
+        let row = |group: &IommuGroup| GroupRow { id: group.id, kind: group.kind.clone(), devices: group.devices.clone(), within: None };
+        Self { origin: GroupOrigin::Kernel, rows: host.groups.iter().map(row).collect(), possible: Vec::new() }
     }
 
     /// What the kernel will make of this host, whatever it made.
@@ -83,15 +84,22 @@ impl GroupTable {
             Origin::Predicted => GroupOrigin::Predicted,
             Origin::Bounds => GroupOrigin::Bounds,
         };
-        let rows = prediction.certain().iter().zip(0..).map(|(set, id)| {
+        let row = |(set, id): (&Vec<PciAddress>, u32)| {
             let mut devices = set.clone();
             devices.sort();
-            let possible = devices.first().map(|first| prediction.possible(*first)).unwrap_or_default();
-            let mut perhaps: Vec<PciAddress> = possible.iter().filter(|address| devices.binary_search(address).is_err()).copied().collect();
-            perhaps.sort();
-            GroupRow { id, kind: None, devices, perhaps }
-        });
-        Self { origin, rows: rows.collect() }
+            let largest = devices.first().and_then(|first| prediction.possible_set(*first));
+            let is_larger = |at: &usize| prediction.possible_sets().get(*at).is_some_and(|possible| possible.len() > devices.len());
+            GroupRow { id, kind: None, within: largest.filter(is_larger), devices }
+        };
+        let rows = prediction.certain().iter().zip(0..).map(row).collect();
+        let possible = if origin == GroupOrigin::Bounds { prediction.possible_sets().to_vec() } else { Vec::new() };
+        Self { origin, rows, possible }
+    }
+
+    /// Functions that may come to a row, in the order of the set it is within.
+    pub fn perhaps<'a>(&'a self, row: &'a GroupRow) -> impl Iterator<Item = PciAddress> + use<'a> {
+        let set = row.within.and_then(|at| self.possible.get(at)).map_or(&[][..], Vec::as_slice);
+        set.iter().copied().filter(|address| row.devices.binary_search(address).is_err())
     }
 }
 

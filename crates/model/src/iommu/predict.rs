@@ -165,6 +165,16 @@ impl Prediction {
         pick(&self.possible, self.members.get(&address).and_then(|standing| standing.possible))
     }
 
+    /// The largest groups that may come of it.
+    pub fn possible_sets(&self) -> &[Vec<PciAddress>] {
+        &self.possible
+    }
+
+    /// Which of [`Self::possible_sets`] holds the function.
+    pub fn possible_set(&self, address: PciAddress) -> Option<usize> {
+        self.members.get(&address)?.possible
+    }
+
     /// Whether the kernel takes the function to keep its traffic to itself (`pci_acs_enabled` with what groups require): by its ACS
     /// capability, its place or a quirk. `None` where that was not seen, or there is no such function.
     pub fn isolates(&self, address: PciAddress) -> Option<bool> {

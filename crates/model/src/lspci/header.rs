@@ -36,13 +36,16 @@ impl Default for Header {
     }
 }
 
-/// The number in `IOMMU Group 12`, and what follows it: scripts that go group by group print such a line, or begin each line so.
+/// The number in `IOMMU Group 12`, and what follows it: scripts that go group by group print such a line, or begin each line so. In small
+/// letters it is lspci's own word about one function, and may stand alone where mail wrapped the line.
 pub(super) fn group_title(line: &str) -> Option<(u32, &str)> {
     let rest = line.strip_prefix("IOMMU").or_else(|| line.strip_prefix("iommu"))?.trim_start();
-    let rest = rest.strip_prefix("Group").or_else(|| rest.strip_prefix("group"))?.trim_start_matches([' ', ':']);
+    let name = rest.get(..5)?;
+    let rest = rest.get(5..).filter(|_| name.eq_ignore_ascii_case("group"))?.trim_start_matches([' ', ':']);
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let number = rest.get(..digits)?.parse().ok()?;
-    Some((number, rest.get(digits..)?.trim_start_matches([' ', ':', '-'])))
+    let rest = rest.get(digits..)?.trim_start_matches([' ', ':', '-']);
+    (name != "group" || address(rest).is_some()).then_some((number, rest))
 }
 
 /// The address at the start of a line, and what follows it.

@@ -37,11 +37,10 @@ pub(super) fn capture(records: &BTreeMap<PciAddress, Record>) -> Capture {
     capture.notes.push("made from a listing of lspci".to_owned());
     capture.insert(PCI_DEVICES.trim_end_matches('/'), Entry::Dir);
     capture.insert(IOMMU_GROUPS, Entry::Unreadable("not part of a listing".to_owned()));
-    for (address, record) in records {
+    capture.extend(records.iter().flat_map(|(address, record)| {
         let siblings = slots.get(&PciAddress { devfn: address.devfn & !7, ..*address }).copied().unwrap_or(1);
-        let function = Function::of(record, &numbers, siblings > 1);
-        capture.extend(function.entries(record, physical.get(address)));
-    }
+        Function::of(record, &numbers, siblings > 1).entries(record, physical.get(address))
+    }));
     capture
 }
 
@@ -103,7 +102,7 @@ impl Function {
         if let Some(revision) = record.header.revision {
             file("revision", format!("0x{revision:02x}\n").into_bytes());
         }
-        if let Some(node) = record.word("NUMA node:") {
+        if let Some(node) = record.number("NUMA node") {
             file("numa_node", format!("{node}\n").into_bytes());
         }
         file("config", self.config(record));
@@ -111,7 +110,7 @@ impl Function {
         if let Some(driver) = record.word("Kernel driver in use:").filter(|name| !name.contains('/')) {
             link("driver", format!("../../../bus/pci/drivers/{driver}"));
         }
-        let group = record.word("IOMMU group:").and_then(|word| word.parse::<u32>().ok()).or(record.header.group);
+        let group = record.number("IOMMU group").or(record.header.group);
         if let Some(group) = group {
             link("iommu_group", format!("../../../kernel/iommu_groups/{group}"));
         }

@@ -164,6 +164,13 @@ impl Record {
         self.text.split(key).nth(1)?.split_whitespace().next()
     }
 
+    /// A number after a key, with a colon of `-vv` or without, as `-v` has it among the flags.
+    pub(super) fn number(&self, key: &str) -> Option<u32> {
+        let rest = self.text.split(key).nth(1)?.trim_start_matches([':', ' ']);
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        rest.get(..digits)?.parse().ok()
+    }
+
     /// The virtual functions that there are (pciutils, ls-ecaps.c `cap_sriov`).
     pub(super) fn virtual_functions(&self) -> Vec<PciAddress> {
         let number = |key: &str| self.word(key)?.trim_end_matches(',').parse::<u16>().ok();

@@ -25,7 +25,7 @@ fn a_port_as_root_sees_it() {
     assert_eq!((port.express(), port.has_slot()), (Told::Is(ExpressType::RootPort), true));
     assert_eq!(port.acs(), Told::Is(AcsRegisters { capability: 0x1f, control: 0x08 }));
     assert_eq!(port.buses(), Some(BridgeBuses { primary: 0, secondary: 1, subordinate: 2 }));
-    assert_eq!((port.word("Kernel driver in use:"), port.word("IOMMU group:")), (Some("pcieport"), None));
+    assert_eq!((port.word("Kernel driver in use:"), port.number("IOMMU group")), (Some("pcieport"), None));
     let header = &port.header;
     assert_eq!((header.revision, header.interface, header.id.unwrap().to_string().as_str()), (Some(7), Some(0), "8086:1901"));
     assert_eq!((header.class_name.as_str(), header.class), ("PCI bridge", Some(crate::pci::PciClass(0x060400))));
@@ -75,6 +75,17 @@ fn virtual_functions_are_counted_from_the_physical_one() {
     let list: Vec<String> = record(text).virtual_functions().iter().map(ToString::to_string).collect();
     assert_eq!(list, ["0000:01:10.0", "0000:01:10.2", "0000:01:10.4"]);
     assert_eq!(record(&text.replace("128", "65535")).virtual_functions(), []);
+}
+
+#[test]
+fn numbers_stand_on_their_own_line_or_among_the_flags() {
+    let head = "00:01.0 PCI bridge: X";
+    for text in
+        ["Control: I/O+\nNUMA node: 1\nIOMMU group: 7", "Flags: bus master, fast devsel, latency 0, IRQ 33, NUMA node 1, IOMMU group 7"]
+    {
+        let record = record(&format!("{head}\n{text}"));
+        assert_eq!((record.number("NUMA node"), record.number("IOMMU group")), (Some(1), Some(7)));
+    }
 }
 
 #[test]

@@ -152,6 +152,14 @@ fn groups_that_the_listing_shows_are_the_kernels() {
         "IOMMU Group 3 00:01.0 PCI bridge [0604]: A [8086:1901]\nIOMMU Group 3 01:00.0 VGA compatible controller [0300]: B [10de:1f91]\n"
             .into();
     assert_eq!(groups(&text), (GroupOrigin::Kernel, "00:01.0 01:00.0".to_owned()));
+    text =
+        "IOMMU GROUP 0\n (0) 00:01.0 PCI bridge [0604]: A [8086:1901]\nIOMMU GROUP 1\n (1) 01:00.0 VGA compatible controller [0300]: B\n"
+            .into();
+    assert_eq!(groups(&text), (GroupOrigin::Kernel, "00:01.0 | 01:00.0".to_owned()));
+    text =
+        "00:01.0 PCI bridge: A\n Flags: fast devsel, IRQ 3,\nIOMMU group 4\n\n00:02.0 PCI bridge: B\n Flags: fast devsel, IOMMU group 5\n"
+            .into();
+    assert_eq!(groups(&text), (GroupOrigin::Kernel, "00:01.0 | 00:02.0".to_owned()));
 }
 
 #[test]
@@ -164,7 +172,7 @@ fn what_is_no_listing_gives_none_and_no_panic() {
 
 #[test]
 fn half_a_listing_at_any_byte_is_no_panic() {
-    for end in (0..LISTING.len()).step_by(7) {
+    for end in (0..LISTING.len()).step_by(61) {
         let whole = groups(LISTING).1;
         for listing in read(&LISTING.as_bytes()[..end]) {
             assert!(shown(&listing).1.len() <= whole.len());

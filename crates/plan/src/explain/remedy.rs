@@ -9,6 +9,7 @@ use cede_model::iommu::{AcsOverride, Cause, PredictOptions, Topology};
 use cede_model::kernel::acs_override::OverridePatch;
 use cede_model::pci::capability::ExpressType;
 use cede_model::pci::{Field, PciAddress};
+use std::collections::BTreeSet;
 
 /// A port of which what is behind it has groups of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +137,8 @@ fn override_patch_remedy(host: &Host, topology: &Topology, address: PciAddress, 
     let [causes] = &topology.causes(&[address])[..] else { return None };
     let ends_at_bridge = causes.iter().any(|cause| matches!(cause, Cause::Bridge { .. } | Cause::Vmd { .. }));
     let words = [(true, false), (false, true), (true, true)];
-    let shares = |group: &[PciAddress]| sharing.iter().filter(|other| group.contains(other)).count();
+    let sharing: BTreeSet<PciAddress> = sharing.iter().copied().collect();
+    let shares = |group: &[PciAddress]| group.iter().filter(|member| sharing.contains(member)).count();
     let mut best: Option<(AcsOverride, Vec<PciAddress>)> = None;
     for (downstream, multifunction) in words.into_iter().filter(|_| !ends_at_bridge) {
         let value = AcsOverride { downstream, multifunction, ids: Vec::new() };
@@ -148,7 +150,8 @@ fn override_patch_remedy(host: &Host, topology: &Topology, address: PciAddress, 
         }
     }
     let (value, left) = best?;
-    let unchecked = sharing.iter().copied().filter(|other| !left.contains(other)).collect();
+    let kept: BTreeSet<PciAddress> = left.iter().copied().collect();
+    let unchecked = sharing.difference(&kept).copied().collect();
     let (patch, known_by) = override_patch(host);
     Some(Remedy::Override { value, left, unchecked, patch, known_by })
 }
