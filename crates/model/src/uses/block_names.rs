@@ -7,6 +7,9 @@ pub const BLOCK: &str = "/sys/class/block";
 
 /// The block device of a number `major:minor`. File systems such as btrfs show a number that no block device has.
 pub fn by_number(capture: &Capture, number: &str) -> Option<String> {
+    if number.starts_with("0:") {
+        return None;
+    }
     let has = |name: &&str| capture.attribute(&format!("{BLOCK}/{name}/dev")) == Some(number);
     capture.names_in(BLOCK).find(has).map(str::to_owned)
 }

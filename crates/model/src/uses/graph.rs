@@ -165,10 +165,21 @@ impl Graph {
 
     /// What becomes of a thing when the functions go for which `gone` is true.
     pub fn fate(&self, key: &str, gone: &dyn Fn(PciAddress) -> bool) -> Fate {
-        self.follow(key, gone, 0)
+        self.follow(key, gone, 0, &mut BTreeMap::new())
     }
 
-    fn follow(&self, key: &str, gone: &dyn Fn(PciAddress) -> bool, depth: usize) -> Fate {
+    /// Each node is judged once, however many ways lead to it; one that rests on itself is unknown.
+    fn follow<'a>(&'a self, key: &'a str, gone: &dyn Fn(PciAddress) -> bool, depth: usize, known: &mut BTreeMap<&'a str, Fate>) -> Fate {
+        if let Some(fate) = known.get(key) {
+            return fate.clone();
+        }
+        known.insert(key, Fate::Unknown(format!("what {key} is made of was not seen")));
+        let fate = self.judge(key, gone, depth, known);
+        known.insert(key, fate.clone());
+        fate
+    }
+
+    fn judge<'a>(&'a self, key: &'a str, gone: &dyn Fn(PciAddress) -> bool, depth: usize, known: &mut BTreeMap<&'a str, Fate>) -> Fate {
         let Some(node) = self.nodes.get(key).filter(|_| depth < DEEPEST) else {
             return Fate::Unknown(format!("what {key} is made of was not seen"));
         };
@@ -176,7 +187,7 @@ impl Graph {
         if let Some(function) = node.functions.iter().find(|function| gone(**function)) {
             return Fate::Lost(Chain { function: *function, links: vec![link], over_network: key.starts_with("net/") });
         }
-        let fates: Vec<(&String, Fate)> = node.below.iter().map(|below| (below, self.follow(below, gone, depth + 1))).collect();
+        let fates: Vec<(&String, Fate)> = node.below.iter().map(|below| (below, self.follow(below, gone, depth + 1, known))).collect();
         let with = |chain: &Chain| Chain { links: chain.links.iter().cloned().chain([link.clone()]).collect(), ..chain.clone() };
         let lost = fates.iter().find_map(|(_, fate)| if let Fate::Lost(chain) = fate { Some(with(chain)) } else { None });
         let staying =
@@ -251,6 +262,21 @@ mod tests {
         assert_eq!(fate("top", &["02:00.0"]), "degraded sdb → RAID md1 → RAID top");
         assert_eq!(fate("blind", &["02:00.0"]), "unknown why");
         assert!(fate("circle", &["02:00.0"]).starts_with("unknown") && fate("none", &[]).starts_with("unknown"));
+    }
+
+    #[test]
+    fn many_ways_to_one_thing_are_followed_once() {
+        let mut graph = Graph::default();
+        graph.insert("0a", disk("0a", "02:00.0"));
+        graph.insert("0b", disk("0b", "02:00.0"));
+        for level in 1..30 {
+            let below = [format!("{}a", level - 1), format!("{}b", level - 1)];
+            for name in ["a", "b"] {
+                graph.insert(format!("{level}{name}"), above(name, &[&below[0], &below[1]], Needs::Some(1)));
+            }
+        }
+        assert!(matches!(graph.fate("29a", &|_| false), Fate::Stays));
+        assert!(matches!(graph.fate("29a", &|_| true), Fate::Lost(_)));
     }
 
     #[test]
