@@ -218,7 +218,7 @@ pub struct WishArgs {
     /// Functions to cede; their whole group goes along
     #[arg(value_name = "ADDR")]
     pub addresses: Vec<PciAddress>,
-    /// How the ids reach vfio-pci
+    /// How vfio-pci is told what to take
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     pub bind: BindArg,
     /// Give up what the plan was refused for, by exactly this name; once for each loss
@@ -231,7 +231,11 @@ impl WishArgs {
     pub fn words(&self) -> String {
         let mut words: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         words.dedup();
-        words.extend(matches!(self.bind, BindArg::Modprobe).then(|| "--bind modprobe".to_owned()));
+        words.extend(match self.bind {
+            BindArg::Cmdline => None,
+            BindArg::Modprobe => Some("--bind modprobe".to_owned()),
+            BindArg::Override => Some("--bind override".to_owned()),
+        });
         words.join(" ")
     }
 }
@@ -259,7 +263,7 @@ pub struct TrialArgs {
     pub watchdog: Option<NonZeroU16>,
 }
 
-/// How the ids reach vfio-pci.
+/// How vfio-pci is told what to take.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub enum BindArg {
     /// `vfio-pci.ids=` on the kernel command line: taking it out in the boot menu disables everything
@@ -267,6 +271,8 @@ pub enum BindArg {
     Cmdline,
     /// `options vfio-pci ids=` in modprobe.d
     Modprobe,
+    /// `driver_override` by address, without ids; chosen by itself where ids cannot tell one card from another
+    Override,
 }
 
 impl From<BindArg> for BindMethod {
@@ -274,6 +280,7 @@ impl From<BindArg> for BindMethod {
         match arg {
             BindArg::Cmdline => Self::Cmdline,
             BindArg::Modprobe => Self::Modprobe,
+            BindArg::Override => Self::Override,
         }
     }
 }

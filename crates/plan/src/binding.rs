@@ -1,11 +1,12 @@
 //! How vfio-pci gets the functions before their native drivers do: ids, and softdep lines for the order.
 
+use crate::by_address;
 use crate::edit::modprobe::ModprobeConfig;
 use crate::intent::{BindMethod, Identity};
 use crate::plan::{Refusal, Step};
 use crate::unread;
 use cede_model::kernel::{ModuleAliases, installed::ModuleForm, module_name};
-use cede_model::pci::PciDevice;
+use cede_model::pci::{PciAddress, PciDevice};
 use cede_model::{Entry, Host};
 use std::collections::BTreeSet;
 
@@ -35,17 +36,20 @@ pub fn modprobe_files(host: &Host) -> Vec<(&str, &[u8])> {
 pub fn ids(host: &Host, ceded: &[Identity]) -> Result<Vec<String>, Vec<Refusal>> {
     let mut ids: Vec<String> = Vec::new();
     let mut refusals = Vec::new();
+    let by_address: Vec<_> = by_address::told(&modprobe_config(host)).iter().filter_map(by_address::Told::address).collect();
+    // One that vfio-pci has by its address may come back to the host, and must not be taken by ids then.
+    let has_gone = |device: &PciDevice| device.is_on_vfio() && !by_address.contains(&device.address);
     for identity in ceded {
         let goes = |device: &PciDevice| ceded.iter().any(|other| other.address == device.address);
         let twins: Vec<&PciDevice> =
-            host.devices.iter().filter(|d| d.id == Some(identity.id) && !goes(d) && !d.is_bridge() && !d.is_on_vfio()).collect();
+            host.devices.iter().filter(|d| d.id == Some(identity.id) && !goes(d) && !d.is_bridge() && !has_gone(d)).collect();
         let id = match (twins.as_slice(), identity.subsystem) {
             ([], _) => identity.id.to_string(),
             (twins, Some(own)) if twins.iter().all(|twin| twin.subsystem != Some(own)) => format!("{}:{own}", identity.id),
             ([twin, ..], _) => {
                 refusals.push(Refusal::new(
                     "twins",
-                    format!("{} and {} are alike ([{}]): ids cannot tell them apart, and the second would be taken from the host too; give both, or move one to another machine", identity.address, twin.address, identity.id),
+                    format!("{} and {} are alike ([{}]): ids cannot tell them apart, and the second would be taken from the host too; use --bind override, or give both", identity.address, twin.address, identity.id),
                 ));
                 continue;
             }
@@ -55,6 +59,16 @@ pub fn ids(host: &Host, ceded: &[Identity]) -> Result<Vec<String>, Vec<Refusal>>
         }
     }
     if refusals.is_empty() { Ok(ids) } else { Err(refusals) }
+}
+
+/// Each ceded function that another one is like in all that ids can tell, and the address of that one, which stays.
+pub fn twins<'c>(host: &Host, ceded: &'c [Identity]) -> Vec<(&'c Identity, PciAddress)> {
+    let stays = |device: &&PciDevice| !device.is_bridge() && !ceded.iter().any(|other| other.address == device.address);
+    let twin = |identity: &Identity| {
+        let alike = |device: &&PciDevice| device.id == Some(identity.id) && device.subsystem == identity.subsystem;
+        host.devices.iter().filter(stays).find(alike).map(|device| device.address)
+    };
+    ceded.iter().filter_map(|identity| Some((identity, twin(identity)?))).collect()
 }
 
 /// The native drivers that vfio-pci must come before.
@@ -103,7 +117,7 @@ fn is_stub(module: &str) -> bool {
 ///
 /// # Errors
 /// A file that comes before ours decides otherwise.
-pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[String]) -> Result<Vec<Step>, Refusal> {
+pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[String], ceded: &[Identity]) -> Result<Vec<Step>, Refusal> {
     if let Some(why) = unread_file(host) {
         return Err(Refusal::new("modprobe-not-readable", format!("what modprobe.d says cannot be told: {why}")));
     }
@@ -125,7 +139,11 @@ pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[S
         Some(Step::ReplaceFile { after, .. }) => after,
         _ => before.clone(),
     };
-    let after = with_lines(base.as_deref(), &lines);
+    let mut after = with_lines(base.as_deref(), &lines);
+    if bind == BindMethod::Override {
+        let text = after.unwrap_or_else(|| OWN_HEAD.as_bytes().to_vec());
+        after = Some(by_address::with_functions(host, &text, ceded)?);
+    }
     if after != before && after.is_some() {
         steps.insert(0, Step::ReplaceFile { path: OWN_FILE.to_owned(), before, after });
     }

@@ -3,7 +3,7 @@
 use cede_model::pci::{PciAddress, PciClass, PciDevice, PciId, SerialNumber, SlotPath};
 use serde::{Deserialize, Serialize};
 
-/// How the ids of the ceded functions reach vfio-pci.
+/// How vfio-pci is told what to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BindMethod {
@@ -12,6 +12,8 @@ pub enum BindMethod {
     Cmdline,
     /// `options vfio-pci ids=` in modprobe.d, copied into the initramfs.
     Modprobe,
+    /// `driver_override` for each function by address, which needs no ids: see [`crate::by_address`].
+    Override,
 }
 
 /// A function by address *and* by what must be found there.

@@ -3,6 +3,7 @@
 pub mod binding;
 pub mod boot_images;
 pub mod bootloader;
+pub mod by_address;
 pub mod checks;
 pub mod diff;
 pub mod digest;

@@ -71,7 +71,6 @@ pub(crate) struct Groundwork {
 
 /// Who goes, what that costs, and what the kernel must be told; or all that stands in the way.
 pub(crate) fn groundwork(host: &Host, wanted: &[PciAddress], plan: &mut Plan) -> Result<Groundwork, Vec<Refusal>> {
-    let bind = plan.bind;
     if host.iommu == IommuState::Unknown {
         return Err(vec![Refusal::new(
             "host-not-read",
@@ -83,14 +82,50 @@ pub(crate) fn groundwork(host: &Host, wanted: &[PciAddress], plan: &mut Plan) ->
     plan.stays.clone_from(&choice.stays);
     plan.notes.clone_from(&choice.notes);
     plan.notes.extend(guard::costs(host, &choice.ceded));
-    let ids = binding::ids(host, &choice.ceded)?;
+    let ids = ids(host, &choice, plan)?;
     let natives = Natives::of(host, &choice.ceded);
     let obstacles = obstacles(host, &choice, &natives, plan);
     if !obstacles.is_empty() {
         return Err(obstacles);
     }
-    let wish = wish(host, &choice, bind, &ids).map_err(|refusal| vec![refusal])?;
+    let wish = wish(host, &choice, plan.bind, &ids).map_err(|refusal| vec![refusal])?;
     Ok(Groundwork { wish, natives, ids })
+}
+
+/// The ids to tell vfio-pci; none where it is told addresses, as where ids cannot tell what goes from what stays.
+fn ids(host: &Host, choice: &Choice, plan: &mut Plan) -> Result<Vec<String>, Vec<Refusal>> {
+    let by_ids = binding::ids(host, &choice.ceded);
+    if plan.bind != BindMethod::Override {
+        let Err(twins) = by_ids else { return by_ids };
+        if is_built_in(host, "vfio_pci") {
+            return Err(twins);
+        }
+        plan.bind = BindMethod::Override;
+        plan.notes.extend(binding::twins(host, &choice.ceded).into_iter().map(|(goes, stays)| {
+            format!(
+                "{} and {stays} are alike ([{}]), and ids cannot tell them apart: bound by address instead (driver_override)",
+                goes.address, goes.id
+            )
+        }));
+    }
+    ids_that_take_more(host, choice).map_or(Ok(Vec::new()), |refusal| Err(vec![refusal]))
+}
+
+/// Ids that are told to vfio-pci already would take a function that stays, whatever is told by address.
+fn ids_that_take_more(host: &Host, choice: &Choice) -> Option<Refusal> {
+    let told = guard::ids_told(host);
+    let has_gone = |address: PciAddress| host.device(address).is_some_and(cede_model::pci::PciDevice::is_on_vfio);
+    binding::twins(host, &choice.ceded).into_iter().filter(|(_, stays)| !has_gone(*stays)).find_map(|(goes, stays)| {
+        let item = told.iter().find(|item| parameter::covers(item, &goes.id.to_string()))?;
+        Some(Refusal::new(
+            "ids-take-the-twin",
+            format!("vfio-pci is told ids={item} already, which takes {stays} too: take it out of the kernel command line and of modprobe.d, or run `cede undo`"),
+        ))
+    })
+}
+
+fn is_built_in(host: &Host, module: &str) -> bool {
+    host.kernels.iter().any(|kernel| kernel.form(module) == ModuleForm::BuiltIn)
 }
 
 /// What makes the plan pointless or dangerous, all of it at once.
@@ -105,8 +140,7 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, plan: &mut Plan) -
             format!("kernel {} has no vfio-pci module: install the package with all of its modules, or remove that kernel", kernel.release),
         ));
     }
-    let built_in = |module: &str| host.kernels.iter().any(|kernel| kernel.form(module) == ModuleForm::BuiltIn);
-    for (address, module, release) in natives.built_in.iter().filter(|_| !built_in("vfio_pci")) {
+    for (address, module, release) in natives.built_in.iter().filter(|_| !is_built_in(host, "vfio_pci")) {
         list.push(Refusal::new(
             "native-driver-built-in",
             format!(
@@ -114,7 +148,7 @@ fn obstacles(host: &Host, choice: &Choice, natives: &Natives, plan: &mut Plan) -
             ),
         ));
     }
-    if plan.bind == BindMethod::Modprobe && built_in("vfio_pci") {
+    if plan.bind != BindMethod::Cmdline && is_built_in(host, "vfio_pci") {
         list.push(Refusal::new(
             "vfio-pci-built-in",
             "vfio-pci is built into a kernel here, and modprobe.d does not reach it: use --bind cmdline",
@@ -185,7 +219,7 @@ fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Resul
                 format!("the kernel command line has `{word}`, which beats modprobe.d: use --bind cmdline, which adds to it"),
             ));
         }
-        (BindMethod::Modprobe, _, None) => {}
+        (BindMethod::Modprobe, _, None) | (BindMethod::Override, _, _) => {}
         (BindMethod::Cmdline, Some((value, _)), None) => {
             // The command line beats the file, so what the file lists must be on it as well.
             wish.ids = value.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
@@ -226,8 +260,9 @@ struct Wanted {
 fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
     let generator = initramfs::find(host)?;
     let loader = bootloader::find(host)?;
-    let modprobe = binding::modprobe_steps(host, &wanted.natives, plan.bind, &wanted.ids)?;
-    let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone() };
+    let modprobe = binding::modprobe_steps(host, &wanted.natives, plan.bind, &wanted.ids, &plan.devices)?;
+    let needs_shell = plan.bind == BindMethod::Override;
+    let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone(), needs_shell };
     let image = generator.change(host, &early)?;
     let boot = loader.change(host, &wanted.wish)?;
     let copies = boot_images::copies(host, &loader.entries(host), &image.proofs, generator.name())?;

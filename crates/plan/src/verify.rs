@@ -1,6 +1,7 @@
 //! Expectations against a fresh look at the host.
 
 use crate::bootloader::{self, BootEntry};
+use crate::by_address;
 use crate::digest::sha256;
 use crate::intent::Identity;
 use crate::iommu_cause::{self, OffCause};
@@ -305,7 +306,13 @@ fn why_native(host: &Host, wanted: &Identity, native: &str) -> String {
     if host.running_kernel().is_some_and(|kernel| kernel.form(native) == ModuleForm::BuiltIn) {
         return format!("{native} is built into the kernel and comes before every module");
     }
-    if !ids_given(host, wanted) {
+    let by_address = told_address(host, wanted);
+    if by_address && host.device(wanted.address).is_some_and(|device| device.driver_override.as_deref() != Some("vfio-pci")) {
+        return format!(
+            "driver_override was not set: `dmesg | grep cede:` tells why, or {native} came before; look for it in the initramfs"
+        );
+    }
+    if !by_address && !ids_given(host, wanted) {
         return format!("the running kernel was not told [{}] in vfio-pci.ids", wanted.id);
     }
     format!("it was loaded before vfio-pci; look for {native} in the initramfs and in /etc/modules-load.d")
@@ -316,11 +323,16 @@ fn why_nobody(host: &Host, wanted: &Identity) -> String {
         "vfio-pci refuses devices without an IOMMU group".to_owned()
     } else if !host.capture.exists("/sys/bus/pci/drivers/vfio-pci") {
         "vfio-pci was not loaded".to_owned()
-    } else if !ids_given(host, wanted) {
+    } else if !told_address(host, wanted) && !ids_given(host, wanted) {
         format!("the running kernel was not told [{}] in vfio-pci.ids", wanted.id)
     } else {
         "`dmesg | grep vfio` may tell why".to_owned()
     }
+}
+
+/// True where modprobe.d gives the function to vfio-pci by its address.
+fn told_address(host: &Host, wanted: &Identity) -> bool {
+    by_address::told(&crate::binding::modprobe_config(host)).iter().any(|told| told.address() == Some(wanted.address))
 }
 
 fn ids_given(host: &Host, wanted: &Identity) -> bool {

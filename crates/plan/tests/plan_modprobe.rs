@@ -147,6 +147,7 @@ fn a_second_device_extends_what_is_there() {
         assert!(own.starts_with(&text(first.capture.file(OWN).unwrap()).replace(",10de:10fa\n", ",10de:10fa")), "{own}");
         assert!(own.contains("softdep igb pre: vfio-pci\n"), "{own}");
         let holder = match (bind, debian) {
+            (cede_plan::BindMethod::Override, _) => unreachable!("the loop gives ids"),
             (Modprobe, _) => OWN,
             (Cmdline, true) => "/etc/default/grub.d/95-cede.cfg",
             (Cmdline, false) => "/etc/default/grub",

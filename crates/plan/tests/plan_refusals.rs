@@ -107,9 +107,19 @@ fn what_cannot_be_given_is_refused() {
 }
 
 #[test]
-fn twins_are_told_apart_by_their_subsystem_or_refused() {
+fn twins_are_told_apart_by_their_subsystem_or_by_address() {
     let twin = Function::new("0000:03:00.0", "pci0000:00/0000:00:1d.1", (0x10de, 0x1f91), 0x03_0000).vga(false).driver("nouveau");
-    assert_refused(&arch().functions(std::slice::from_ref(&twin)), &[GPU], &["twins"], &["0000:01:00.0", "0000:03:00.0", "10de:1f91"]);
+    let two = arch().functions(std::slice::from_ref(&twin));
+    let plan = plan_on(&two.capture, &[GPU], Cmdline);
+    assert!(
+        plan.bind == BindMethod::Override && !grub_line(&plan).contains("vfio") && plan.notes.iter().any(|note| note.contains("are alike"))
+    );
+    let telling = two.clone().text("/etc/modprobe.d/z.conf", "options vfio-pci ids=10de:1f91\n");
+    assert_refused(&telling, &[GPU], &["ids-take-the-twin"], &["0000:03:00.0", "10de:1f91"]);
+    let scripted = two.clone().text("/etc/modprobe.d/vfio.conf", "install vfio-pci /usr/local/bin/vfio-pci-override.sh\n");
+    assert_refused(&scripted, &[GPU], &["install-decided-elsewhere"], &["/etc/modprobe.d/vfio.conf:1"]);
+    let hooks = "HOOKS=(systemd autodetect modconf block filesystems)\n";
+    assert_refused(&two.clone().text("/etc/mkinitcpio.conf", hooks), &[GPU], &["mkinitcpio-not-editable"], &["`base`"]);
     let plan = plan_on(&arch().functions(std::slice::from_ref(&twin)).capture, &[GPU, "03:00.0"], Cmdline);
     assert!(plan.refused.is_empty() && grub_line(&plan).matches("10de:1f91").count() == 1, "{:?}", plan.refused);
     let other = twin.subsystem((0x1458, 0x3fc8));

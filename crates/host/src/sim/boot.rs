@@ -9,6 +9,7 @@ use cede_model::pci::device::PCI_DEVICES;
 use cede_model::pci::{PciAddress, PciDevice};
 use cede_model::{Capture, Entry, Host};
 use cede_plan::bootloader::entries;
+use cede_plan::by_address::{self, Told};
 use cede_plan::edit::modprobe::ModprobeConfig;
 use cede_plan::parameter;
 use cede_plan::trial::{self, env_block, once};
@@ -32,7 +33,11 @@ pub(super) fn start(state: &mut Capture, native: &Host) -> bool {
         state.remove("/sys/bus/pci/drivers/vfio-pci");
     }
     for device in &native.devices {
-        let driver = if vfio && iommu && early.gives(device) { Some("vfio-pci") } else { device.driver_name() };
+        // The kernel lets no other driver have a function with an override (drivers/pci/pci-driver.c `pci_match_device`).
+        let override_set = early.softdeps_or_list() && early.told.iter().any(|told| means(state, told, device));
+        set_override(state, device, override_set);
+        let ours = vfio && iommu && (override_set || early.gives(device));
+        let driver = if ours { Some("vfio-pci") } else { device.driver_name().filter(|_| !override_set) };
         bind(state, device, driver);
     }
     images.iter().all(|path| state.is_there(path)) && finds_root(state, &words)
@@ -145,6 +150,7 @@ struct Early {
     has_module: bool,
     softdeps: bool,
     ids: Vec<String>,
+    told: Vec<Told>,
 }
 
 impl Early {
@@ -177,7 +183,13 @@ impl Early {
             .and_then(|word| parameter::split(word).1)
             .map(str::to_owned);
         let value = on_line.or_else(|| modprobe.option("vfio_pci", "ids").map(|(value, _)| value)).unwrap_or_default();
-        Self { listed, has_module, softdeps, ids: value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect() }
+        let told = by_address::told(&modprobe);
+        Self { listed, has_module, softdeps, told, ids: value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect() }
+    }
+
+    /// What stands in the place of loading vfio-pci runs where that is asked for, whether or not the module is there.
+    fn softdeps_or_list(&self) -> bool {
+        self.listed || self.softdeps
     }
 
     /// By the list of the image, or by a softdep once a native driver is loaded.
@@ -189,6 +201,22 @@ impl Early {
         let id = device.id.map(|id| id.to_string()).unwrap_or_default();
         !device.is_bridge() && self.ids.iter().any(|item| parameter::covers(item, &id))
     }
+}
+
+/// What the shell command of the line looks at: the directory is there, and each attribute says what it must.
+fn means(state: &Capture, told: &Told, device: &PciDevice) -> bool {
+    let link = state.link(&format!("{PCI_DEVICES}{}", device.address)).unwrap_or_default();
+    let hex = |value: u16| format!("{value:#06x}");
+    let (id, subsystem) = (device.id, device.subsystem.map_or((0, 0), |id| (id.vendor, id.device)));
+    let values = id.map(|id| [id.vendor, id.device, subsystem.0, subsystem.1].map(hex));
+    let class = device.class.map(|class| format!("{:#08x}", class.0));
+    let place = told.directory.strip_prefix("/sys/").is_some_and(|below| link.trim_start_matches("../") == below);
+    place && values.into_iter().flatten().chain(class).eq(told.values.iter().cloned())
+}
+
+fn set_override(state: &mut Capture, device: &PciDevice, set: bool) {
+    let text = if set { "vfio-pci\n" } else { "(null)\n" };
+    state.insert(format!("{PCI_DEVICES}{}/driver_override", device.address), Entry::File(text.into()));
 }
 
 /// Shows the driver as the kernel does: in `uevent`.

@@ -49,7 +49,7 @@ fn is_render_only(device: &PciDevice) -> bool {
 }
 
 /// Ids that vfio-pci will get at the next start as things stand.
-fn ids_told(host: &Host) -> Vec<String> {
+pub(crate) fn ids_told(host: &Host) -> Vec<String> {
     let words = bootloader::find(host).map(|loader| loader.configured(host)).unwrap_or_default();
     let on_line = words.into_iter().rev().find(|word| parameter::split(&word.text).0 == parameter::VFIO_IDS).map(|word| word.text);
     let value = match on_line {

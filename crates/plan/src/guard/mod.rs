@@ -10,6 +10,7 @@ mod network;
 mod storage;
 
 pub use boot_mount::boot_not_mounted;
+pub(crate) use display::ids_told;
 pub use loss::{Loss, Lost};
 
 use crate::intent::Identity;

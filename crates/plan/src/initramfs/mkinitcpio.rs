@@ -159,6 +159,10 @@ impl Config {
         if let Some(why) = self.unseen(host) {
             return Err(cannot(why));
         }
+        if early.needs_shell && !self.array("HOOKS").map_err(cannot)?.iter().any(|hook| hook == "base") {
+            let why = "HOOKS lacks `base`, without which the image has no shell to set driver_override with; add `base`";
+            return Err(cannot(format!("{}: {why}", self.main)));
+        }
         change.rests_on.extend(self.files.iter().map(|(path, _)| path.clone()));
         let wanted = Wanted::new(host, early);
         let modules = self.array("MODULES").map_err(cannot)?;

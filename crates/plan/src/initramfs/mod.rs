@@ -14,6 +14,8 @@ pub struct Early {
     pub files: Vec<(String, Vec<u8>)>,
     /// Modules that vfio-pci must come before.
     pub natives: Vec<String>,
+    /// True where modprobe.d runs a shell command.
+    pub needs_shell: bool,
 }
 
 /// What a generator needs to have changed, and how to see that it worked.

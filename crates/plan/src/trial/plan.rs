@@ -47,7 +47,7 @@ fn next_number(host: &Host) -> Result<u32, Refusal> {
 fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: &mut Plan) -> Result<(), Refusal> {
     let generator = initramfs::find(host)?;
     let loader = bootloader::find(host)?;
-    let modprobe = binding::modprobe_steps(host, &ground.natives, plan.bind, &ground.ids)?;
+    let modprobe = binding::modprobe_steps(host, &ground.natives, plan.bind, &ground.ids, &plan.devices)?;
     let units = units::units(host, number, wish)?;
     let entry = TrialEntry {
         title: format!("cede trial {number}"),
@@ -60,7 +60,7 @@ fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: 
     if let Some(path) = [path(IMAGE), path(SETTINGS)].into_iter().find(|path| host.capture.is_there(path)) {
         return Err(Refusal::new("trial-file-there", format!("{path} is there already and is not from a trial in force: move it away")));
     }
-    let early = Early { files: Vec::new(), natives: ground.natives.modules.clone() };
+    let early = Early { files: Vec::new(), natives: ground.natives.modules.clone(), needs_shell: plan.bind == BindMethod::Override };
     let image = generator.trial(host, &early, &TrialImage { base: boot.base.clone(), path: path(IMAGE) })?;
     let archive = settings::archive(&modprobe, &boot.directory)?;
     plan.expects.extend(archive.iter().flat_map(|step| archived(step, &modprobe)).map(Expectation::now));
