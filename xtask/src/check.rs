@@ -42,7 +42,10 @@ const PARTS: [Part; 8] = [
     Part { name: "documentation", argv: &["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"] },
     Part { name: "demo", argv: &["cargo", "run", "--quiet", "--package", "cede", "--", "demo"] },
     Part { name: "dependencies", argv: &[CARGO_DENY_PROGRAM, "deny", "check", "licenses", "bans", "sources"] },
-    Part { name: "cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill"] },
+    Part {
+        name: "cuts",
+        argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],
+    },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
 ];
 
