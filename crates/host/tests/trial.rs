@@ -190,6 +190,37 @@ fn a_trial_by_hand_chooses_nothing() {
     assert_eq!(state(&sim), State::Over);
 }
 
+/// GRUB would start the trial again and again where it cannot take the choice away; a person can still choose it.
+#[test]
+fn where_grub_cannot_write_nothing_is_chosen() {
+    let mounts = "25 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n";
+    let boot = "40 25 259:1 / /boot rw,relatime shared:20 - vfat /dev/nvme0n1p1 rw\n";
+    let cases = [
+        (format!("{mounts}{}", boot.replace("vfat", "btrfs")), "GRUB cannot write to btrfs"),
+        (format!("{mounts}{}", boot.replace("vfat", "zfs")), "GRUB cannot write to zfs"),
+        (format!("{mounts}{}", boot.replace("259:1", "253:0")), "GRUB cannot write through dm-0 (vg0-boot)"),
+        (format!("{mounts}{}", boot.replace("259:1", "0:50")), "the block device 0:50 of /boot/grub is not known"),
+        (String::new(), "cannot be told"),
+    ];
+    for (text, why) in cases {
+        let mut capture = sim().snapshot();
+        capture.insert("/proc/self/mountinfo", Entry::File(text.into_bytes()));
+        capture.insert("/sys/class/block/dm-0", Entry::Dir);
+        capture.insert("/sys/class/block/dm-0/dev", Entry::File(b"253:0\n".to_vec()));
+        capture.insert("/sys/class/block/dm-0/dm/name", Entry::File(b"vg0-boot\n".to_vec()));
+        let host = Host::from_capture(capture);
+        let plan = |by_hand| {
+            let wish = TrialWish { by_hand, ..TrialWish::default() };
+            trial::plan::plan(&host, &["01:00.0".parse().unwrap()], BindMethod::Cmdline, &wish)
+        };
+        let refused = plan(false).refused;
+        assert!(refused.iter().any(|refusal| refusal.message.contains(why) && refusal.message.contains("--by-hand")), "{why}: {refused:?}");
+        let by_hand = plan(true);
+        let odd = by_hand.refused.iter().find(|refusal| refusal.id.starts_with("trial"));
+        assert!(odd.is_none() && !by_hand.steps.iter().any(|step| step.path() == Some(once::ENV_BLOCK)), "{why}: {odd:?}");
+    }
+}
+
 #[test]
 fn only_one_trial_at_a_time_and_only_under_its_own_number() {
     let sim = sim();

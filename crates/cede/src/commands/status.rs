@@ -123,7 +123,8 @@ impl<'a> Facts<'a> {
             wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), trouble, width)?;
         }
         if let Some((number, state)) = self.trial {
-            wrapped(out, &format!("{}operation {number} ", head("Trial")), &standing(self.host, state), width)?;
+            let verdict = if state == State::Over { paint(WARN, "did not hold: ") } else { String::new() };
+            wrapped(out, &format!("{}operation {number} {verdict}", head("Trial")), &standing(self.host, state), width)?;
         }
         let (state, why) = iommu(self.host);
         wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
@@ -167,7 +168,7 @@ fn standing(host: &Host, state: State) -> String {
         State::Pending => "waits for the next start".to_owned(),
         State::Running => "is this start: any other one is by the default entry, as before".to_owned(),
         State::Over => {
-            format!("{}: this start is by another entry, with nothing changed; {}", paint(WARN, "did not hold"), trial::why_over(host))
+            format!("this start is by another entry, with nothing changed; {}", trial::why_over(host))
         }
         State::Unknown => "is in force; which entry started this system cannot be told here".to_owned(),
     }

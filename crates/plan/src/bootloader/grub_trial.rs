@@ -190,7 +190,9 @@ impl Draft<'_> {
         for (word, new) in single {
             let at = cmdline::tokens(line.as_bytes()).into_iter().rev().find(|span| line.get(span.clone()) == Some(word));
             let at = at.ok_or_else(|| cannot(format!("`{word}` is not written plainly in the entry `{}`", self.started.title)))?;
-            line.replace_range(at, new);
+            // The blank before a word goes with it.
+            let start = if new.is_empty() { at.start.saturating_sub(1) } else { at.start };
+            line.replace_range(start..at.end, new);
         }
         let added: String = edits.add.iter().chain(&self.trial.words).map(|word| format!(" {word}")).collect();
         let end = cmdline::tokens(line.as_bytes()).into_iter().find(|span| line.get(span.clone()) == Some("--"));
