@@ -188,6 +188,7 @@ fn without_root_bounds_are_said() {
     let view = parsed(&cede(&["explain", "--lspci", &listing, "01:00.0", "--json"]));
     assert_eq!((&view["origin"], &view["separate"]), (&json!("bounds"), &json!(false)));
     assert!(view["perhaps"].as_array().unwrap().contains(&json!("0000:01:00.1")));
+    assert!(view["reason"].as_str().unwrap().contains("could not be read"), "{}", view["reason"]);
 }
 
 #[test]

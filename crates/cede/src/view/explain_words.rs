@@ -128,10 +128,17 @@ pub fn reason(explained: &Explanation) -> String {
             "{bridge} leads to conventional PCI, where requests carry no sender's number: for the IOMMU, all that is behind it is one device"
         ),
         Cause::Port { port } => by_port(explained, *port),
-        Cause::Slot { of, with } => format!(
-            "{} are functions of one slot without ACS: nothing keeps them from reaching each other inside the chip, past the IOMMU",
-            joined(&[&[*of], with.as_slice()].concat())
-        ),
+        Cause::Slot { of, with } => {
+            let all = joined(&[&[*of], with.as_slice()].concat());
+            let unread = explained.way.iter().any(|hop| hop.address == *of && hop.judgement.why == Why::NotRead);
+            if unread {
+                format!("{all} are functions of one slot, and whether they keep apart could not be read: if not, they are one group")
+            } else {
+                format!(
+                    "{all} are functions of one slot without ACS: nothing keeps them from reaching each other inside the chip, past the IOMMU"
+                )
+            }
+        }
         Cause::Alias { of, with } => {
             format!("a quirk of the chip: requests of {of} carry the number of {}, so the IOMMU cannot tell them apart", joined(with))
         }
