@@ -15,6 +15,7 @@ mod facts;
 mod image;
 mod machine;
 mod manifest;
+mod power_cuts;
 mod progress;
 mod qemu;
 mod recipe;
@@ -53,7 +54,7 @@ fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let results = run_all(&arguments.models, &road, &root);
+    let results = run_all(arguments, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
     for (model, result) in &results {
         if let Err(message) = result {
@@ -70,9 +71,11 @@ fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// The machines share nothing, so they run side by side.
-fn run_all(models: &[Model], road: &story::Road, root: &Path) -> Vec<(Model, Outcome<()>)> {
+fn run_all(arguments: &Arguments, road: &story::Road, root: &Path) -> Vec<(Model, Outcome<()>)> {
     thread::scope(|scope| {
-        let running: Vec<_> = models.iter().map(|&model| (model, scope.spawn(move || run_one(model, road, root)))).collect();
+        let cuts = arguments.power_cuts;
+        let running: Vec<_> =
+            arguments.models.iter().map(|&model| (model, scope.spawn(move || run_one(model, cuts, road, root)))).collect();
         running
             .into_iter()
             .map(|(model, thread)| {
@@ -83,11 +86,14 @@ fn run_all(models: &[Model], road: &story::Road, root: &Path) -> Vec<(Model, Out
     })
 }
 
-fn run_one(model: Model, road: &story::Road, root: &Path) -> Outcome<()> {
+fn run_one(model: Model, cuts: Option<usize>, road: &story::Road, root: &Path) -> Outcome<()> {
     let progress = Rc::new(Progress::new(model.name()));
     let base = image::base(model, &root.join(".cache/vm"), &progress)?;
     let directory = root.join("target/vm").join(model.name());
-    let result = story::tell(model, road, &base, &directory, &progress);
+    let result = match (cuts, road) {
+        (Some(count), story::Road::Cede(binary)) => power_cuts::tell(model, binary, &base, &directory, count, &progress),
+        _ => story::tell(model, road, &base, &directory, &progress),
+    };
     match &result {
         Ok(()) => progress.say("passed"),
         Err(message) => progress.say(&format!("FAILED: {message}")),

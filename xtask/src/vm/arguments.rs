@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use super::Outcome;
 use super::recipe::Model;
 
-pub(super) const USAGE: &str = "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand]
+pub(super) const USAGE: &str =
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand] [--power-cuts N]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
-  --by-hand        a control: the same changes by a shell script instead of cede, same assertions";
+  --by-hand        a control: the same changes by a shell script instead of cede, same assertions
+  --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,12 +25,14 @@ pub(super) struct Arguments {
     pub(super) install_deps: bool,
     /// Do the road without `cede`.
     pub(super) by_hand: bool,
+    /// Cut the power this often.
+    pub(super) power_cuts: Option<usize>,
 }
 
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false };
+        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, power_cuts: None };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--machine" => arguments.models = models(words.next().as_deref())?,
@@ -38,12 +42,16 @@ impl Arguments {
                 }
                 "--install-deps" => arguments.install_deps = true,
                 "--by-hand" => arguments.by_hand = true,
+                "--power-cuts" => {
+                    let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
+                    arguments.power_cuts = Some(number.ok_or("--power-cuts takes a number from 1 to 200")?);
+                }
                 "--help" | "-h" => return Ok(None),
                 other => return Err(format!("unknown argument `{other}`")),
             }
         }
-        if arguments.by_hand && arguments.cede.is_some() {
-            return Err("--by-hand does without --cede".into());
+        if arguments.by_hand && (arguments.cede.is_some() || arguments.power_cuts.is_some()) {
+            return Err("--by-hand does without --cede and --power-cuts".into());
         }
         Ok(Some(arguments))
     }
@@ -80,7 +88,15 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_said() {
-        for words in [&["--machine"][..], &["--machine", "via"], &["--cede"], &["-x"], &["--by-hand", "--cede", "x"]] {
+        for words in [
+            &["--machine"][..],
+            &["--machine", "via"],
+            &["--cede"],
+            &["-x"],
+            &["--by-hand", "--cede", "x"],
+            &["--power-cuts"],
+            &["--power-cuts", "0"],
+        ] {
             assert!(parse(words).is_err(), "{words:?}");
         }
     }

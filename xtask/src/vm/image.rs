@@ -197,7 +197,7 @@ fn install_loader(model: Model, work: &Path, progress: &Progress) -> Outcome<()>
         model.left_over()
     );
     let mut qemu = Qemu::new(model, &console);
-    qemu.disk(&work.join("disk.raw"), "raw");
+    qemu.disk(&work.join("disk.raw"), "raw", "unsafe");
     qemu.kernel(&newest(&boot, "vmlinuz-")?, &newest(&boot, "initrd.img-")?, &append);
     let mut child = qemu.start(&work.join("qemu.log"))?;
     let ended = child.wait(PREPARE_TIMEOUT, || progress.still("the boot loader is installed"))?;

@@ -18,8 +18,36 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(900);
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(900);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(500);
+/// While a machine is watched.
+const WATCH: Duration = Duration::from_millis(20);
+/// The disk of a machine in its directory.
+const OVERLAY: &str = "disk.qcow2";
 /// A start that ended in this many kernel panics is not repeated again.
 const PANICS_ALLOWED: usize = 2;
+
+/// What a machine starts from; it is never written to.
+pub(super) struct Disk {
+    path: PathBuf,
+    format: &'static str,
+    cache: &'static str,
+}
+
+impl Disk {
+    /// A disk as it was made.
+    pub(super) fn base(path: &Path) -> Self {
+        Self { path: path.to_owned(), format: "raw", cache: "unsafe" }
+    }
+
+    /// An overlay that another machine left.
+    pub(super) fn overlaid(path: &Path) -> Self {
+        Self { path: path.to_owned(), format: "qcow2", cache: "unsafe" }
+    }
+
+    /// What the guest flushes is to survive the emulator.
+    pub(super) fn durable(self) -> Self {
+        Self { cache: "writeback", ..self }
+    }
+}
 
 /// Kills the emulator when it goes.
 pub(super) struct Machine {
@@ -36,13 +64,13 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Starts a machine on a fresh overlay of `base`, all its files in `directory`, and waits for
+    /// Starts a machine on a fresh overlay of `disk`, all its files in `directory`, and waits for
     /// its agent. `upload` becomes `/dev/vdb`.
-    pub(super) fn start(model: Model, base: &Path, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
-        let overlay = make_overlay(base, directory)?;
+    pub(super) fn start(model: Model, disk: &Disk, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
+        let overlay = make_overlay(disk, directory)?;
         let console = directory.join("console.log");
         let mut qemu = Qemu::new(model, &console);
-        qemu.disk(&overlay, "qcow2");
+        qemu.disk(&overlay, "qcow2", disk.cache);
         if model.loader() == Loader::SystemdBoot {
             let variables = directory.join("variables.fd");
             fs::copy(qemu::VARIABLES, &variables).map_err(|error| format!("{}: {error}", variables.display()))?;
@@ -89,6 +117,39 @@ impl Machine {
             self.progress.still(first);
             self.receive()?;
         }
+    }
+
+    /// As [`Machine::run`], and calls `tick` all the while.
+    pub(super) fn watch(&mut self, script: &str, tick: &mut dyn FnMut(&mut Self) -> Outcome<()>) -> Outcome<Answer> {
+        self.wire.send(script)?;
+        self.wire.patience(WATCH)?;
+        let start = Instant::now();
+        let answer = loop {
+            if let Some(answer) = self.wire.answer().map_err(|error| self.explain(&error))? {
+                break answer;
+            }
+            if start.elapsed() > SCRIPT_TIMEOUT {
+                return Err(self.explain(&format!("`{script}`: no end after {SCRIPT_TIMEOUT:?}")));
+            }
+            tick(self)?;
+            self.progress.still(script);
+            self.receive()?;
+        };
+        self.wire.patience(POLL)?;
+        Ok(answer)
+    }
+
+    /// Bytes that the console has printed.
+    pub(super) fn console_length(&self) -> u64 {
+        fs::metadata(&self.console).map_or(0, |file| file.len())
+    }
+
+    /// Stops the emulator dead, copies its disk as it is at that instant, and lets it go on.
+    pub(super) fn copy_disk(&mut self, to: &Path) -> Outcome<()> {
+        self.process.signal("STOP")?;
+        let copied = fs::copy(self.directory.join(OVERLAY), to).map_err(|error| format!("{}: {error}", to.display()));
+        self.process.signal("CONT")?;
+        copied.map(|_| ())
     }
 
     /// Runs a script that must succeed, and gives what it printed.
@@ -183,13 +244,13 @@ fn trace_of(loader: Loader) -> &'static str {
 
 const PANIC: &str = "Kernel panic - not syncing";
 
-fn make_overlay(base: &Path, directory: &Path) -> Outcome<PathBuf> {
+fn make_overlay(disk: &Disk, directory: &Path) -> Outcome<PathBuf> {
     let _ = fs::remove_dir_all(directory);
     fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    let overlay = directory.join("disk.qcow2");
-    let base = fs::canonicalize(base).map_err(|error| format!("{}: {error}", base.display()))?;
+    let overlay = directory.join(OVERLAY);
+    let base = fs::canonicalize(&disk.path).map_err(|error| format!("{}: {error}", disk.path.display()))?;
     let output = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .args(["create", "-q", "-f", "qcow2", "-F", disk.format, "-b"])
         .args([&base, &overlay])
         .output()
         .map_err(|error| format!("qemu-img: {error}"))?;

@@ -44,6 +44,20 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Reads `/etc` and all of `/boot`, images included.
+    pub(super) fn everything(machine: &mut Machine) -> Outcome<Self> {
+        let text = machine.output(&list("/etc /boot"))?;
+        Ok(Self(text.lines().map(str::to_owned).collect()))
+    }
+
+    /// As [`Manifest::diff`], without what starts nothing: scratch files of the distribution's tools that were cut, what the check of a FAT found
+    /// to belong to no file, and the seed that is new at each start.
+    pub(super) fn differences(&self, later: &Self) -> Vec<String> {
+        let scratch =
+            |line: &str| [".new", ".dpkg-bak", ".REC"].iter().any(|ending| line.starts_with('+') && line.trim_end().ends_with(ending));
+        self.diff(later).into_iter().filter(|line| !scratch(line) && !line.contains("/random-seed")).collect()
+    }
+
     /// The number of lines.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use super::by_hand;
 use super::facts::{self, Card};
-use super::machine::Machine;
+use super::machine::{Disk, Machine};
 use super::manifest::Manifest;
 use super::progress::Progress;
 use super::qemu;
@@ -78,7 +78,7 @@ fn walk(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::ByHand => (None, &BY_HAND),
     };
-    let machine = Machine::start(model, base, directory, upload, progress)?;
+    let machine = Machine::start(model, &Disk::base(base), directory, upload, progress)?;
     let size = upload.map_or(Ok(0), |file| file.metadata().map(|data| data.len()));
     let mut story = Story { model, machine, binary_bytes: size.map_err(|error| error.to_string())?, manifest: None };
     for (name, step) in BEFORE.iter().chain(middle).chain(&AFTER) {

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::Outcome;
 
@@ -42,6 +43,11 @@ impl Wire {
     /// The stream must have a read time-out, so that reading can be given up.
     pub(super) fn new(stream: UnixStream) -> Self {
         Self { stream, pending: vec![] }
+    }
+
+    /// How long [`Wire::receive`] waits.
+    pub(super) fn patience(&self, limit: Duration) -> Outcome<()> {
+        self.stream.set_read_timeout(Some(limit)).map_err(|error| format!("the agent's port: {error}"))
     }
 
     /// Sends a script.
