@@ -195,6 +195,9 @@ impl Run<'_> {
             self.started.push(index);
             self.made.splice(0..0, made);
             perform(self.machine, step, self.tell)?;
+            if step.argv().is_some() {
+                self.make_durable()?;
+            }
             self.record(&Record::Done { step: index })?;
         }
         Ok(())
@@ -219,6 +222,12 @@ impl Run<'_> {
             self.kept.push((path, copy));
         }
         Ok(())
+    }
+
+    /// What a tool made survives a power cut from here on.
+    fn make_durable(&self) -> Result<(), String> {
+        let made = journal::generated(self.plan);
+        made.iter().try_for_each(|path| self.machine.make_durable(path)).map_err(|error| error.to_string())
     }
 
     fn left_to_run(&self) -> Vec<Vec<String>> {

@@ -63,6 +63,10 @@ impl Machine for Root {
         replace_file::remove_dir_if_empty(self, path).map(|_| ()).map_err(effect)
     }
 
+    fn make_durable(&self, path: &str) -> Result<(), EffectError> {
+        replace_file::sync_file(self, path).map_err(effect)
+    }
+
     fn sweep(&self, path: &str) {
         temporary::sweep(self, Path::new(path));
     }

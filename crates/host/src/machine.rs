@@ -86,6 +86,14 @@ pub trait Machine: ReadHost {
     /// It cannot be written.
     fn append(&self, path: &str, bytes: &[u8]) -> Result<(), EffectError>;
 
+    /// Writes a file that a tool made, and its name, to disk: few tools do. No such file is no error, and neither is a machine without disks.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn make_durable(&self, _path: &str) -> Result<(), EffectError> {
+        Ok(())
+    }
+
     /// Runs a tool by its absolute path with a clean environment and no standard input, handing each line of its output on as it comes.
     ///
     /// # Errors

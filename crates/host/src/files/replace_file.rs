@@ -84,6 +84,22 @@ pub fn remove_dir_if_empty(root: &Root, path: impl AsRef<Path>) -> Result<bool, 
     }
 }
 
+/// Writes a file that somebody else made to disk, its name too. No such file is no error.
+///
+/// # Errors
+///
+/// It cannot be opened, or not be written.
+pub fn sync_file(root: &Root, path: impl AsRef<Path>) -> Result<(), FileError> {
+    let place = match locate(root, path.as_ref()) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        place => place?,
+    };
+    if let Some((fd, _)) = OldFile::open(&place)?.0 {
+        fs::fsync(&fd).map_err(|errno| FileError::new(&place.path, "writing it to disk", errno))?;
+    }
+    sync_dir(&place)
+}
+
 fn sync_dir(place: &Located) -> Result<(), FileError> {
     fs::fsync(&place.dir).map_err(|errno| FileError::NotDurable { path: place.path.clone(), source: errno.into() })
 }
