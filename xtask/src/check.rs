@@ -35,7 +35,7 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
@@ -47,6 +47,7 @@ const PARTS: [Part; 8] = [
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],
     },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
+    Part { name: "power cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--power-cuts", "2"] },
 ];
 
 /// Runs every part, or those named.

@@ -91,7 +91,9 @@ fn run_one(model: Model, cuts: Option<usize>, road: &story::Road, root: &Path) -
     let base = image::base(model, &root.join(".cache/vm"), &progress)?;
     let directory = root.join("target/vm").join(model.name());
     let result = match (cuts, road) {
-        (Some(count), story::Road::Cede(binary)) => power_cuts::tell(model, binary, &base, &directory, count, &progress),
+        (Some(count), story::Road::Cede(binary)) => {
+            power_cuts::Campaign { model, binary, directory: &directory, progress: &progress }.run(&base, count)
+        }
         _ => story::tell(model, road, &base, &directory, &progress),
     };
     match &result {

@@ -14,6 +14,7 @@ mod live_read;
 mod live_space;
 mod lock;
 pub mod machine;
+mod menu;
 pub mod observe;
 pub mod option_rom;
 pub mod read_host;

@@ -11,6 +11,7 @@ use crate::interrupt;
 use crate::live_space;
 use crate::lock;
 use crate::machine::{EffectError, Lock, Machine, Space, ToolEnd};
+use crate::menu;
 use cede_model::Entry;
 use rustix::fs::OFlags;
 use std::io::Write;
@@ -32,6 +33,27 @@ impl Root {
     /// Starts a tool; of a mounted system inside it.
     fn start(&self, command: &mut Command) -> std::io::Result<Child> {
         if self.is_live() { command.spawn() } else { inside::spawn(self, command).map_err(std::io::Error::other) }
+    }
+
+    /// Runs a tool as it is.
+    fn run_tool(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+        let (tool, arguments) =
+            argv.split_first().ok_or_else(|| EffectError::Tool { tool: String::new(), why: "no tool was named".to_owned() })?;
+        let mut command = Command::new(tool);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", "/root")
+            // Debian's hook of update-initramfs lets it rewrite kernel, image and entry on the boot partition in place, where a power cut
+            // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
+            .env("KERNEL_INSTALL_BYPASS", "1")
+            .current_dir("/");
+        let held = lock::for_children(self)?;
+        let end = child::run(command, &|command| self.start(command), line);
+        drop(held);
+        end
     }
 }
 
@@ -80,22 +102,9 @@ impl Machine for Root {
     }
 
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
-        let (tool, arguments) =
-            argv.split_first().ok_or_else(|| EffectError::Tool { tool: String::new(), why: "no tool was named".to_owned() })?;
-        let mut command = Command::new(tool);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", "/root")
-            // Debian's hook of update-initramfs lets it rewrite kernel, image and entry on the boot partition in place, where a power cut
-            // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
-            .env("KERNEL_INSTALL_BYPASS", "1")
-            .current_dir("/");
-        let held = lock::for_children(self)?;
-        let end = child::run(command, &|command| self.start(command), line);
-        drop(held);
+        let Some(aside) = menu::aside(self, argv) else { return self.run_tool(argv, line) };
+        let end = self.run_tool(&aside.argv, line).and_then(|end| if end.success { aside.put(self).map(|()| end) } else { Ok(end) });
+        aside.clear(self);
         end
     }
 

@@ -19,6 +19,8 @@ use super::recipe::Model;
 
 /// At first this often, and at each line that the operation prints.
 const GAP: Duration = Duration::from_secs(4);
+/// Starts that must fail before a host is said not to start.
+const STARTS: usize = 3;
 
 /// One cut.
 struct Cut {
@@ -44,31 +46,80 @@ struct Tally {
     lost: Vec<String>,
 }
 
-/// Cuts `count` times in an `apply`, a quarter as often in its `undo`.
-pub(super) fn tell(model: Model, binary: &Path, base: &Path, directory: &Path, count: usize, progress: &Rc<Progress>) -> Outcome<()> {
-    let images = directory.with_extension("cuts");
-    let _ = fs::remove_dir_all(&images);
-    fs::create_dir_all(&images).map_err(|error| format!("{}: {error}", images.display()))?;
-    let mut machine = Machine::start(model, &Disk::base(base).durable(), directory, Some(binary), progress)?;
-    let address = prepare(&mut machine, binary)?;
-    let mut series = Series { machine: &mut machine, images: &images, progress };
-    let before = Manifest::everything(series.machine)?;
-    let apply = series.cut("apply", &format!("apply {address} --bind cmdline --yes"), count)?;
-    let applied = Manifest::everything(series.machine)?;
-    let undo = series.cut("undo", "undo --yes", count.div_ceil(4))?;
-    let undone = Manifest::everything(series.machine)?;
-    drop(machine);
-    let judged = |cuts: &[Cut], old: &Manifest, new: &Manifest| -> Outcome<Tally> {
+/// Where the machines are.
+pub(super) struct Campaign<'a> {
+    pub(super) model: Model,
+    pub(super) binary: &'a Path,
+    /// Of the machine that is cut; those that are started from what is left are beside it.
+    pub(super) directory: &'a Path,
+    pub(super) progress: &'a Rc<Progress>,
+}
+
+impl Campaign<'_> {
+    /// Cuts `count` times in an `apply`, a quarter as often in its `undo`.
+    pub(super) fn run(&self, base: &Path, count: usize) -> Outcome<()> {
+        let images = self.directory.with_extension("cuts");
+        let _ = fs::remove_dir_all(&images);
+        fs::create_dir_all(&images).map_err(|error| format!("{}: {error}", images.display()))?;
+        let disk = Disk::base(base).durable();
+        let mut machine = Machine::start(self.model, &disk, self.directory, Some(self.binary), self.progress)?;
+        let address = prepare(&mut machine, self.binary)?;
+        let mut series = Series { machine: &mut machine, images: &images, progress: self.progress };
+        let before = Manifest::everything(series.machine)?;
+        let apply = series.cut("apply", &format!("apply {address} --bind cmdline --yes"), count)?;
+        let applied = Manifest::everything(series.machine)?;
+        let undo = series.cut("undo", "undo --yes", count.div_ceil(4))?;
+        let undone = Manifest::everything(series.machine)?;
+        drop(machine);
+        let lost = [self.judge_all(&apply, &before, &applied)?, self.judge_all(&undo, &applied, &undone)?].concat();
+        if lost.is_empty() { Ok(()) } else { Err(lost.join("\n")) }
+    }
+
+    /// Gives what was lost.
+    fn judge_all(&self, cuts: &[Cut], old: &Manifest, new: &Manifest) -> Outcome<Vec<String>> {
         let mut tally = Tally::default();
         for (number, cut) in (1..).zip(cuts) {
-            let landed = judge(model, cut, old, new, directory, progress)?;
-            tally.add(cut, landed, &format!("{} cut {number} of {}", cut.verb, cuts.len()), progress);
+            let landed = self.judge(cut, old, new)?;
+            tally.add(cut, landed, &format!("{} cut {number} of {}", cut.verb, cuts.len()), self.progress);
         }
-        progress.say(&tally.line(cuts));
-        Ok(tally)
-    };
-    let lost = [judged(&apply, &before, &applied)?.lost, judged(&undo, &applied, &undone)?.lost].concat();
-    if lost.is_empty() { Ok(()) } else { Err(lost.join("\n")) }
+        self.progress.say(&tally.line(cuts));
+        Ok(tally.lost)
+    }
+
+    /// Starts what a cut left, lets `cede` recover, and compares every file of the boot configuration and every image.
+    fn judge(&self, cut: &Cut, old: &Manifest, new: &Manifest) -> Outcome<Landed> {
+        let mut machine = match self.start(cut) {
+            Ok(machine) => machine,
+            Err(error) => return Ok(Landed::Lost(format!("it does not start: {error}"))),
+        };
+        let recovered = machine.run("cede recover 2>&1")?;
+        let now = Manifest::everything(&mut machine)?;
+        let (from_old, from_new) = (old.differences(&now), new.differences(&now));
+        let said = String::from_utf8_lossy(&recovered.stdout).into_owned();
+        let rolled_back = said.contains("rolled back");
+        Ok(match (recovered.status, from_old.is_empty(), from_new.is_empty()) {
+            (0, true, _) => Landed::Old,
+            (0, _, true) if !rolled_back => Landed::New,
+            (status, ..) => Landed::Lost(format!(
+                "cede recover: exit code {status}\n{said}\nagainst the old state:\n{}\nagainst the new state:\n{}",
+                from_old.join("\n"),
+                from_new.join("\n")
+            )),
+        })
+    }
+
+    /// What a cut left is the same each time; the emulated timer of a busy host is not.
+    fn start(&self, cut: &Cut) -> Outcome<Machine> {
+        let place = self.directory.with_extension("cut");
+        let mut failed = String::new();
+        for _ in 0..STARTS {
+            match Machine::start(self.model, &Disk::overlaid(&cut.disk), &place, None, self.progress) {
+                Ok(machine) => return Ok(machine),
+                Err(error) => failed = format!("{error}\n{}", qemu::tail(&place.join("console.log"))),
+            }
+        }
+        Err(failed)
+    }
 }
 
 /// Puts the binary there, waits until the machine is at rest, and gives the address of the card.
@@ -150,30 +201,6 @@ fn spread(cuts: Vec<Cut>, count: usize) -> Vec<Cut> {
         let _ = fs::remove_file(cut.disk);
     }
     kept.into_iter().map(|(_, cut)| cut).collect()
-}
-
-/// Starts what a cut left, lets `cede` recover, and compares every file of the boot configuration and every image.
-fn judge(model: Model, cut: &Cut, old: &Manifest, new: &Manifest, directory: &Path, progress: &Rc<Progress>) -> Outcome<Landed> {
-    let place = directory.with_extension("cut");
-    let disk = Disk::overlaid(&cut.disk);
-    let mut machine = match Machine::start(model, &disk, &place, None, progress) {
-        Ok(machine) => machine,
-        Err(error) => return Ok(Landed::Lost(format!("it does not start: {error}\n{}", qemu::tail(&place.join("console.log"))))),
-    };
-    let recovered = machine.run("cede recover 2>&1; code=$?; cede log; exit $code")?;
-    let now = Manifest::everything(&mut machine)?;
-    let (from_old, from_new) = (old.differences(&now), new.differences(&now));
-    let said = String::from_utf8_lossy(&recovered.stdout).into_owned();
-    let rolled_back = said.contains("rolled back");
-    Ok(match (recovered.status, from_old.is_empty(), from_new.is_empty()) {
-        (0, true, _) => Landed::Old,
-        (0, _, true) if !rolled_back => Landed::New,
-        (status, ..) => Landed::Lost(format!(
-            "cede recover: exit code {status}\n{said}\nagainst the old state:\n{}\nagainst the new state:\n{}",
-            from_old.join("\n"),
-            from_new.join("\n")
-        )),
-    })
 }
 
 impl Tally {

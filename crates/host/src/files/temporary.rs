@@ -1,6 +1,6 @@
 //! The new file beside the old one, until it takes its name.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -24,6 +24,8 @@ const SUFFIX: &str = ".tmp";
 pub(crate) fn sweep(root: &Root, path: &Path) {
     let Ok(place) = locate(root, path) else { return };
     let ours = |name: &[u8]| {
+        // grub-mkconfig writes first beside the file that it is given.
+        let name = name.strip_suffix(b".new").unwrap_or(name);
         let digits = name.strip_prefix(PREFIX.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
         digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
     };
@@ -33,6 +35,11 @@ pub(crate) fn sweep(root: &Root, path: &Path) {
             let _ = fs::unlinkat(&place.dir, entry.file_name(), AtFlags::empty());
         }
     }
+}
+
+/// A temporary name for the successor of a file, with 64 random bits.
+pub(crate) fn fresh_name(of: &OsStr) -> OsString {
+    OsString::from(format!("{PREFIX}{:016x}{SUFFIX}", RandomState::new().hash_one(of)))
 }
 
 /// The new file under its temporary name, which goes when this is dropped.
@@ -49,7 +56,7 @@ impl<'a> Temporary<'a> {
 
     pub(crate) fn create(place: &'a Located) -> Result<Self, FileError> {
         for _ in 0..Self::TRIES {
-            let name = OsString::from(format!("{PREFIX}{:016x}{SUFFIX}", RandomState::new().hash_one(&place.name)));
+            let name = fresh_name(&place.name);
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match fs::openat(&place.dir, &name, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::EXIST) => {}
