@@ -238,7 +238,7 @@ mod tests {
         let mut state = Capture::new();
         state.insert("/etc/default/grub", Entry::File(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet intel_iommu=on\"\n".to_vec()));
         state.insert("/boot/vmlinuz-linux", Entry::Present(1));
-        tools::make_menu(&mut state, &mut |_| {});
+        tools::make_menu(&mut state, "/boot/grub/grub.cfg", &mut |_| {});
         let native = Host::from_capture(state.clone());
         start(&mut state, &native);
         assert!(state.attribute("/proc/cmdline").unwrap().ends_with("rw quiet intel_iommu=on"));

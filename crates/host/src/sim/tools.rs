@@ -4,6 +4,7 @@
 use cede_model::initramfs_image::newc::{NewcEntry, with_parents, write_newc};
 use cede_model::kernel::{Kernel, module_name};
 use cede_model::{Capture, Entry};
+use cede_plan::bootloader::entries::GRUB_CFG;
 use cede_plan::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
 
 /// How the generated menu honours a choice for one start.
@@ -22,9 +23,8 @@ pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> O
             Some(mkinitramfs(state, directory, &kernel, image))
         }
         ["/usr/sbin/update-initramfs", "-u", "-k", "all"] => Some(update_initramfs(state, print)),
-        ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", "/boot/grub/grub.cfg"] | ["/usr/sbin/update-grub"] => {
-            Some(make_menu(state, print))
-        }
+        ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", path] => Some(make_menu(state, path, print)),
+        ["/usr/sbin/update-grub"] => Some(make_menu(state, GRUB_CFG, print)),
         _ => None,
     }
 }
@@ -38,7 +38,7 @@ pub(super) fn make_all(state: &mut Capture) {
         make_images(state, &mut quiet);
     }
     if state.file("/etc/default/grub").is_some() {
-        make_menu(state, &mut quiet);
+        make_menu(state, GRUB_CFG, &mut quiet);
     }
 }
 
@@ -184,8 +184,8 @@ fn module_path(state: &Capture, kernel: &Kernel, module: &str) -> Option<String>
         .map(str::to_owned)
 }
 
-/// Makes GRUB's menu: one entry for each kernel image in /boot.
-pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> bool {
+/// Makes GRUB's menu at a path: one entry for each kernel image in /boot.
+pub(super) fn make_menu(state: &mut Capture, path: &str, print: &mut dyn FnMut(&str)) -> bool {
     let drop_ins = state.names_in("/etc/default/grub.d").map(|name| format!("/etc/default/grub.d/{name}"));
     let paths: Vec<String> = std::iter::once("/etc/default/grub".to_owned()).chain(drop_ins).collect();
     let files: Vec<&[u8]> = paths.iter().map(|path| state.file(path).unwrap_or_default()).collect();
@@ -207,7 +207,7 @@ pub(super) fn make_menu(state: &mut Capture, print: &mut dyn FnMut(&str)) -> boo
     }
     menu.push_str("### END /etc/grub.d/10_linux ###\n");
     menu.push_str(CUSTOM);
-    state.insert("/boot/grub/grub.cfg", Entry::File(menu.into_bytes()));
+    state.insert(path, Entry::File(menu.into_bytes()));
     true
 }
 
