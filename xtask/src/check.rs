@@ -3,8 +3,8 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// Debian packages that the tests need beside those of the virtual machines.
-const PACKAGES: [&str; 16] = [
+/// Debian packages that the tests need beside those of the virtual machines, of which they use the emulator.
+const PACKAGES: [&str; 19] = [
     "bash",
     "dash",
     "kmod",
@@ -94,6 +94,10 @@ fn succeeds(argv: &[&str]) -> bool {
 
 /// Installs what is missing; without root it says what to install.
 fn install() -> bool {
+    if let Err(error) = crate::vm::install() {
+        eprintln!("{error}");
+        return false;
+    }
     let present = |package: &&str| {
         Command::new("dpkg-query")
             .args(["-W", "-f", "${db:Status-Status}", package])

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Everything that the pure crates may depend on. None of these does input or output by itself.
 const PURE: [(&str, &[&str]); 2] = [
     ("model", &["thiserror", "flate2", "ruzstd", "lzma-rust2", "lz4_flex", "bzip2", "memchr"]),
-    ("plan", &["cede-model", "thiserror", "serde", "serde_json", "sha2", "base64", "similar"]),
+    ("plan", &["cede-model", "thiserror", "serde", "serde_json", "sha2", "base64", "similar", "quick-xml"]),
 ];
 
 /// What the sources of the pure crates may not name.

@@ -44,6 +44,11 @@ pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
+/// Installs the programs that make and run the machines.
+pub(crate) fn install() -> Outcome<()> {
+    deps::ensure(false)
+}
+
 fn run(arguments: &Arguments) -> ExitCode {
     let root = workspace_root();
     let prepared = deps::ensure(arguments.install_deps).and_then(|()| road(arguments, &root));

@@ -4,6 +4,7 @@ use crate::ui::ColorWhen;
 use cede_model::pci::PciAddress;
 use cede_plan::BindMethod;
 use cede_plan::guard::Loss;
+use cede_plan::handoff::{TARGETS, Target};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU16;
@@ -139,6 +140,8 @@ pub enum Command {
     Log,
     /// Finish the roll-back of an operation that was interrupted
     Recover,
+    /// Print the text that gives the devices to a guest; only data on standard output
+    Handoff(HandoffArgs),
     /// Read, check and save the option ROM of a device, or check one that was downloaded
     Rom(RomArgs),
     /// Write everything that cede reads of this host to one file, with serial numbers, MAC and host names scrubbed
@@ -175,6 +178,7 @@ impl Command {
             | Self::Plan { .. }
             | Self::Verify
             | Self::Log
+            | Self::Handoff(_)
             | Self::Rom(_) => None,
         }
     }
@@ -196,6 +200,38 @@ pub struct GroupsArgs {
     /// `acs-override=downstream,multifunction,id:VVVV:DDDD`; may be given several times
     #[arg(long, value_name = "CHANGE", num_args = 1.., conflicts_with_all = ["addresses", "tree"])]
     pub what_if: Vec<String>,
+}
+
+/// What is handed over, and to whom.
+#[derive(Debug, Args)]
+pub struct HandoffArgs {
+    /// Functions to hand over; their whole group goes along
+    #[arg(value_name = "ADDR", required = true)]
+    pub addresses: Vec<PciAddress>,
+    /// The machine that takes them
+    #[arg(long, value_name = "TARGET", value_parser = targets())]
+    pub to: &'static dyn Target,
+    /// An option ROM for the first function, saved by `cede rom` or downloaded
+    #[arg(long, value_name = "FILE")]
+    pub rom: Option<PathBuf>,
+    /// libvirt: put them into this domain and print its new XML; a name with `/` or `.xml` is a file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub domain: Option<String>,
+    /// Print the change of the domain as a patch
+    #[arg(long, requires = "domain", conflicts_with = "attach")]
+    pub diff: bool,
+    /// Attach them to the domain's configuration through virsh, for its next start
+    #[arg(long, requires = "domain", conflicts_with = "json")]
+    pub attach: bool,
+    /// The libvirt that is asked
+    #[arg(long, value_name = "URI", default_value = "qemu:///system")]
+    pub connect: String,
+}
+
+fn targets() -> impl clap::builder::TypedValueParser<Value = &'static dyn Target> {
+    use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
+    let names = TARGETS.iter().map(|target| PossibleValue::new(target.name()).help(target.about()));
+    PossibleValuesParser::new(names).try_map(|name| TARGETS.iter().copied().find(|target| target.name() == name).ok_or("no such target"))
 }
 
 /// Whose option ROM, and where to.

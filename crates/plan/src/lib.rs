@@ -13,6 +13,7 @@ pub mod explain;
 pub mod finding;
 pub mod group_choice;
 pub mod guard;
+pub mod handoff;
 pub mod initramfs;
 pub mod intent;
 pub mod iommu_cause;

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod devices;
 pub mod explain;
 pub mod groups;
+pub mod handoff;
 pub mod log;
 pub mod plan;
 pub mod recover;

@@ -80,7 +80,11 @@ fn failed(error: &RomError) -> CommandError {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, CommandError> {
+/// A file that is no larger than any option ROM.
+///
+/// # Errors
+/// It cannot be read, or is no such file.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, CommandError> {
     let failed = |error: std::io::Error| CommandError::unreadable(format!("{}: {error}", path.display()));
     let found = std::fs::metadata(path).map_err(failed)?;
     if !found.is_file() {

@@ -5,6 +5,7 @@ pub mod devices;
 pub mod explain;
 mod explain_words;
 pub mod groups;
+pub mod handoff;
 pub mod log;
 pub mod rom;
 pub mod status;

@@ -2,6 +2,7 @@
 
 mod boot_files;
 mod consoles;
+mod guests;
 mod kernels;
 mod network;
 mod pci;
@@ -64,6 +65,7 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
     if scope.is_full() {
         boot_files::observe(&mut reader);
         storage::observe(&mut reader);
+        guests::observe(&mut reader);
         network::observe(&mut reader);
         consoles::observe(&mut reader);
     }

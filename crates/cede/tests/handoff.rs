@@ -1,0 +1,322 @@
+//! `cede handoff` through the built binary, and its text in the hands of those it is for: libvirt's schema and its test driver, QEMU.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+use cede_model::{Capture, Entry, capture_text};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("cede-handoff-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn fixture(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path).to_str().unwrap().to_owned()
+}
+
+/// A capture of a host with some functions of group 7 and some of group 8.
+struct Host(Capture);
+
+impl Host {
+    fn new() -> Self {
+        let mut capture = Capture::new();
+        for dir in ["/sys/bus/pci/devices", "/sys/class/vfio-dev", "/sys/devices/system/node"] {
+            capture.insert(dir, Entry::Dir);
+        }
+        capture.insert("/proc/sys/kernel/hostname", Entry::File(b"pve1\n".to_vec()));
+        Self(capture)
+    }
+
+    fn function(mut self, address: &str, [ids, class]: [&str; 2], group: u32, driver: Option<&str>) -> Self {
+        let dir = format!("/sys/bus/pci/devices/{address}");
+        let uevent = format!("PCI_CLASS={class}\nPCI_ID={ids}\nPCI_SUBSYS_ID=1043:109F\n");
+        self.0.insert(format!("{dir}/uevent"), Entry::File(uevent.into_bytes()));
+        self.0.insert(format!("{dir}/iommu_group"), Entry::Link(format!("../../../../kernel/iommu_groups/{group}")));
+        if let Some(driver) = driver {
+            self.0.insert(format!("{dir}/driver"), Entry::Link(format!("../../../../bus/pci/drivers/{driver}")));
+        }
+        self
+    }
+
+    fn text(mut self, path: &str, text: &str) -> Self {
+        self.0.insert(path, Entry::File(text.as_bytes().to_vec()));
+        self
+    }
+
+    fn link(mut self, path: &str, target: &str) -> Self {
+        self.0.insert(path, Entry::Link(target.to_owned()));
+        self
+    }
+
+    /// Graphics card with sound, both on these drivers, behind a bridge of the same group; and the display that stays.
+    fn card(graphics: &str, sound: &str) -> Self {
+        Self::new()
+            .function("0000:00:01.0", ["8086:1901", "60400"], 7, Some("pcieport"))
+            .function("0000:00:02.0", ["8086:3E9B", "30000"], 2, Some("i915"))
+            .function("0000:01:00.0", ["10DE:1F91", "30000"], 7, Some(graphics))
+            .function("0000:01:00.1", ["10DE:10FA", "40300"], 7, Some(sound))
+            .text("/sys/bus/pci/devices/0000:00:02.0/boot_vga", "1\n")
+    }
+
+    fn save(&self, dir: &Dir) -> String {
+        fs::write(dir.0.join("capture"), capture_text::render(&self.0)).unwrap();
+        dir.path("capture")
+    }
+
+    fn handoff(&self, arguments: &[&str]) -> Output {
+        let dir = Dir::new(&arguments.concat().replace(['/', ':'], ""));
+        let capture = self.save(&dir);
+        let output = Command::new(env!("CARGO_BIN_EXE_cede")).args(["--host", &capture, "handoff"]).args(arguments).env_clear().output();
+        output.unwrap()
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// Runs a tool that must be there.
+fn tool(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}: apt-get install libvirt-clients libxml2-utils qemu-system-x86"))
+}
+
+fn libvirt_takes(xml: &str) {
+    let valid = tool("virt-xml-validate", &[xml, "domain"]);
+    assert!(valid.status.success(), "{}{}", out(&valid), err(&valid));
+    let defined = tool("virsh", &["-c", "test:///default", "define", "--validate", xml]);
+    assert!(defined.status.success(), "{}", err(&defined));
+}
+
+#[test]
+fn libvirt_takes_the_domain_in_which_the_group_was_put() {
+    let dir = Dir::new("define");
+    let rom = fixture_rom(&dir);
+    for (name, bus, slot) in [("q35", "0x03", "0x00"), ("i440fx", "0x00", "0x04")] {
+        let file = fixture(&format!("libvirt/{name}.xml"));
+        let output = Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "libvirt", "--domain", &file, "--rom", &rom]);
+        let text = out(&output);
+        assert_eq!(code(&output), 0, "{}", err(&output));
+        for function in ["0x0' multifunction='on'", "0x1'"] {
+            assert!(
+                text.contains(&format!("<address type='pci' domain='0x0000' bus='{bus}' slot='{slot}' function='{function}/>")),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            (
+                text.matches("managed='no'").count(),
+                text.matches("<rom file=").count(),
+                text.matches("bus='0x00' slot='0x01' function='0x0'/>").count()
+            ),
+            (2, 1, 0),
+            "{text}"
+        );
+        fs::write(dir.path("new.xml"), &text).unwrap();
+        libvirt_takes(&dir.path("new.xml"));
+        let again = Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "libvirt", "--domain", &dir.path("new.xml")]);
+        assert!(out(&again) == text && err(&again).contains("already"), "{}", err(&again));
+        // A patch gives the same domain.
+        let patch = Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "libvirt", "--domain", &file, "--rom", &rom, "--diff"]);
+        fs::copy(&file, dir.path("patched.xml")).unwrap();
+        fs::write(dir.path("patch"), patch.stdout).unwrap();
+        let patched = tool("patch", &["-s", &dir.path("patched.xml"), &dir.path("patch")]);
+        assert!(patched.status.success() && fs::read_to_string(dir.path("patched.xml")).unwrap() == text, "{}", err(&patched));
+    }
+}
+
+/// A ROM made for the card: that of an emulated display, with the card's ids.
+fn fixture_rom(dir: &Dir) -> String {
+    let mut bytes = fs::read("/usr/share/seabios/vgabios-stdvga.bin").expect("apt-get install seabios");
+    let data = usize::from(u16::from_le_bytes([bytes[0x18], bytes[0x19]]));
+    let former: u8 = bytes[data + 4..data + 8].iter().fold(0, |sum, byte| sum.wrapping_add(*byte));
+    bytes[data + 4..data + 8].copy_from_slice(&[0xde, 0x10, 0x91, 0x1f]);
+    let now: u8 = bytes[data + 4..data + 8].iter().fold(0, |sum, byte| sum.wrapping_add(*byte));
+    let last = bytes.len() - 1;
+    bytes[last] = bytes[last].wrapping_add(former).wrapping_sub(now);
+    fs::write(dir.path("it's, a.rom"), bytes).unwrap();
+    dir.path("it's, a.rom")
+}
+
+#[test]
+fn managed_is_as_it_was_ceded_and_half_a_group_goes_whole() {
+    let output = Host::card("nouveau", "vfio-pci").handoff(&["01:00.1", "--to", "libvirt"]);
+    let text = out(&output);
+    assert!(
+        code(&output) == 0 && text.matches("managed='yes'").count() == 1 && text.matches("managed='no'").count() == 1,
+        "{text}{}",
+        err(&output)
+    );
+    assert!(err(&output).contains("0000:01:00.0 goes along") && !text.contains("note"), "{}", err(&output));
+}
+
+#[test]
+fn high_domains_and_lone_functions_have_places() {
+    let host = Host::new().function("10000:e1:00.0", ["144D:A808", "10802"], 7, Some("vfio-pci")).function(
+        "0000:03:10.3",
+        ["8086:1520", "20000"],
+        8,
+        Some("vfio-pci"),
+    );
+    let text = out(&host.handoff(&["10000:e1:00.0", "3:10.3", "--to", "libvirt"]));
+    assert!(
+        text.contains("<address domain='0x10000' bus='0xe1' slot='0x00' function='0x0'/>") && !text.contains("multifunction"),
+        "{text}"
+    );
+    assert_eq!(
+        (text.matches("function='0x3'").count(), text.matches("pcie-root-port").count()),
+        (1, 2),
+        "it is function 0 of a slot of its own: {text}"
+    );
+    let text = out(&host.handoff(&["10000:e1:00.0", "--to", "qemu"]));
+    assert!(text.contains("vfio-pci,sysfsdev=/sys/bus/pci/devices/10000:e1:00.0,"), "{text}");
+    qemu_understands(&text, "10000:e1:00.0");
+}
+
+/// Without VFIO here QEMU comes as far as looking for the device: every argument before that was understood.
+fn qemu_understands(lines: &str, address: &str) {
+    let words = tool("sh", &["-c", &format!("set -- {}; printf '%s\\n' \"$@\"", lines.replace('\n', " "))]);
+    let words = out(&words);
+    let mut arguments = vec!["-machine", "q35", "-display", "none", "-S"];
+    arguments.extend(words.lines());
+    let output = tool("qemu-system-x86_64", &arguments);
+    assert!(err(&output).contains(&format!("vfio /sys/bus/pci/devices/{address}: no such host device")), "{}", err(&output));
+}
+
+#[test]
+fn qemu_understands_every_argument() {
+    let dir = Dir::new("qemu");
+    let rom = fixture_rom(&dir);
+    let output = Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "qemu", "--rom", &rom]);
+    let text = out(&output);
+    assert!(
+        text.lines().count() == 3 && text.contains("addr=0x0.0x0,multifunction=on,romfile=") && text.contains(",, a.rom"),
+        "{text}{}",
+        err(&output)
+    );
+    qemu_understands(&text, "0000:01:00.0");
+    assert!(err(&output).contains("x-vga=on"), "{}", err(&output));
+    let cdev = |name: &str, address: &str, host: Host| {
+        host.link(&format!("/sys/class/vfio-dev/{name}"), &format!("../../devices/pci0000:00/{address}/vfio-dev/{name}"))
+    };
+    let host = cdev("vfio1", "0000:01:00.1", cdev("vfio0", "0000:01:00.0", Host::card("vfio-pci", "vfio-pci")));
+    assert!(!out(&host.handoff(&["01:00.0", "--to", "qemu"])).contains("iommufd"), "there is no /dev/iommu");
+    let output = Host(host.0).with_iommufd().handoff(&["01:00.0", "--to", "qemu"]);
+    assert_eq!(out(&output).matches(",iommufd=cede-iommufd").count(), 2);
+    assert!(err(&output).contains("/dev/iommu, /dev/vfio/devices/vfio0, /dev/vfio/devices/vfio1"), "{}", err(&output));
+}
+
+impl Host {
+    fn with_iommufd(mut self) -> Self {
+        self.0.insert("/dev/iommu", Entry::Present(0));
+        self
+    }
+}
+
+#[test]
+fn proxmox_kubevirt_and_nixos() {
+    let text = out(&Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "proxmox"]));
+    let map = "pci-0000-01-00-0\n\tmap id=10de:1f91,iommugroup=7,node=pve1,path=0000:01:00,subsystem-id=1043:109f\n";
+    assert!(text.contains(map) && text.ends_with("\nhostpci0: mapping=pci-0000-01-00-0,pcie=1\n"), "{text}");
+    let text = out(&Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "kubevirt"]));
+    assert!(text.contains("- pciVendorSelector: \"10DE:1F91\"\n          resourceName: devices.kubevirt.io/10de-1f91\n"), "{text}");
+    assert!(
+        text.contains("gpus:\n            - deviceName: devices.kubevirt.io/10de-1f91\n")
+            && text.contains("hostDevices:\n            - deviceName: devices.kubevirt.io/10de-10fa\n"),
+        "{text}"
+    );
+    let text = out(&Host::card("nouveau", "snd_hda_intel").handoff(&["01:00.0", "--to", "nixos"]));
+    assert!(text.contains("\"vfio-pci.ids=10de:1f91,10de:10fa\"") && text.contains("softdep nouveau pre: vfio-pci"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_handed_over_is_refused_with_a_reason() {
+    let card = || Host::card("nouveau", "vfio-pci");
+    let chipset = || Host::card("vfio-pci", "vfio-pci").function("0000:00:1f.0", ["8086:A306", "60100"], 7, Some("lpc_ich"));
+    for (host, arguments, text) in [
+        (card(), ["01:00.1", "--to", "qemu"], "0000:01:00.0 is on nouveau and not on vfio-pci"),
+        (card(), ["01:00.1", "--to", "kubevirt"], "sudo cede apply 0000:01:00.0"),
+        (card(), ["00:01.0", "--to", "libvirt"], "is a bridge"),
+        (card(), ["05:00.0", "--to", "libvirt"], "no PCI function at 0000:05:00.0"),
+        (chipset(), ["01:00.0", "--to", "libvirt"], "0000:00:1f.0 (lpc_ich) is in the same group"),
+        (
+            Host::new()
+                .function("0000:00:02.0", ["8086:3E9B", "30000"], 2, Some("i915"))
+                .text("/sys/bus/pci/devices/0000:00:02.0/boot_vga", "1\n"),
+            ["00:02.0", "--to", "libvirt"],
+            "display",
+        ),
+    ] {
+        let output = host.handoff(&arguments);
+        assert!(code(&output) == 4 && out(&output).is_empty() && err(&output).contains(text), "{}", err(&output));
+        let json = host.handoff(&[arguments[0], "--to", arguments[2], "--json"]);
+        let view: Value = serde_json::from_slice(&json.stdout).unwrap();
+        assert!(
+            code(&json) == 4 && view["format"] == "cede.handoff/1" && view["text"].is_null() && view["refused"][0]["message"].is_string(),
+            "{view}"
+        );
+    }
+    let other = card().handoff(&["01:00.0", "--to", "libvirt", "--rom", "/usr/lib/ipxe/qemu/pxe-e1000e.rom"]);
+    assert!(code(&other) == 4 && err(&other).contains("made for another device"), "{}", err(&other));
+    for arguments in [
+        vec!["01:00.0"],
+        vec!["--to", "qemu"],
+        vec!["01:00.0", "--to", "xen"],
+        vec!["01:00.0", "--to", "qemu", "--domain", "a.xml"],
+        vec!["01:00.0", "--to", "libvirt", "--domain", "name"],
+    ] {
+        assert_eq!(code(&card().handoff(&arguments)), 2, "{arguments:?}");
+    }
+}
+
+#[test]
+fn memory_near_the_device_and_guards_are_spoken_of_where_the_host_has_them() {
+    let host = Host::card("vfio-pci", "vfio-pci")
+        .text("/sys/bus/pci/devices/0000:01:00.0/numa_node", "1\n")
+        .text("/sys/devices/system/node/node0/cpulist", "0-7\n")
+        .text("/sys/devices/system/node/node1/cpulist", "8-15\n")
+        .text("/sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "512\n")
+        .text("/sys/module/apparmor/parameters/enabled", "Y\n");
+    let dir = Dir::new("rom");
+    let said = err(&host.handoff(&["01:00.0", "--to", "libvirt", "--rom", &fixture_rom(&dir)]));
+    for text in ["<vcpu cpuset='8-15'>", "512 free huge pages of 2 MiB", "AppArmor"] {
+        assert!(said.contains(text), "{said}");
+    }
+    let said = err(&Host::card("vfio-pci", "vfio-pci").handoff(&["01:00.0", "--to", "libvirt", "--rom", &fixture_rom(&dir)]));
+    assert!(!["NUMA", "huge", "AppArmor", "SELinux"].iter().any(|word| said.contains(word)), "{said}");
+}

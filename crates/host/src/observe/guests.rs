@@ -1,0 +1,24 @@
+//! What a guest that takes a device needs to be told of: VFIO's own devices, memory nodes, and who guards files.
+
+use super::Reader;
+
+const NODES: &str = "/sys/devices/system/node";
+const VFIO_DEVICES: &str = "/sys/class/vfio-dev";
+
+pub(super) fn observe(reader: &mut Reader<'_>) {
+    reader.probe("/dev/iommu");
+    for name in reader.list(VFIO_DEVICES) {
+        let path = format!("{VFIO_DEVICES}/{name}");
+        let link = reader.host.read_link(&path);
+        reader.capture.insert(path, link);
+    }
+    for name in reader.list(NODES).iter().filter(|name| name.strip_prefix("node").is_some_and(|rest| rest.parse::<u32>().is_ok())) {
+        reader.text(&format!("{NODES}/{name}/cpulist"));
+        let pages = format!("{NODES}/{name}/hugepages");
+        for size in reader.list(&pages) {
+            reader.text(&format!("{pages}/{size}/free_hugepages"));
+        }
+    }
+    reader.text("/sys/module/apparmor/parameters/enabled");
+    reader.text("/sys/fs/selinux/enforce");
+}

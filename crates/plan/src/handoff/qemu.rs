@@ -1,0 +1,101 @@
+//! Arguments for QEMU started by hand, one option a line, quoted as a shell and `xargs` take them.
+
+use super::group::{Given, Member, Standing};
+use super::layout::slots;
+use super::{Options, Target, Text};
+use crate::plan::Refusal;
+use cede_model::Host;
+use cede_model::pci::PciAddress;
+
+/// Chassis numbers below this one are left to the ports that are there already.
+const FIRST_CHASSIS: usize = 0xce;
+
+/// QEMU.
+pub struct Qemu;
+
+impl Target for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn about(&self) -> &'static str {
+        "arguments of qemu-system-x86_64, one option a line"
+    }
+
+    fn needs(&self) -> Standing {
+        Standing::Ceded
+    }
+
+    fn text(&self, _: &Host, given: &Given, options: &Options) -> Result<Text, Vec<Refusal>> {
+        let mut lines = Vec::new();
+        let iommufd = given.members.iter().all(|member| member.device_node.is_some());
+        if iommufd {
+            lines.push("-object iommufd,id=cede-iommufd".to_owned());
+        }
+        for (at, slot) in slots(given).iter().enumerate() {
+            let port = format!("cede{at}");
+            lines.push(format!("-device pcie-root-port,id={port},bus=pcie.0,chassis={}", FIRST_CHASSIS + at));
+            for (function, member) in &slot.functions {
+                let mut device = format!("vfio-pci,{},bus={port},addr=0x0.{function:#x}", host_of(member.address));
+                if slot.is_multifunction() && *function == 0 {
+                    device.push_str(",multifunction=on");
+                }
+                if iommufd {
+                    device.push_str(",iommufd=cede-iommufd");
+                }
+                if let Some(rom) = options.rom.as_ref().filter(|_| member.address == given.first) {
+                    // A comma ends a value; two of them stand for one (QEMU, util/qemu-option.c).
+                    device.push_str(&format!(",romfile={}", rom.path.replace(',', ",,")));
+                }
+                lines.push(format!("-device {}", quoted(&device)));
+            }
+        }
+        Ok(Text { text: lines.join("\n") + "\n", parts: Vec::new(), notes: notes(given, options, iommufd) })
+    }
+}
+
+/// QEMU takes no domain above 0xffff as an address (7.2: hw/core/qdev-properties-system.c); the directory in sysfs it does.
+fn host_of(address: PciAddress) -> String {
+    if address.domain > 0xffff { format!("sysfsdev=/sys/bus/pci/devices/{address}") } else { format!("host={address}") }
+}
+
+fn notes(given: &Given, options: &Options, iommufd: bool) -> Vec<String> {
+    let mut list = vec![
+        "for `-machine q35`: save the lines and start `xargs -a FILE qemu-system-x86_64 -machine q35 …`".to_owned(),
+        "VFIO locks all memory of the guest: as a user other than root, `ulimit -l` must be above the guest's memory (LimitMEMLOCK= of a unit, or /etc/security/limits.d)".to_owned(),
+    ];
+    if iommufd {
+        list.push("iommufd needs QEMU 9.0 or later; for an older one leave out the first line and `,iommufd=cede-iommufd`".to_owned());
+    }
+    let nodes: Vec<String> = nodes(given, iommufd);
+    list.push(format!(
+        "as a user other than root, that user must be able to open {}: a udev rule like `SUBSYSTEM==\"{}\", GROUP=\"kvm\", MODE=\"0660\"`",
+        nodes.join(", "),
+        if iommufd { "vfio-dev" } else { "vfio" }
+    ));
+    let legacy_display = given.members.iter().find(|member| member.is_vga && member.address == given.first);
+    if let Some(member) = legacy_display.filter(|_| options.rom.as_ref().is_some_and(|rom| !rom.has_uefi_driver)) {
+        list.push(format!(
+            "the ROM has no UEFI driver: with SeaBIOS and {} as the only display add `,x-vga=on` to its line; with OVMF do not",
+            member.address
+        ));
+    }
+    list
+}
+
+fn nodes(given: &Given, iommufd: bool) -> Vec<String> {
+    if iommufd {
+        return std::iter::once("/dev/iommu".to_owned())
+            .chain(given.members.iter().filter_map(|member| member.device_node.clone()))
+            .collect();
+    }
+    let mut groups: Vec<u32> = given.members.iter().filter_map(|member: &Member| member.group).collect();
+    groups.dedup();
+    groups.iter().map(|group| format!("/dev/vfio/{group}")).collect()
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
