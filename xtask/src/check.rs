@@ -21,6 +21,9 @@ const PACKAGES: [&str; 19] = [
     "acl",
     "seabios",
     "ipxe-qemu",
+    "libvirt-clients",
+    "libxml2-utils",
+    "patch",
 ];
 
 /// What is installed where there is no cargo-deny: cargo wants all three numbers.
