@@ -50,7 +50,7 @@ pub fn run(arguments: &HandoffArgs, global: &Global, ui: &mut Ui) -> Result<Exit
         Err(refusals) => return refuse(ui, &refusals),
     };
     match &named {
-        Some(named) if arguments.attach => attach(&root, named, &handoff, arguments, global, ui),
+        Some(named) if arguments.attach => Attach { root: &root, arguments, name: &named.domain.name }.run(&handoff, global.yes, ui),
         _ => print(&handoff, named.as_ref(), arguments, ui),
     }
 }
@@ -156,47 +156,45 @@ fn virsh(root: &Root, arguments: &HandoffArgs, rest: &[&str]) -> Result<String, 
     if end.success { Ok(end.output) } else { Err(failed(&end.output)) }
 }
 
-/// Attaches every part to the domain's configuration; takes back what was attached where one fails.
-fn attach(
-    root: &Root,
-    named: &Named,
-    handoff: &Handoff,
-    arguments: &HandoffArgs,
-    global: &Global,
-    ui: &mut Ui,
-) -> Result<Exit, CommandError> {
-    let name = &named.domain.name;
-    notes(handoff, ui)?;
-    if handoff.text.parts.is_empty() {
-        writeln!(ui.out(), "{name} has these devices already")?;
-        return Ok(Exit::Fine);
-    }
-    require_root()?;
-    ui.bytes(handoff.text.parts.concat().as_bytes())?;
-    if !global.yes && !confirmed(ui, &format!("Attach these to {name}?"))? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
-    }
-    let mut done: Vec<&String> = Vec::new();
-    for part in &handoff.text.parts {
-        if let Err(error) =
-            with_file(root, part, |file| virsh(root, arguments, &["attach-device", "--config", "--domain", name, "--file", file]))
-        {
-            let left: Vec<_> = done
-                .iter()
-                .rev()
-                .filter(|part| {
-                    with_file(root, part, |file| virsh(root, arguments, &["detach-device", "--config", "--domain", name, "--file", file]))
-                        .is_err()
-                })
-                .collect();
-            let exit = if left.is_empty() { Exit::RolledBack } else { Exit::PartlyChanged };
-            return Err(CommandError { exit, ..error }.hint(format!("virsh edit {}", quoted(name))));
+/// Attaches to a domain's configuration.
+struct Attach<'a> {
+    root: &'a Root,
+    arguments: &'a HandoffArgs,
+    name: &'a str,
+}
+
+impl Attach<'_> {
+    /// Attaches every part after asking; takes back what was attached where one fails.
+    fn run(&self, handoff: &Handoff, yes: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+        let (name, parts) = (self.name, &handoff.text.parts);
+        notes(handoff, ui)?;
+        if parts.is_empty() {
+            writeln!(ui.err(), "{} has these devices already", clean(name))?;
+            return Ok(Exit::Fine);
         }
-        done.push(part);
+        require_root()?;
+        ui.bytes(parts.concat().as_bytes())?;
+        if !yes && !confirmed(ui, &format!("Attach these to {}?", clean(name)))? {
+            writeln!(ui.err(), "nothing was changed")?;
+            return Ok(Exit::Fine);
+        }
+        for (at, part) in parts.iter().enumerate() {
+            self.device("attach-device", part).map_err(|error| self.take_back(parts.get(..at).unwrap_or_default(), error))?;
+        }
+        writeln!(ui.err(), "{} to {}: {} elements, for its next start", paint(GOOD, "attached"), clean(name), parts.len())?;
+        Ok(Exit::Fine)
     }
-    writeln!(ui.out(), "{} to {name}: {} elements", paint(GOOD, "attached"), done.len())?;
-    Ok(Exit::Fine)
+
+    fn device(&self, verb: &str, part: &str) -> Result<String, CommandError> {
+        let arguments = |file: &str| virsh(self.root, self.arguments, &[verb, "--config", "--domain", self.name, "--file", file]);
+        with_file(self.root, part, arguments)
+    }
+
+    fn take_back(&self, done: &[String], error: CommandError) -> CommandError {
+        let left = done.iter().rev().filter(|part| self.device("detach-device", part).is_err()).count();
+        let exit = if left == 0 { Exit::RolledBack } else { Exit::PartlyChanged };
+        CommandError { exit, ..error }.hint(format!("virsh edit {}", quoted(self.name)))
+    }
 }
 
 /// virsh reads elements from files only; this one is private and goes again.
