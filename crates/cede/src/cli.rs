@@ -220,7 +220,7 @@ pub struct HandoffArgs {
     /// Print the change of the domain as a patch
     #[arg(long, requires = "domain", conflicts_with = "attach")]
     pub diff: bool,
-    /// Attach them to the domain's configuration through virsh, for its next start
+    /// Give libvirt the domain with them through virsh, for its next start
     #[arg(long, requires = "domain", conflicts_with = "json")]
     pub attach: bool,
     /// The libvirt that is asked

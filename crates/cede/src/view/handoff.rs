@@ -16,7 +16,7 @@ pub struct HandoffView {
     pub stays: Vec<String>,
     /// The text; `null` where it is refused.
     pub text: Option<String>,
-    /// Single elements, in the order in which they are attached; libvirt only.
+    /// Single elements; libvirt only.
     pub parts: Vec<String>,
     /// What the reader should know.
     pub notes: Vec<String>,

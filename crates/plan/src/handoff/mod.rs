@@ -39,7 +39,7 @@ pub struct Rom {
 pub struct Text {
     /// The text itself, complete with line ends.
     pub text: String,
-    /// Single elements in the order in which they are attached, where the target knows such (`virsh attach-device`).
+    /// Single elements of the text, where the target knows such.
     pub parts: Vec<String>,
     /// What the reader should know.
     pub notes: Vec<String>,
