@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Debian packages that the tests need beside those of the virtual machines, of which they use the emulator.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 20] = [
     "bash",
     "dash",
     "kmod",
@@ -19,6 +19,7 @@ const PACKAGES: [&str; 19] = [
     "dosfstools",
     "attr",
     "acl",
+    "g++",
     "seabios",
     "ipxe-qemu",
     "libvirt-clients",
@@ -38,13 +39,14 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
     Part { name: "documentation", argv: &["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"] },
     Part { name: "demo", argv: &["cargo", "run", "--quiet", "--package", "cede", "--", "demo"] },
     Part { name: "dependencies", argv: &[CARGO_DENY_PROGRAM, "deny", "check", "licenses", "bans", "sources"] },
+    Part { name: "fuzz", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "fuzz", "--seconds", "3"] },
     Part {
         name: "cuts",
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],

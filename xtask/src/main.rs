@@ -7,6 +7,7 @@ mod bench;
 mod check;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuts;
+mod fuzz;
 mod tidy;
 mod vm;
 
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
 
   bench  how long reading a host takes, beside other tools
   cuts   `cede` stopped or failed at every system call of an operation (cargo xtask cuts --help)
+  fuzz   what reads a host's text and tables, fed with bytes that nobody thought of (cargo xtask fuzz --help)
   test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
   vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some(cuts::ENTER) => cuts::enter(arguments),
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         Some(tool) if tool.starts_with("/usr/") => cuts::tool(tool, arguments),
+        Some("fuzz") => fuzz::main(arguments),
         Some("test") => check::main(arguments),
         Some("vm") => vm::main(arguments),
         Some("help" | "--help" | "-h") => {

@@ -1,0 +1,129 @@
+//! `cargo xtask fuzz`: coverage-guided tests of everything that reads text or tables of a host, without cargo-fuzz and nightly Rust: libFuzzer
+//! needs only LLVM's counters, which the stable compiler puts in too. What is under test has no unsafe code, so no sanitizer is asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const USAGE: &str = "usage: cargo xtask fuzz [--seconds N] [TARGET…]
+
+Runs each target (or those named) for N seconds (5 unless told), from the fixtures and what earlier runs found, which is kept
+in .cache/fuzz. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
+
+/// The target that the compiler builds for; named, so that build scripts stay as they are.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// LLVM's coverage counters and comparison traces, as libFuzzer reads them (LLVM's SanitizerCoverage).
+const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Longest input, seconds for one input, megabytes: a target that needs more has a fault.
+const LIMITS: [&str; 3] = ["-max_len=65536", "-timeout=20", "-rss_limit_mb=2048"];
+
+/// A target, and what is in the paths of the fixtures that it begins with.
+const TARGETS: [(&str, &str); 16] = [
+    ("capture", ".capture"),
+    ("host", ".capture"),
+    ("lspci", "/listing.txt"),
+    ("grub_cfg", ".cfg"),
+    ("loader_entry", ".capture"),
+    ("initramfs", "/initramfs/"),
+    ("config_space", "/config/"),
+    ("option_rom", "/rom/"),
+    ("pci_names", "/listing.txt"),
+    ("module_alias", ".capture"),
+    ("cmdline", "/listing.txt"),
+    ("shell", "/shell/"),
+    ("modprobe", "/shell/"),
+    ("journal", "/journal/"),
+    ("plan_file", "/journal/"),
+    ("merge", "/shell/"),
+];
+
+/// Runs the targets.
+pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    match run(arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask fuzz: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
+    let mut seconds = 5;
+    let mut named = Vec::new();
+    while let Some(word) = arguments.next() {
+        match word.as_str() {
+            "--seconds" => seconds = arguments.next().ok_or(USAGE)?.parse()?,
+            name if TARGETS.iter().any(|(target, _)| *target == name) => named.push(word),
+            _ => return Err(format!("what is `{word}`?\n{USAGE}").into()),
+        }
+    }
+    build()?;
+    let mut failed = 0;
+    for (target, part) in TARGETS.iter().filter(|(target, _)| named.is_empty() || named.iter().any(|name| name == target)) {
+        let start = Instant::now();
+        let passed = fuzz(target, part, seconds)?;
+        println!("test fuzz::{target} ... {} ({} s)", if passed { "ok" } else { "FAILED" }, start.elapsed().as_secs());
+        failed += usize::from(!passed);
+    }
+    Ok(failed)
+}
+
+fn build() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", TRIPLE, "--target-dir", "target/fuzz"])
+        .env("RUSTFLAGS", INSTRUMENTATION)
+        .status()?;
+    if built.success() { Ok(()) } else { Err("the targets do not build".into()) }
+}
+
+fn fuzz(target: &str, part: &str, seconds: u64) -> Result<bool> {
+    let base = Path::new(".cache/fuzz");
+    let (found, seeds) = (base.join(target), base.join(format!("{target}-seeds")));
+    fs::create_dir_all(&found)?;
+    gather(&seeds, part)?;
+    let regressions = PathBuf::from("fuzz/regressions").join(target);
+    let output = Command::new(Path::new("target/fuzz").join(TRIPLE).join("release").join(target))
+        .args(LIMITS)
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-artifact_prefix={}-failed-", found.display()))
+        .args([found.as_path(), &seeds].into_iter().chain(Some(regressions.as_path()).filter(|path| path.exists())))
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        println!("{}", said.lines().rfind(|line| line.starts_with("Done") || line.contains("DONE")).unwrap_or_default());
+    } else {
+        eprintln!("{said}");
+    }
+    Ok(output.status.success())
+}
+
+/// The fixtures that a target begins with, under names of their own in one directory.
+fn gather(seeds: &Path, part: &str) -> Result<()> {
+    if seeds.exists() {
+        fs::remove_dir_all(seeds)?;
+    }
+    fs::create_dir_all(seeds)?;
+    for (number, path) in files(Path::new("fixtures"))?.iter().filter(|path| path.to_string_lossy().contains(part)).enumerate() {
+        fs::copy(path, seeds.join(number.to_string()))?;
+    }
+    Ok(())
+}
+
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut list = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { list.extend(files(&path)?) } else { list.push(path) }
+    }
+    list.sort();
+    Ok(list)
+}
