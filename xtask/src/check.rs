@@ -46,7 +46,7 @@ const PARTS: [Part; 10] = [
     Part { name: "documentation", argv: &["cargo", "doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"] },
     Part { name: "demo", argv: &["cargo", "run", "--quiet", "--package", "cede", "--", "demo"] },
     Part { name: "dependencies", argv: &[CARGO_DENY_PROGRAM, "deny", "check", "licenses", "bans", "sources"] },
-    Part { name: "fuzz", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "fuzz", "--seconds", "3"] },
+    Part { name: "fuzz", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "fuzz", "--runs", "5000"] },
     Part {
         name: "cuts",
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: cargo xtask fuzz [--seconds N] [TARGET…]
+const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --runs N] [TARGET…]
 
 Runs each target (or those named) for N seconds (5 unless told), from the fixtures and what earlier runs found, which is kept
-in .cache/fuzz. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
+in .cache/fuzz; with --runs, N inputs from the fixtures alone, the same ones each time, for ten seconds at most. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
 
 /// The target that the compiler builds for; named, so that build scripts stay as they are.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -43,6 +43,27 @@ const TARGETS: [(&str, &str); 16] = [
     ("merge", "/shell/"),
 ];
 
+/// How long a target runs.
+#[derive(Clone, Copy)]
+enum Effort {
+    Seconds(u64),
+    Runs(u64),
+}
+
+impl Effort {
+    fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Seconds(seconds) => vec![format!("-max_total_time={seconds}")],
+            Self::Runs(runs) => vec![format!("-runs={runs}"), "-seed=1".into(), "-max_total_time=10".into()],
+        }
+    }
+
+    /// libFuzzer puts what it finds into the first directory.
+    fn keeps(self) -> bool {
+        matches!(self, Self::Seconds(_))
+    }
+}
+
 /// Runs the targets.
 pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     match run(arguments) {
@@ -56,11 +77,12 @@ pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 }
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
-    let mut seconds = 5;
+    let mut effort = Effort::Seconds(5);
     let mut named = Vec::new();
     while let Some(word) = arguments.next() {
         match word.as_str() {
-            "--seconds" => seconds = arguments.next().ok_or(USAGE)?.parse()?,
+            "--seconds" => effort = Effort::Seconds(arguments.next().ok_or(USAGE)?.parse()?),
+            "--runs" => effort = Effort::Runs(arguments.next().ok_or(USAGE)?.parse()?),
             name if TARGETS.iter().any(|(target, _)| *target == name) => named.push(word),
             _ => return Err(format!("what is `{word}`?\n{USAGE}").into()),
         }
@@ -69,7 +91,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
     let mut failed = 0;
     for (target, part) in TARGETS.iter().filter(|(target, _)| named.is_empty() || named.iter().any(|name| name == target)) {
         let start = Instant::now();
-        let passed = fuzz(target, part, seconds)?;
+        let passed = fuzz(target, part, effort)?;
         println!("test fuzz::{target} ... {} ({} s)", if passed { "ok" } else { "FAILED" }, start.elapsed().as_secs());
         failed += usize::from(!passed);
     }
@@ -85,17 +107,18 @@ fn build() -> Result<()> {
     if built.success() { Ok(()) } else { Err("the targets do not build".into()) }
 }
 
-fn fuzz(target: &str, part: &str, seconds: u64) -> Result<bool> {
+fn fuzz(target: &str, part: &str, effort: Effort) -> Result<bool> {
     let base = Path::new(".cache/fuzz");
     let (found, seeds) = (base.join(target), base.join(format!("{target}-seeds")));
+    let kept = Some(found.as_path()).filter(|_| effort.keeps());
     fs::create_dir_all(&found)?;
     gather(&seeds, part)?;
     let regressions = PathBuf::from("fuzz/regressions").join(target);
     let output = Command::new(Path::new("target/fuzz").join(TRIPLE).join("release").join(target))
         .args(LIMITS)
-        .arg(format!("-max_total_time={seconds}"))
+        .args(effort.arguments())
         .arg(format!("-artifact_prefix={}-failed-", found.display()))
-        .args([found.as_path(), &seeds].into_iter().chain(Some(regressions.as_path()).filter(|path| path.exists())))
+        .args(kept.into_iter().chain([seeds.as_path()]).chain(Some(regressions.as_path()).filter(|path| path.exists())))
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
