@@ -56,6 +56,9 @@ pub(super) fn functions(machine: &mut Machine) -> Outcome<Vec<Function>> {
     }
 }
 
+/// The display's vendor and device, and those of the audio function beside it.
+const IDS: [&str; 2] = ["0x1234:0x1111", "0x8086:0x293e"];
+
 /// The two functions of the card under test.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Card {
@@ -66,16 +69,23 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// Finds the card by its identity.
+    /// Finds the card by its identity: the one that has both functions.
     pub(super) fn find(functions: &[Function]) -> Outcome<Self> {
-        let one = |id: &str| {
-            let mut found = functions.iter().filter(|function| function.id == id);
+        let one = |id: &str, slot: &str| {
+            let mut found = functions.iter().filter(|function| function.id == id && function.address.starts_with(slot));
             match (found.next(), found.next()) {
                 (Some(function), None) => Ok(function.clone()),
                 _ => Err(format!("not exactly one {id} in {functions:?}")),
             }
         };
-        Ok(Self { display: one("0x1234:0x1111")?, audio: one("0x8086:0x293e")? })
+        let audio = one(IDS[1], "")?;
+        let slot = audio.address.trim_end_matches(|c: char| c.is_ascii_digit());
+        Ok(Self { display: one(IDS[0], slot)?, audio })
+    }
+
+    /// The displays that are like the card's.
+    pub(super) fn twins(&self, functions: &[Function]) -> Vec<Function> {
+        functions.iter().filter(|function| function.id == IDS[0] && function.address != self.display.address).cloned().collect()
     }
 
     /// Both drivers, display first.
@@ -121,6 +131,10 @@ mod tests {
         let audio = Function::parse("0000:01:00.1,0x8086:0x293e,0x040300,,").unwrap();
         assert!(Card::find(&[display.clone(), audio.clone()]).is_ok());
         assert!(Card::find(&[display.clone(), display.clone(), audio]).is_err());
-        assert!(Card::find(&[display]).is_err());
+        assert!(Card::find(std::slice::from_ref(&display)).is_err());
+        let twin = Function::parse("0000:02:00.0,0x1234:0x1111,0x038000,,").unwrap();
+        let functions = [twin.clone(), display.clone(), Function::parse("0000:01:00.1,0x8086:0x293e,0x040300,,").unwrap()];
+        let card = Card::find(&functions).unwrap();
+        assert_eq!((card.twins(&functions), card.display), (vec![twin], display));
     }
 }

@@ -32,6 +32,11 @@ impl Model {
         }
     }
 
+    /// A second display of the same kind stays with the host, so that ids cannot tell which one goes.
+    pub(super) fn has_twin(self) -> bool {
+        self == Self::Intel
+    }
+
     pub(super) fn loader(self) -> Loader {
         match self {
             Self::Intel | Self::Amd => Loader::Grub,

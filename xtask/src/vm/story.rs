@@ -48,6 +48,7 @@ const BY_CEDE: [Step; 11] = [
     ("only what is needed was added", Story::only_what_is_needed),
     ("cede verify", Story::verify),
     ("vfio-pci has the card", Story::ceded),
+    ("a display of the same kind stays with the host", Story::twin_stays),
     ("cede apply again: nothing to do", Story::apply_again),
     ("cede undo", Story::undo),
 ];
@@ -193,6 +194,27 @@ impl Story {
         match seen.is_empty() {
             true => Ok(format!("group {group} is {members:?}, the log has none of {traces:?}")),
             false => Err(format!("a native driver had it:\n{}", seen.join("\n"))),
+        }
+    }
+}
+
+/// The display that ids cannot tell from the card's.
+impl Story {
+    /// Its own driver has it, and vfio-pci never did.
+    fn twin_stays(&mut self) -> Outcome<String> {
+        let functions = facts::functions(&mut self.machine)?;
+        let twins = Card::find(&functions)?.twins(&functions);
+        let [twin] = twins.as_slice() else {
+            return if twins.is_empty() && !self.model.has_twin() { Ok("this machine has none".into()) } else { Err(format!("{twins:?}")) };
+        };
+        let address = &twin.address;
+        let set = self.machine.output(&format!("cat /sys/bus/pci/devices/{address}/driver_override"))?;
+        let [native, taken, log] = [format!("{} {address}", NATIVE[0]), format!("vfio-pci {address}"), "cede:".to_owned()];
+        let seen = facts::log_lines(&mut self.machine, &[native.clone(), taken.clone(), log.clone()])?;
+        let has = |text: &str| seen.iter().any(|line| line.contains(text));
+        match twin.driver.as_deref() == Some(NATIVE[0]) && set.trim() == "(null)" && has(&native) && !has(&taken) && !has(&log) {
+            true => Ok(format!("{address} is with {}, without an override, and vfio-pci never had it", NATIVE[0])),
+            false => Err(format!("{twin:?}, driver_override {set}, log {seen:#?}")),
         }
     }
 }
