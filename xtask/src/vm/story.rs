@@ -38,7 +38,7 @@ const BEFORE: [Step; 4] = [
     ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
-const BY_CEDE: [Step; 11] = [
+const BY_CEDE: [Step; 12] = [
     ("cede runs in the machine", Story::install_cede),
     ("cede check finds the cause", Story::check),
     ("cede plan removes it", Story::plan),

@@ -88,7 +88,8 @@ cede --version"
         let function =
             path.split('/').rfind(|part| part.matches(':').count() == 2).ok_or_else(|| format!("no function in {path}"))?.to_owned();
         let plan = self.cede_json(&format!("plan {function}"), "cede.plan/1", REFUSED)?;
-        let chain = format!("{function} virtio-pci → vda1 → /: ");
+        let root = self.model.root_device().trim_start_matches("/dev/");
+        let chain = format!("{function} virtio-pci → {root} → /: ");
         let refused = list_of(&plan, "refused");
         match refused.iter().find(|refusal| text_of(refusal, "id") == "root-disk" && text_of(refusal, "message").starts_with(&chain)) {
             Some(_) => Ok(chain),
