@@ -113,9 +113,10 @@ fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
     if arguments.by_hand {
         return Ok(story::Road::ByHand);
     }
+    let way = if arguments.trial { story::Road::Trial } else { story::Road::Cede };
     if let Some(path) = &arguments.cede {
         return match path.is_file() {
-            true => Ok(story::Road::Cede(path.clone())),
+            true => Ok(way(path.clone())),
             false => Err(format!("{}: no such file", path.display())),
         };
     }
@@ -130,7 +131,7 @@ fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
         return Err(format!("cargo build -p cede: {status}"));
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    Ok(story::Road::Cede(root.join(target).join("release/cede")))
+    Ok(way(root.join(target).join("release/cede")))
 }
 
 fn workspace_root() -> PathBuf {

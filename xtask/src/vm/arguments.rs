@@ -6,12 +6,13 @@ use super::Outcome;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand] [--power-cuts N]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --power-cuts N]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions
+  --trial          instead: a start for trial that fails and comes back, one that is confirmed, and the way back
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again";
 
 /// What was asked for.
@@ -25,6 +26,8 @@ pub(super) struct Arguments {
     pub(super) install_deps: bool,
     /// Do the road without `cede`.
     pub(super) by_hand: bool,
+    /// Start for trial.
+    pub(super) trial: bool,
     /// Cut the power this often.
     pub(super) power_cuts: Option<usize>,
 }
@@ -32,7 +35,7 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, power_cuts: None };
+        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, trial: false, power_cuts: None };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--machine" => arguments.models = models(words.next().as_deref())?,
@@ -42,6 +45,7 @@ impl Arguments {
                 }
                 "--install-deps" => arguments.install_deps = true,
                 "--by-hand" => arguments.by_hand = true,
+                "--trial" => arguments.trial = true,
                 "--power-cuts" => {
                     let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
                     arguments.power_cuts = Some(number.ok_or("--power-cuts takes a number from 1 to 200")?);

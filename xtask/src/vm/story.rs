@@ -15,11 +15,14 @@ use super::qemu;
 use super::recipe::{Loader, Model};
 
 mod by_cede;
+mod trial;
 
 /// How the changes are made.
 pub(super) enum Road {
     /// By this binary.
     Cede(PathBuf),
+    /// By this binary, with a start for trial first.
+    Trial(PathBuf),
     /// By a shell script, with the same assertions about the machine.
     ByHand,
 }
@@ -77,6 +80,7 @@ pub(super) fn tell(model: Model, road: &Road, base: &Path, directory: &Path, pro
 fn walk(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
     let (upload, middle): (_, &[Step]) = match road {
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
+        Road::Trial(binary) => (Some(binary.as_path()), &trial::TRIAL),
         Road::ByHand => (None, &BY_HAND),
     };
     let machine = Machine::start(model, &Disk::base(base), directory, upload, progress)?;

@@ -10,10 +10,10 @@ use crate::vm::manifest::Manifest;
 use crate::vm::recipe::Model;
 
 /// Exit codes of `cede`.
-const DONE: i32 = 0;
+pub(super) const DONE: i32 = 0;
 const PROBLEMS: i32 = 1;
 const REFUSED: i32 = 4;
-const REBOOT: i32 = 8;
+pub(super) const REBOOT: i32 = 8;
 
 impl Story {
     pub(super) fn install_cede(&mut self) -> Outcome<String> {
@@ -28,7 +28,7 @@ cede --version"
     }
 
     /// Runs `cede`, expects an exit code, gives what it printed.
-    fn cede(&mut self, arguments: &str, expected: i32) -> Outcome<String> {
+    pub(super) fn cede(&mut self, arguments: &str, expected: i32) -> Outcome<String> {
         let answer = self.machine.run(&format!("cede {arguments}"))?;
         let stdout = String::from_utf8_lossy(&answer.stdout).into_owned();
         if answer.status == expected {
@@ -39,7 +39,7 @@ cede --version"
         Err(format!("`cede {arguments}`: exit code {status}, not {expected}\n{stdout}{stderr}"))
     }
 
-    fn cede_json(&mut self, arguments: &str, format: &str, expected: i32) -> Outcome<Value> {
+    pub(super) fn cede_json(&mut self, arguments: &str, format: &str, expected: i32) -> Outcome<Value> {
         let text = self.cede(&format!("{arguments} --json"), expected)?;
         let value: Value = serde_json::from_str(&text).map_err(|error| format!("{error}:\n{text}"))?;
         match text_of(&value, "format") == format {
@@ -98,7 +98,7 @@ cede --version"
     }
 
     /// Each machine takes one of the ways of telling vfio-pci; the one with two displays alike chooses by itself.
-    fn bind(&self) -> &'static str {
+    pub(super) fn bind(&self) -> &'static str {
         match self.model {
             Model::Intel => "",
             Model::Efi => "--bind cmdline",
@@ -165,7 +165,7 @@ cede --version"
 }
 
 /// A member that should be a string; empty when it is not.
-fn text_of<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(super) fn text_of<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
