@@ -39,7 +39,7 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 11] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
@@ -52,6 +52,7 @@ const PARTS: [Part; 10] = [
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],
     },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
+    Part { name: "trial boots", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--trial"] },
     Part { name: "power cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--power-cuts", "2"] },
 ];
 

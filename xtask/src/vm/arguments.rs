@@ -54,12 +54,13 @@ impl Arguments {
                 other => return Err(format!("unknown argument `{other}`")),
             }
         }
-        if arguments.power_cuts.is_some() && arguments.models == ALL {
+        if (arguments.trial || arguments.power_cuts.is_some()) && arguments.models == ALL {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
-        if arguments.by_hand && (arguments.cede.is_some() || arguments.power_cuts.is_some()) {
-            return Err("--by-hand does without --cede and --power-cuts".into());
+        let others = [arguments.cede.is_some(), arguments.trial, arguments.power_cuts.is_some()];
+        if arguments.by_hand && others.contains(&true) || arguments.trial && arguments.power_cuts.is_some() {
+            return Err("--by-hand, --trial and --power-cuts exclude each other, and --by-hand does without --cede".into());
         }
         Ok(Some(arguments))
     }

@@ -28,7 +28,7 @@ pub(super) const TRIAL: [Step; 18] = [
 ];
 
 /// The file that has the trial's entry.
-const ENTRY: &str = "$(grep -ls cede.trial= /boot/grub/custom.cfg /boot/efi/loader/entries/*.conf)";
+const ENTRY: &str = "$(grep -ls cede.trial= /boot/grub/custom.cfg /boot/efi/loader/entries/*.conf || true)";
 
 impl Story {
     fn apply_for_trial(&mut self) -> Outcome<String> {
@@ -81,7 +81,7 @@ impl Story {
     }
 
     fn undo_trial(&mut self) -> Outcome<String> {
-        self.cede("undo --yes", DONE)
+        self.cede("undo --yes", DONE).map(|text| last_line(&text))
     }
 
     fn nothing_left(&mut self) -> Outcome<String> {
@@ -97,6 +97,10 @@ impl Story {
     }
 
     fn confirm(&mut self) -> Outcome<String> {
-        self.cede("confirm --yes", DONE).map(|text| text.lines().rev().take(2).collect::<Vec<_>>().join(" / "))
+        self.cede("confirm --yes", DONE).map(|text| last_line(&text))
     }
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
