@@ -12,15 +12,7 @@ mod support;
 use serde_json::Value;
 use std::fs;
 use std::process::{Command, Output};
-use support::{Dir, fixtures, laptop, manifest, unpack};
-
-fn cede(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
+use support::{Dir, cede, code, fixtures, laptop, manifest, unpack};
 
 fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
@@ -164,6 +156,23 @@ fn a_mounted_system_is_changed_and_brought_back_to_the_byte() {
     let undone = cede(&["--root", root, "undo", "--yes"]);
     assert_eq!(code(&undone), 1, "{}{}", text(&undone.stdout), text(&undone.stderr));
     assert_eq!(manifest(&dir.0.join("etc")), before);
+}
+
+/// As in a container that was entered: the leader of the session is outside the pid namespace, so `getsid(2)` gives 0.
+#[test]
+fn a_session_that_began_outside_the_pid_namespace_is_no_fault() {
+    let dir = Dir::new("session");
+    unpack(&laptop(), &dir.0);
+    let inside = |program: &[&str]| {
+        let unshare = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--"];
+        Command::new("unshare").args(unshare).args(program).output().unwrap()
+    };
+    if !inside(&["true"]).status.success() {
+        eprintln!("skipped: this machine allows no user namespace");
+        return;
+    }
+    let applied = inside(&[env!("CARGO_BIN_EXE_cede"), "--root", dir.0.to_str().unwrap(), "apply", "01:00.0", "--yes"]);
+    assert_eq!(code(&applied), 1, "its tools still have to be run: {}{}", text(&applied.stdout), text(&applied.stderr));
 }
 
 #[test]

@@ -7,25 +7,19 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
+mod support;
+
 use serde_json::{Value, json};
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-
-fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
-}
+use support::{Dir, cede, fixture};
 
 fn omen() -> String {
-    fixture("lspci/hp-omen-obelisk-i7-8700/listing.txt").to_str().unwrap().to_owned()
+    fixture("lspci/hp-omen-obelisk-i7-8700/listing.txt")
 }
 
 fn capture(host: &str) -> String {
-    fixture(&format!("hosts/{host}/host.capture")).to_str().unwrap().to_owned()
-}
-
-fn cede(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
+    fixture(&format!("hosts/{host}/host.capture"))
 }
 
 fn with_stdin(arguments: &[&str], input: &[u8]) -> Output {
@@ -137,17 +131,17 @@ fn kernels_groups_and_foretold_ones_are_both_to_be_had() {
 
 #[test]
 fn a_kernel_that_groups_otherwise_is_reported_as_a_bug_of_cede() {
-    let path = std::env::temp_dir().join(format!("cede-foretold-{}.capture", std::process::id()));
+    let dir = Dir::new("foretold");
+    let path = dir.path("host.capture");
     let original = std::fs::read_to_string(capture("hp-omen-obelisk-i7-8700")).unwrap();
     let torn = original.replacen("iommu_groups/1\n", "iommu_groups/77\n", 1);
     assert_ne!(original, torn);
     std::fs::write(&path, torn).unwrap();
-    let check = parsed(&cede(&["--host", path.to_str().unwrap(), "check", "--json"]));
+    let check = parsed(&cede(&["--host", &path, "check", "--json"]));
     let finding = check["findings"].as_array().unwrap().iter().find(|finding| finding["id"] == "groups-not-as-foretold").unwrap().clone();
     assert_eq!(finding["verdict"], "advice");
     assert!(finding["remedy"].as_str().unwrap().contains("cede capture"), "{finding}");
     assert!(finding["evidence"][0]["text"].as_str().unwrap().contains("foretold: 0000:00:01.0"), "{finding}");
-    std::fs::remove_file(&path).unwrap();
 }
 
 #[test]
@@ -182,7 +176,7 @@ fn the_tree_is_drawn_with_what_the_terminal_can_show() {
 
 #[test]
 fn without_root_bounds_are_said() {
-    let listing = fixture("lspci/noacs-sreeragvn/listing.txt").to_str().unwrap().to_owned();
+    let listing = fixture("lspci/noacs-sreeragvn/listing.txt");
     let groups = text(&cede(&["groups", "--lspci", &listing]));
     assert!(groups.contains("these are bounds") && groups.contains("perhaps") && groups.contains("sudo lspci -nnvvv"), "{groups}");
     let view = parsed(&cede(&["explain", "--lspci", &listing, "01:00.0", "--json"]));

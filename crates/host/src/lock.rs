@@ -3,7 +3,6 @@
 use crate::files::root::Root;
 use crate::machine::{EffectError, Lock};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::process::{Pid, getsid};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
@@ -94,7 +93,7 @@ struct Holder {
 
 impl Holder {
     fn me() -> String {
-        let session = getsid(None).map_or(0, Pid::as_raw_pid);
+        let session = session_of("self").unwrap_or(0);
         let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         format!("{} {session}\n{}\n", std::process::id(), words.join(" "))
     }
@@ -129,10 +128,18 @@ fn holders(file: &File) -> Vec<Found> {
     others
         .map(|pid| Found {
             pid,
-            session: Pid::from_raw(pid).and_then(|pid| getsid(Some(pid)).ok()).map_or(0, Pid::as_raw_pid),
+            session: session_of(&pid.to_string()).unwrap_or(0),
             name: std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned(),
         })
         .collect()
+}
+
+/// The session of a process as `/proc/PID/stat` has it (proc_pid_stat(5), field 6). 0 where its leader is outside our
+/// pid namespace: `getsid(2)` gives 0 as well then, which rustix takes for impossible and panics.
+fn session_of(pid: &str) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit(|byte| *byte == b')').next()?;
+    std::str::from_utf8(after_name).ok()?.split_whitespace().nth(3)?.parse().ok()
 }
 
 fn describe(found: &[&Found]) -> String {
@@ -191,8 +198,7 @@ mod tests {
         tool.kill().unwrap();
         tool.wait().unwrap();
         let mut daemon = spawn(&["setsid", "sleep", "60"]);
-        let left =
-            || getsid(Pid::from_raw(daemon.id().cast_signed())).is_ok_and(|session| session.as_raw_pid() == daemon.id().cast_signed());
+        let left = || session_of(&daemon.id().to_string()) == Some(daemon.id().cast_signed());
         while !left() {
             std::thread::yield_now();
         }

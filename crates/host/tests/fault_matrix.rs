@@ -9,15 +9,16 @@
 
 mod support;
 
+use cede_host::SimHost;
 use cede_host::apply::{ApplyError, apply, look_at_files, recover};
 use cede_host::machine::{EffectError, Lock, Machine, Space, ToolEnd};
 use cede_host::read_host::ReadHost;
-use cede_host::{Scope, SimHost, observe};
-use cede_model::{Capture, Entry, Host, capture_text};
+use cede_model::{Capture, Entry, capture_text};
 use cede_plan::journal::{self, End, Operation, Verb};
 use cede_plan::{BindMethod, Plan, planner, undo};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::faulty::{persistent, reads_its_sim};
+use support::faulty::{is_otherwise_its_sim, persistent, reads_its_sim};
+use support::host;
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 
@@ -127,25 +128,10 @@ impl Machine for Faulty {
             }
         }
     }
-    fn runs_tools(&self) -> bool {
-        true
-    }
-    fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
-        self.sim.lock()
-    }
-    fn time(&self) -> u64 {
-        self.sim.time()
-    }
-    fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
-        self.sim.image(path)
-    }
+    is_otherwise_its_sim!();
 }
 
 type Files = Vec<(String, Vec<u8>)>;
-
-fn host(machine: &dyn Machine) -> Host {
-    Host::from_capture(observe(machine, Scope::Full))
-}
 
 fn operations(machine: &dyn Machine) -> Vec<Operation> {
     journal::operations(&host(machine).capture).unwrap()

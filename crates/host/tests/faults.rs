@@ -9,23 +9,20 @@
 
 mod support;
 
+use cede_host::SimHost;
 use cede_host::apply::{ApplyError, apply, look_at_files};
 use cede_host::machine::{EffectError, Lock, Machine, ToolEnd};
 use cede_host::read_host::ReadHost;
-use cede_host::{Scope, SimHost, observe};
-use cede_model::{Entry, Host, capture_text};
+use cede_model::{Entry, capture_text};
 use cede_plan::journal::{self, Verb};
 use cede_plan::{BindMethod, Plan, planner, undo};
-use support::faulty::{persistent, reads_its_sim};
+use support::faulty::{is_otherwise_its_sim, persistent, reads_its_sim};
+use support::host;
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 
 fn sim() -> SimHost {
     SimHost::new(capture_text::parse(LAPTOP).unwrap())
-}
-
-fn host(machine: &dyn Machine) -> Host {
-    Host::from_capture(observe(machine, Scope::Full))
 }
 
 fn plan_for(machine: &dyn Machine) -> Plan {
@@ -58,18 +55,7 @@ impl Machine for Liar {
         self.sim.replace(self.path, now.as_deref(), self.leaves.as_deref())?;
         Ok(ToolEnd { success: true, status: "exit status: 0".to_owned(), output: String::new() })
     }
-    fn runs_tools(&self) -> bool {
-        true
-    }
-    fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
-        self.sim.lock()
-    }
-    fn time(&self) -> u64 {
-        self.sim.time()
-    }
-    fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
-        self.sim.image(path)
-    }
+    is_otherwise_its_sim!();
 }
 
 #[test]

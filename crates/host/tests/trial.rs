@@ -9,9 +9,9 @@
 
 mod support;
 
+use cede_host::SimHost;
 use cede_host::apply::{ApplyError, apply, look_at_files, recover};
 use cede_host::machine::Machine;
-use cede_host::{Scope, SimHost, observe};
 use cede_model::pci::PciDevice;
 use cede_model::{Entry, Host, capture_text};
 use cede_plan::journal::{self, End, Operation, Verb};
@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use support::faulty::{Faulty, persistent};
+use support::host;
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 const CUSTOM: &str = "/boot/grub/custom.cfg";
@@ -55,10 +56,6 @@ fn sim_of(changes: Option<&str>) -> SimHost {
         capture.insert(tool, Entry::Present(1));
     }
     SimHost::new(capture)
-}
-
-fn host(machine: &dyn Machine) -> Host {
-    Host::from_capture(observe(machine, Scope::Full))
 }
 
 fn wish() -> TrialWish {

@@ -9,16 +9,16 @@
 
 mod support;
 
+use cede_host::SimHost;
 use cede_host::apply::apply;
-use cede_host::{Scope, SimHost, observe};
-use cede_model::{Capture, Entry, Host, capture_text};
+use cede_model::{Capture, Entry, capture_text};
 use cede_plan::journal::{self, Verb};
 use cede_plan::plan::When;
 use cede_plan::verify::{Result3, verify};
 use cede_plan::{BindMethod, by_address, planner, undo, whereabouts};
 use std::fs;
 use std::process::Command;
-use support::Scratch;
+use support::{Scratch, host};
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 const DEVICES: &str = "/sys/bus/pci/devices";
@@ -60,10 +60,6 @@ fn with_twin() -> Capture {
         copy(&mut capture, &base, (&from, &to), "0000:00:1b.0/");
     }
     capture
-}
-
-fn host(sim: &SimHost) -> Host {
-    Host::from_capture(observe(sim, Scope::Full))
 }
 
 fn drivers(sim: &SimHost) -> Vec<String> {

@@ -8,13 +8,16 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
+mod support;
+
 use cede_host::apply::{apply, look, look_at_files};
-use cede_host::{Machine, Scope, SimHost, observe};
+use cede_host::{Machine, SimHost};
 use cede_model::pci::PciAddress;
-use cede_model::{Capture, Entry, Host, capture_text};
+use cede_model::{Capture, Entry, capture_text};
 use cede_plan::journal::{self, Operation, Verb};
 use cede_plan::{BindMethod, Plan, Step, diff, planner, redo, undo};
 use std::collections::BTreeMap;
+use support::host;
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 const GRUB: &str = "/etc/default/grub";
@@ -74,10 +77,6 @@ fn diffs(plan: &Plan) -> String {
         Step::RemoveImage { path } => format!("rm {path}"),
     };
     plan.steps.iter().map(text).collect()
-}
-
-fn host(sim: &SimHost) -> Host {
-    Host::from_capture(observe(sim, Scope::Full))
 }
 
 impl Story {

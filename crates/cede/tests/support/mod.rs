@@ -6,9 +6,14 @@ use cede_model::{Entry, capture_text};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub(crate) fn fixture(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path).to_str().unwrap().to_owned()
+}
 
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/hosts")
+    fixture("hosts").into()
 }
 
 pub(crate) fn laptop() -> PathBuf {
@@ -25,12 +30,25 @@ impl Dir {
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
 }
 
 impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The built binary, with nothing of the environment.
+pub(crate) fn cede(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
 }
 
 /// Lays a capture out as a tree, as a kernel would: functions are links into `/sys/devices`.

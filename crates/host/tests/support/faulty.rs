@@ -56,7 +56,25 @@ macro_rules! reads_its_sim {
     };
 }
 
-pub(crate) use reads_its_sim;
+/// What no fault is put into: the simulated host's.
+macro_rules! is_otherwise_its_sim {
+    () => {
+        fn runs_tools(&self) -> bool {
+            true
+        }
+        fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
+            self.sim.lock()
+        }
+        fn time(&self) -> u64 {
+            self.sim.time()
+        }
+        fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
+            self.sim.image(path)
+        }
+    };
+}
+
+pub(crate) use {is_otherwise_its_sim, reads_its_sim};
 
 reads_its_sim!(Faulty);
 
@@ -79,18 +97,7 @@ impl Machine for Faulty {
         }
         self.sim.run(argv, line)
     }
-    fn runs_tools(&self) -> bool {
-        true
-    }
-    fn lock(&self) -> Result<Box<dyn Lock>, EffectError> {
-        self.sim.lock()
-    }
-    fn time(&self) -> u64 {
-        self.sim.time()
-    }
-    fn image(&self, path: &str) -> Result<Vec<u8>, Entry> {
-        self.sim.image(path)
-    }
+    is_otherwise_its_sim!();
 }
 
 /// Files that survive a reboot, our journal apart.

@@ -1,11 +1,18 @@
-//! A scratch directory that goes with its owner.
+//! What tests of machines share.
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 pub(crate) mod faulty;
 
+use cede_host::{Machine, Scope, observe};
+use cede_model::Host;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What is true of a machine, everything read.
+pub(crate) fn host(machine: &dyn Machine) -> Host {
+    Host::from_capture(observe(machine, Scope::Full))
+}
 
 pub(crate) struct Scratch(PathBuf);
 
