@@ -171,50 +171,6 @@ impl<'a> CommandLine<'a> {
     pub fn with_replaced(&self, param: &Param, token: &str) -> Vec<u8> {
         splice(self.bytes, &param.span, token.as_bytes())
     }
-
-    /// With these ids in `vfio-pci.ids`. Several occurrences are merged into the last, which is the one that counts;
-    /// `None` if a quote is open.
-    pub fn with_vfio_ids(&self, ids: &[&str]) -> Option<Vec<u8>> {
-        let Some(last) = self.last("vfio-pci.ids") else {
-            return self.with_words(&[&format!("vfio-pci.ids={}", ids.join(","))]);
-        };
-        if self.open_quote() {
-            return None;
-        }
-        let mut merged = String::new();
-        for param in self.find("vfio-pci.ids") {
-            let value = param.value.as_ref().map(|span| self.text(span)).unwrap_or_default();
-            merged = merge_ids(&merged, &[std::str::from_utf8(value).ok()?]);
-        }
-        merged = merge_ids(&merged, ids);
-        let name = std::str::from_utf8(self.text(&last.name)).ok()?;
-        let mut new = self.with_replaced(last, &format!("{name}={merged}"));
-        let mut earlier: Vec<Param> = self.find("vfio-pci.ids").filter(|param| *param != last).cloned().collect();
-        while let Some(param) = earlier.pop() {
-            new = CommandLine::parse(&new).without(&param);
-        }
-        Some(new)
-    }
-}
-
-/// Unites comma lists of PCI ids: order kept, compared without regard to case and leading `0x` or zeros of each field.
-pub fn merge_ids(old: &str, new: &[&str]) -> String {
-    let fold = |id: &str| {
-        let fields = id.split(':').map(|field| {
-            let hex = field.strip_prefix("0x").or_else(|| field.strip_prefix("0X")).unwrap_or(field);
-            hex.trim_start_matches('0').to_ascii_lowercase()
-        });
-        fields.collect::<Vec<_>>().join(":")
-    };
-    let mut seen = Vec::new();
-    let mut kept = Vec::new();
-    for id in std::iter::once(old).chain(new.iter().copied()).flat_map(|list| list.split(',')) {
-        if !id.is_empty() && !seen.contains(&fold(id)) {
-            seen.push(fold(id));
-            kept.push(id);
-        }
-    }
-    kept.join(",")
 }
 
 fn splice(bytes: &[u8], span: &Span, with: &[u8]) -> Vec<u8> {
@@ -276,21 +232,6 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_united_in_the_last_occurrence() {
-        let table = [
-            ("quiet", "quiet vfio-pci.ids=10de:1b80,10de:10f0"),
-            ("vfio-pci.ids=10DE:1B80 quiet", "vfio-pci.ids=10DE:1B80,10de:10f0 quiet"),
-            ("vfio-pci.ids=1:2  a vfio_pci.ids=3:4 b", "a vfio_pci.ids=1:2,3:4,10de:1b80,10de:10f0 b"),
-            ("vfio-pci.ids= x", "vfio-pci.ids=10de:1b80,10de:10f0 x"),
-        ];
-        for (line, expected) in table {
-            let new = CommandLine::parse(line.as_bytes()).with_vfio_ids(&["10de:1b80", "10de:10f0"]).unwrap();
-            assert_eq!(String::from_utf8(new).unwrap(), expected);
-        }
-        assert_eq!(merge_ids("0x10de:1,8086:0a", &["10DE:0001", "8086:A", "1:2"]), "0x10de:1,8086:0a,1:2");
-    }
-
-    #[test]
     fn removal_takes_the_blank_beside_it() {
         for (line, expected) in [("a b  c", "a  c"), ("b a", "a"), ("b", ""), ("a b", "a"), ("b -- x", "-- x")] {
             let parsed = CommandLine::parse(line.as_bytes());
@@ -302,6 +243,5 @@ mod tests {
     #[test]
     fn nothing_is_appended_into_an_open_quote() {
         assert_eq!(CommandLine::parse(b"a=\"b").with_words(&["c"]), None);
-        assert_eq!(CommandLine::parse(b"a=\"b vfio-pci.ids=1:2").with_vfio_ids(&["3:4"]), None);
     }
 }
