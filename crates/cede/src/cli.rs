@@ -163,11 +163,6 @@ impl Command {
     /// The name of a verb that talks to a person only.
     pub fn without_json(&self) -> Option<&'static str> {
         match self {
-            Self::Apply { .. } => Some("apply"),
-            Self::Confirm => Some("confirm"),
-            Self::Undo { .. } => Some("undo"),
-            Self::Redo => Some("redo"),
-            Self::Recover => Some("recover"),
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
             Self::Status
@@ -176,8 +171,13 @@ impl Command {
             | Self::Explain { .. }
             | Self::Check { .. }
             | Self::Plan { .. }
+            | Self::Apply { .. }
+            | Self::Confirm
             | Self::Verify
+            | Self::Undo { .. }
+            | Self::Redo
             | Self::Log
+            | Self::Recover
             | Self::Handoff(_)
             | Self::Rom(_) => None,
         }

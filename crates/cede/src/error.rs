@@ -1,6 +1,7 @@
 //! Errors as the user sees them: what went wrong, and something to type.
 
 use crate::exit_code::Exit;
+use cede_plan::undo::Conflict;
 
 /// A command that cannot go on.
 #[derive(Debug)]
@@ -11,12 +12,14 @@ pub struct CommandError {
     pub message: String,
     /// Commands to run or things to do.
     pub hints: Vec<String>,
+    /// What others changed where cede did.
+    pub conflicts: Vec<Conflict>,
 }
 
 impl CommandError {
     /// An error without a hint.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new() }
+        Self { exit, message: message.into(), hints: Vec::new(), conflicts: Vec::new() }
     }
 
     /// The host, or a file given in its place, could not be read.

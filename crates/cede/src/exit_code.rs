@@ -27,20 +27,15 @@ pub enum Exit {
     Bug = 70,
 }
 
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        let code = match exit {
-            Exit::Fine => 0,
-            Exit::Problems => 1,
-            Exit::Usage => 2,
-            Exit::Unreadable => 3,
-            Exit::Refused => 4,
-            Exit::Changed => 5,
-            Exit::RolledBack => 6,
-            Exit::PartlyChanged => 7,
-            Exit::Reboot => 8,
-            Exit::Bug => 70,
-        };
-        Self::from(code)
+        Self::from(exit.code())
     }
 }

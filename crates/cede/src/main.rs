@@ -18,14 +18,18 @@ use error::CommandError;
 use exit_code::Exit;
 use std::process::ExitCode;
 use ui::Ui;
+use view::error::ErrorView;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let mut ui = Ui::new(cli.global.color);
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misread(&error),
+    };
+    let mut ui = Ui::new(cli.global.color, cli.global.json);
     let result = run(&cli, &mut ui).and_then(|exit| Ok(ui.flush().map(|()| exit)?));
     match result {
         Ok(exit) => exit.into(),
-        Err(error) => report(&mut ui, &error).into(),
+        Err(error) => report(&mut ui, cli.global.json, &error).into(),
     }
 }
 
@@ -34,7 +38,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
     let command = cli.command.as_ref().unwrap_or(&Command::Status);
     if let Some(verb) = command.without_json().filter(|_| global.json) {
         return Err(CommandError::usage(format!("`{verb}` has no JSON form"))
-            .hint("`cede plan ADDR --json`, `cede log --json` and `cede verify --json` have"));
+            .hint("`cede plan ADDR --json`, `cede apply ADDR --json` and all others have"));
     }
     if global.lspci.is_some() && !command.takes_listing() {
         return Err(CommandError::usage("a listing of lspci says too little for this").hint(
@@ -63,9 +67,29 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
     }
 }
 
+/// A command line that cannot be understood, or that asks for help only.
+fn misread(error: &clap::Error) -> ExitCode {
+    let is_wrong = error.use_stderr();
+    if is_wrong && std::env::args_os().any(|word| word == "--json") {
+        let text = error.to_string();
+        let (message, hint) = text.split_once("\n\n").unwrap_or((&text, "see `cede --help`"));
+        let error = CommandError::usage(message.trim_start_matches("error: ")).hint(hint.trim());
+        return report(&mut Ui::new(ui::ColorWhen::Auto, true), true, &error).into();
+    }
+    // Where it cannot be printed there is nobody to tell.
+    let _ = error.print();
+    if is_wrong { Exit::Usage.into() } else { Exit::Fine.into() }
+}
+
 /// An error that cannot be printed has nobody to tell.
-fn report(ui: &mut Ui, error: &CommandError) -> Exit {
+fn report(ui: &mut Ui, json: bool, error: &CommandError) -> Exit {
+    if json && !error.message.is_empty() {
+        let _ = commands::print_json(ui, &ErrorView::new(error));
+    }
     let _ = ui.flush();
+    if json {
+        return error.exit;
+    }
     if !error.message.is_empty() {
         let _ = writeln!(ui.err(), "{}: {}", ui::paint(ui::BAD, "error"), render::table::clean(&error.message));
     }

@@ -1,12 +1,15 @@
 //! Shows an operation while it runs.
 
 use crate::cli::quoted;
+use crate::commands::print_json;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
+use crate::render::plan::print_refusals;
 use crate::render::table::{clean_line, wrapped};
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
+use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, ApplyError, Event};
-use cede_plan::Step;
+use cede_plan::{Plan, Step};
 
 /// Prints an event on standard error.
 pub fn show(ui: &mut Ui, event: &Event<'_>) {
@@ -40,11 +43,50 @@ pub fn failed(error: &ApplyError) -> CommandError {
     }
 }
 
+/// Runs a verb that changes something; where JSON is wanted, its answer is the one document.
+///
+/// # Errors
+/// Those of the verb.
+pub fn answer(
+    verb: &'static str,
+    json: bool,
+    ui: &mut Ui,
+    run: impl FnOnce(&mut Ui, &mut OperationView) -> Result<Exit, CommandError>,
+) -> Result<Exit, CommandError> {
+    let mut view = OperationView::new(verb);
+    let exit = run(ui, &mut view)?;
+    if json {
+        print_json(ui, &view)?;
+    }
+    Ok(exit)
+}
+
+/// A verb that a safety rule stops.
+///
+/// # Errors
+/// Those of the stream.
+pub fn refused(ui: &mut Ui, plan: &Plan, view: &mut OperationView) -> Result<Exit, CommandError> {
+    view.refused(&plan.refused);
+    print_refusals(ui, plan)?;
+    Ok(Exit::Refused)
+}
+
+/// The user answered no.
+///
+/// # Errors
+/// Those of the stream.
+pub fn declined(ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
+    view.state = "declined";
+    writeln!(ui.out(), "nothing was changed")?;
+    Ok(Exit::Fine)
+}
+
 /// The end of an operation that worked: what was proved, and what to type next.
 ///
 /// # Errors
 /// Those of the stream.
-pub fn finish(ui: &mut Ui, applied: &Applied, next: &str) -> Result<Exit, CommandError> {
+pub fn finish(ui: &mut Ui, applied: &Applied, next: &str, view: &mut OperationView) -> Result<Exit, CommandError> {
+    view.applied(applied, next);
     let width = ui.width();
     let out = ui.out();
     if !applied.left_to_run.is_empty() {

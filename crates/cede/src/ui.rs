@@ -61,11 +61,12 @@ pub struct Ui {
     out: BufWriter<Out>,
     err: AutoStream<io::Stderr>,
     width: Option<usize>,
+    json: bool,
 }
 
 impl Ui {
-    /// Opens the streams.
-    pub fn new(when: ColorWhen) -> Self {
+    /// Opens the streams; with `json` standard output is for one document alone.
+    pub fn new(when: ColorWhen, json: bool) -> Self {
         let choice = match when {
             ColorWhen::Auto => anstream::ColorChoice::Auto,
             ColorWhen::Always => anstream::ColorChoice::Always,
@@ -82,11 +83,17 @@ impl Ui {
             out: BufWriter::with_capacity(1 << 16, Out { strip }),
             err: AutoStream::new(io::stderr(), choice),
             width: width.map(|columns| columns.max(40)),
+            json,
         }
     }
 
-    /// Data.
+    /// What a person asked for; talk where a program did.
     pub fn out(&mut self) -> &mut dyn Write {
+        if self.json { &mut self.err } else { &mut self.out }
+    }
+
+    /// What a program asked for.
+    pub fn document(&mut self) -> &mut dyn Write {
         &mut self.out
     }
 

@@ -6,10 +6,11 @@ use crate::cli::{Global, WishArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
-use crate::render::plan::{print_plan, print_refusals};
+use crate::render::plan::print_plan;
 use crate::render::table::wrapped;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::apply::{apply, look};
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
@@ -26,6 +27,10 @@ const PLAN_LIMIT: u64 = 64 << 20;
 /// # Errors
 /// See the exit codes.
 pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    operation_ui::answer("apply", global.json, ui, |ui, view| go(wish, file, global, ui, view))
+}
+
+fn go(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let root = source::open_to_change(global)?;
     settled(&root, global)?;
     let plan = match file {
@@ -33,12 +38,13 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
         None => make(&root, wish)?,
     };
     if !plan.refused.is_empty() {
-        print_refusals(ui, &plan)?;
+        operation_ui::refused(ui, &plan, view)?;
         if let Some(losses) = acceptance(&plan).filter(|_| file.is_none()) {
             next_after_refusal(ui, wish, &losses, global)?;
         }
         return Ok(Exit::Refused);
     }
+    view.planned(&plan);
     print_plan(ui, &plan, global.verbose)?;
     if plan.is_empty() {
         if let Some(why) = root.no_tools() {
@@ -49,21 +55,20 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
     require_root()?;
     super::trial::refuse_in_force(&root)?;
     if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
+        return operation_ui::declined(ui, view);
     }
-    carry_out(&root, &plan, ui)
+    carry_out(&root, &plan, ui, view)
 }
 
 /// Carries a plan out and shows how it goes.
 ///
 /// # Errors
 /// See [`cede_host::apply::ApplyError`].
-pub fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+pub fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     ui.flush()?;
     let applied =
         apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
-    operation_ui::finish(ui, &applied, "reboot, then `cede verify`")
+    operation_ui::finish(ui, &applied, "reboot, then `cede verify`", view)
 }
 
 /// The plan; where no file needs changing, the generated images are opened too, for right files alone are not enough.

@@ -6,9 +6,10 @@ use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
-use crate::render::plan::{print_plan, print_refusals};
+use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_model::pci::PciAddress;
@@ -22,18 +23,18 @@ use cede_plan::{Plan, planner};
 /// See the exit codes.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     if global.host.is_some() || global.root.is_some() {
-        return Err(CommandError::usage("a trial is confirmed on the machine that runs it"));
+        return Err(CommandError::usage("a trial is confirmed on the machine that runs it").hint("`sudo cede confirm` there"));
     }
     let root = source::open_root(global)?;
     apply::require_root()?;
-    show(&root, global.yes, ui)
+    operation_ui::answer("confirm", global.json, ui, |ui, view| show(&root, global.yes, ui, view))
 }
 
 /// Confirms the trial that a machine runs.
 ///
 /// # Errors
 /// See the exit codes.
-pub fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let host = Host::from_capture(observe(machine, Scope::Full));
     let list = operations(&host)?;
     if let Some(open) = journal::interrupted(&list) {
@@ -42,6 +43,7 @@ pub fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui) -> Result<Exit, Comma
         );
     }
     let running = running(&host, &list)?;
+    view.of = Some(running.number);
     let report = judge(&host, &list);
     if !report.passed() {
         print_report(ui, &report, &list)?;
@@ -51,16 +53,24 @@ pub fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui) -> Result<Exit, Comma
     let addresses: Vec<PciAddress> = running.plan.devices.iter().map(|device| device.address).collect();
     let plan = planner::plan_accepting(&host, &addresses, running.plan.bind, &running.plan.accepted);
     if !plan.refused.is_empty() {
-        print_refusals(ui, &plan)?;
-        return Ok(Exit::Refused);
+        return operation_ui::refused(ui, &plan, view);
     }
     writeln!(ui.out(), "{}: operation {} did what was planned", paint(GOOD, "verified"), running.number)?;
+    view.planned(&plan);
     print_plan(ui, &plan, false)?;
     if !yes && !apply::confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
+        return operation_ui::declined(ui, view);
     }
-    carry_out(machine, &list, running, &plan, ui)
+    make_default(machine, &plan, ui, view)?;
+    let back = undo::propose(machine, &list, running, ui, view)?;
+    undo::carry_out(machine, running, &back, ui, view)?;
+    writeln!(
+        ui.out(),
+        "{}: every start from now on is by the default entry, with the change\nNext: at the next start, `cede verify`",
+        paint(GOOD, "confirmed")
+    )?;
+    view.next = Some("at the next start, `cede verify`".to_owned());
+    Ok(Exit::Fine)
 }
 
 fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, CommandError> {
@@ -81,20 +91,13 @@ fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, Comm
     }
 }
 
-/// First the change of the default entry, proved as always; while it is under way the trial stays as the way to this very start.
-fn carry_out(machine: &dyn Machine, list: &[Operation], running: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
-    if !plan.is_empty() {
-        ui.flush()?;
-        let applied = cede_host::apply::apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
-            .map_err(|error| operation_ui::failed(&error))?;
-        operation_ui::finish(ui, &applied, "the trial's own files go")?;
+/// The change of the default entry, proved as always; while it is under way the trial stays as the way to this very start.
+fn make_default(machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<(), CommandError> {
+    if plan.is_empty() {
+        return Ok(());
     }
-    let back = undo::propose(machine, list, running, ui)?;
-    undo::carry_out(machine, running, &back, ui)?;
-    writeln!(
-        ui.out(),
-        "{}: every start from now on is by the default entry, with the change\nNext: at the next start, `cede verify`",
-        paint(GOOD, "confirmed")
-    )?;
-    Ok(Exit::Fine)
+    ui.flush()?;
+    let applied = cede_host::apply::apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
+        .map_err(|error| operation_ui::failed(&error))?;
+    operation_ui::finish(ui, &applied, "the trial's own files go", view).map(drop)
 }

@@ -6,6 +6,7 @@ use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::print_plan;
 use crate::ui::{FAINT, GOOD, HEADING, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::{Scope, SimHost, observe};
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host, capture_text};
@@ -67,7 +68,7 @@ impl Demo<'_> {
         self.title("sudo cede apply 01:00.0 --yes")?;
         let plan = planner::plan(&self.host(), &[CARD], BindMethod::Cmdline);
         print_plan(self.ui, &plan, false)?;
-        expect(apply::carry_out(&self.sim, &plan, self.ui)?, Exit::Reboot)?;
+        expect(apply::carry_out(&self.sim, &plan, self.ui, &mut OperationView::new("apply"))?, Exit::Reboot)?;
         self.reboot()?;
         self.title("cede verify")?;
         expect(verify::show(&self.host(), false, self.ui)?, Exit::Fine)?;
@@ -87,8 +88,9 @@ impl Demo<'_> {
     }
 
     fn undo(&mut self, list: &[Operation], operation: &Operation) -> Result<(), CommandError> {
-        let plan = undo::propose(&self.sim, list, operation, self.ui)?;
-        expect(undo::carry_out(&self.sim, operation, &plan, self.ui)?, Exit::Reboot)
+        let mut view = OperationView::new("undo");
+        let plan = undo::propose(&self.sim, list, operation, self.ui, &mut view)?;
+        expect(undo::carry_out(&self.sim, operation, &plan, self.ui, &mut view)?, Exit::Reboot)
     }
 
     fn reboot(&mut self) -> Result<(), CommandError> {

@@ -31,7 +31,7 @@ use std::io::{self, Write};
 /// # Errors
 /// Those of the stream.
 pub fn print_json(ui: &mut Ui, view: &impl Serialize) -> Result<(), CommandError> {
-    let out = ui.out();
+    let out = ui.document();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Escaped);
     view.serialize(&mut serializer).map_err(|error| CommandError::from(io::Error::from(error)))?;
     Ok(writeln!(out)?)

@@ -22,7 +22,7 @@ pub fn run(wish: &WishArgs, file: Option<&Path>, global: &Global, ui: &mut Ui) -
         std::fs::write(path, format::render(&plan)).map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))?;
     }
     if global.json {
-        ui.out().write_all(format::render(&plan).as_bytes())?;
+        ui.document().write_all(format::render(&plan).as_bytes())?;
     } else if plan.refused.is_empty() {
         print_plan(ui, &plan, global.verbose)?;
         next(ui, &plan, wish, file, global)?;

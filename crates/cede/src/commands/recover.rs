@@ -8,6 +8,7 @@ use crate::exit_code::Exit;
 use crate::operation_ui;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::apply::recover;
 use cede_host::observe;
 use cede_model::Host;
@@ -17,12 +18,17 @@ use cede_model::Host;
 /// # Errors
 /// See the exit codes.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    operation_ui::answer("recover", global.json, ui, |ui, view| go(global, ui, view))
+}
+
+fn go(global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let root = source::open_to_change(global)?;
     operations(&Host::from_capture(observe::journal(&root)))?;
     require_root()?;
     match recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))? {
         None => nothing(ui, "no operation was interrupted"),
         Some(number) => {
+            (view.state, view.operations) = ("rolled_back", vec![number]);
             writeln!(ui.out(), "{} operation {number}: every file is as it was before it", paint(GOOD, "rolled back"))?;
             Ok(Exit::Fine)
         }

@@ -6,9 +6,10 @@ use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
-use crate::render::plan::{print_plan, print_refusals};
+use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::Ui;
+use crate::view::operation::OperationView;
 use cede_host::apply::apply;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
@@ -20,6 +21,10 @@ use cede_plan::{Plan, planner, redo};
 /// # Errors
 /// See the exit codes.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    operation_ui::answer("redo", global.json, ui, |ui, view| go(global, ui, view))
+}
+
+fn go(global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let root = source::open_to_change(global)?;
     let list = settled(&root, global)?;
     let host = Host::from_capture(observe(&root, Scope::Full));
@@ -30,29 +35,35 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let plan = planner::plan_accepting(&host, &addresses, operation.plan.bind, &operation.plan.accepted);
     let plan = look_again(&root, plan, &addresses);
     if !plan.refused.is_empty() {
-        print_refusals(ui, &plan)?;
-        return Ok(Exit::Refused);
+        return operation_ui::refused(ui, &plan, view);
     }
     if let Some(trouble) = redo::trouble(&host, operation, &plan) {
         return Err(CommandError::new(Exit::Refused, format!("operation {} cannot come back: {trouble}", operation.number))
             .hint("plan it anew: `cede status` shows what can be ceded"));
     }
+    view.of = Some(operation.number);
+    view.planned(&plan);
     print_plan(ui, &plan, global.verbose)?;
     if plan.is_empty() {
         return Ok(Exit::Fine);
     }
     require_root()?;
     if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
+        return operation_ui::declined(ui, view);
     }
-    carry_out(&root, operation, &plan, ui)
+    carry_out(&root, operation, &plan, ui, view)
 }
 
 /// Carries a redo out and shows how it goes.
-fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+fn carry_out(
+    machine: &dyn Machine,
+    operation: &Operation,
+    plan: &Plan,
+    ui: &mut Ui,
+    view: &mut OperationView,
+) -> Result<Exit, CommandError> {
     ui.flush()?;
     let applied = apply(machine, plan, Verb::Redo(operation.number), &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
-    operation_ui::finish(ui, &applied, "reboot, then `cede verify`")
+    operation_ui::finish(ui, &applied, "reboot, then `cede verify`", view)
 }

@@ -6,9 +6,10 @@ use crate::cli::{Global, TrialArgs, WishArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
-use crate::render::plan::{print_plan, print_refusals};
+use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, apply};
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
@@ -21,6 +22,10 @@ use cede_plan::trial::{self, TrialWish};
 /// # Errors
 /// See the exit codes.
 pub fn run(wish: &WishArgs, args: &TrialArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    operation_ui::answer("trial", global.json, ui, |ui, view| go(wish, args, global, ui, view))
+}
+
+fn go(wish: &WishArgs, args: &TrialArgs, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     if global.host.is_some() || global.root.is_some() {
         return Err(CommandError::usage("a trial is for the machine that it is asked on").hint("`cede plan ADDR` shows the whole change"));
     }
@@ -35,15 +40,14 @@ pub fn run(wish: &WishArgs, args: &TrialArgs, global: &Global, ui: &mut Ui) -> R
     let host = Host::from_capture(observe(&root, Scope::Full));
     let plan = trial::plan::plan(&host, &wish.addresses, wish.bind.into(), &wishes(wish, args)?);
     if !plan.refused.is_empty() {
-        print_refusals(ui, &plan)?;
-        return Ok(Exit::Refused);
+        return operation_ui::refused(ui, &plan, view);
     }
+    view.planned(&plan);
     print_plan(ui, &plan, global.verbose)?;
     if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
+        return operation_ui::declined(ui, view);
     }
-    carry_out(&root, &plan, ui)
+    carry_out(&root, &plan, ui, view)
 }
 
 fn wishes(wish: &WishArgs, args: &TrialArgs) -> Result<TrialWish, CommandError> {
@@ -59,18 +63,19 @@ fn wishes(wish: &WishArgs, args: &TrialArgs) -> Result<TrialWish, CommandError> 
 ///
 /// # Errors
 /// See [`cede_host::apply::ApplyError`].
-pub fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     ui.flush()?;
     let applied =
         apply(machine, plan, Verb::Trial, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
-    operation_ui::finish(ui, &applied, "reboot into the trial, then `cede verify` and `cede confirm`")
+    operation_ui::finish(ui, &applied, "reboot into the trial, then `cede verify` and `cede confirm`", view)
 }
 
 /// The end of an operation that took a trial back.
 ///
 /// # Errors
 /// Those of the stream.
-pub fn ended(applied: &Applied, ui: &mut Ui) -> Result<Exit, CommandError> {
+pub fn ended(applied: &Applied, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
+    view.applied(applied, "nothing more: no trial is left");
     let number = applied.number;
     writeln!(
         ui.out(),

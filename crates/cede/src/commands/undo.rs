@@ -10,6 +10,7 @@ use crate::render::conflict::print_conflicts;
 use crate::render::plan::{print_notes, print_steps};
 use crate::source;
 use crate::ui::{HEADING, Ui, paint};
+use crate::view::operation::OperationView;
 use cede_host::Machine;
 use cede_host::apply::{apply, look_at_files};
 use cede_plan::Plan;
@@ -21,26 +22,37 @@ use cede_plan::undo::{CannotUndo, undo};
 /// # Errors
 /// See the exit codes.
 pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    operation_ui::answer("undo", global.json, ui, |ui, view| go(number, global, ui, view))
+}
+
+fn go(number: Option<u32>, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let root = source::open_to_change(global)?;
     let list = settled(&root, global)?;
     let Some(operation) = choose(&list, number)? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };
-    let plan = propose(&root, &list, operation, ui)?;
+    view.of = Some(operation.number);
+    let plan = propose(&root, &list, operation, ui, view)?;
     require_root()?;
     if !global.yes && !confirmed(ui, "\nBring these files back?")? {
-        writeln!(ui.out(), "nothing was changed")?;
-        return Ok(Exit::Fine);
+        return operation_ui::declined(ui, view);
     }
-    carry_out(&root, operation, &plan, ui)
+    carry_out(&root, operation, &plan, ui, view)
 }
 
 /// Shows what taking an operation back means.
 ///
 /// # Errors
 /// A conflict, after it was shown; those of the stream.
-pub fn propose(machine: &dyn Machine, operations: &[Operation], operation: &Operation, ui: &mut Ui) -> Result<Plan, CommandError> {
+pub fn propose(
+    machine: &dyn Machine,
+    operations: &[Operation],
+    operation: &Operation,
+    ui: &mut Ui,
+    view: &mut OperationView,
+) -> Result<Plan, CommandError> {
     let plan = undo(&look_at_files(machine, operations), operations, operation).map_err(|trouble| refuse(ui, operation, &trouble))?;
+    view.planned(&plan);
     writeln!(ui.out(), "{} operation {}", paint(HEADING, "Undo"), operation.number)?;
     print_notes(ui, &plan.notes)?;
     print_steps(ui, &plan.steps)?;
@@ -51,14 +63,20 @@ pub fn propose(machine: &dyn Machine, operations: &[Operation], operation: &Oper
 ///
 /// # Errors
 /// See [`cede_host::apply::ApplyError`].
-pub fn carry_out(machine: &dyn Machine, operation: &Operation, plan: &Plan, ui: &mut Ui) -> Result<Exit, CommandError> {
+pub fn carry_out(
+    machine: &dyn Machine,
+    operation: &Operation,
+    plan: &Plan,
+    ui: &mut Ui,
+    view: &mut OperationView,
+) -> Result<Exit, CommandError> {
     ui.flush()?;
     let applied = apply(machine, plan, Verb::Undo(operation.number), &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
     if operation.verb == Verb::Trial {
-        return super::trial::ended(&applied, ui);
+        return super::trial::ended(&applied, ui, view);
     }
-    operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells")
+    operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells", view)
 }
 
 fn choose(list: &[Operation], number: Option<u32>) -> Result<Option<&Operation>, CommandError> {
@@ -82,8 +100,13 @@ fn refuse(ui: &mut Ui, operation: &Operation, trouble: &CannotUndo) -> CommandEr
                 return error;
             }
             let paths = conflicts.iter().map(|conflict| conflict.path.as_str()).collect::<Vec<_>>().join(", ");
-            CommandError::new(Exit::Refused, format!("{paths}: others changed what cede changed; nothing was written"))
-                .hint(format!("bring those lines by hand to what they are to be without cede, then `cede undo {}` again", operation.number))
+            let mut error = CommandError::new(Exit::Refused, format!("{paths}: others changed what cede changed; nothing was written"))
+                .hint(format!(
+                    "bring those lines by hand to what they are to be without cede, then `cede undo {}` again",
+                    operation.number
+                ));
+            error.conflicts.clone_from(conflicts);
+            error
         }
         CannotUndo::Needed { by, why } => {
             let why = why.iter().map(|refusal| refusal.message.as_str()).collect::<Vec<_>>().join("; ");

@@ -48,6 +48,13 @@ pub struct RefusalView {
     message: String,
 }
 
+impl RefusalView {
+    /// The view of a refusal.
+    pub fn new(refusal: &Refusal) -> Self {
+        Self { id: refusal.id, message: refusal.message.clone() }
+    }
+}
+
 impl HandoffView {
     /// The view of an answer.
     pub fn new(target: &'static str, answer: &Result<Handoff, Vec<Refusal>>) -> Self {
@@ -70,7 +77,7 @@ impl HandoffView {
                 view.notes.clone_from(&handoff.text.notes);
             }
             Err(refusals) => {
-                view.refused = refusals.iter().map(|refusal| RefusalView { id: refusal.id, message: refusal.message.clone() }).collect();
+                view.refused = refusals.iter().map(RefusalView::new).collect();
             }
         }
         view

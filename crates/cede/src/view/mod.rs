@@ -2,11 +2,13 @@
 
 pub mod check;
 pub mod devices;
+pub mod error;
 pub mod explain;
 mod explain_words;
 pub mod groups;
 pub mod handoff;
 pub mod log;
+pub mod operation;
 pub mod rom;
 pub mod status;
 pub mod tree;

@@ -1,6 +1,6 @@
 //! `cede.verify/1`.
 
-use cede_plan::verify::VerifyReport;
+use cede_plan::verify::{Outcome, VerifyReport};
 use serde::Serialize;
 
 /// The answer of a verification.
@@ -27,8 +27,13 @@ pub struct OutcomeView {
 impl VerifyView {
     /// The view of a report.
     pub fn new(report: &VerifyReport) -> Self {
-        let outcomes =
-            report.outcomes.iter().map(|o| OutcomeView { what: o.what.clone(), outcome: o.result.name(), cause: o.cause.clone() });
-        Self { format: "cede.verify/1", passed: report.passed(), outcomes: outcomes.collect() }
+        Self { format: "cede.verify/1", passed: report.passed(), outcomes: report.outcomes.iter().map(OutcomeView::new).collect() }
+    }
+}
+
+impl OutcomeView {
+    /// The view of one outcome.
+    pub fn new(outcome: &Outcome) -> Self {
+        Self { what: outcome.what.clone(), outcome: outcome.result.name(), cause: outcome.cause.clone() }
     }
 }
