@@ -73,7 +73,7 @@ impl Host {
     /// The group that holds a function.
     pub fn group_of(&self, address: PciAddress) -> Option<&IommuGroup> {
         let id = self.device(address)?.iommu_group?;
-        self.groups.iter().find(|group| group.id == id)
+        self.groups.binary_search_by_key(&id, |group| group.id).ok().and_then(|at| self.groups.get(at))
     }
 
     /// Every function of a slot: same domain, bus and device number.
@@ -130,10 +130,10 @@ fn adopt_groups(devices: &mut [PciDevice], groups: &[IommuGroup]) {
 
 /// Groups that isolate nothing are none: not in the list, and not of their members.
 fn drop_made_up(devices: &mut [PciDevice], groups: &mut Vec<IommuGroup>) {
+    let made_up: Vec<u32> = groups.extract_if(.., |group| group.is_made_up()).map(|group| group.id).collect();
     for device in devices.iter_mut() {
-        device.iommu_group = device.iommu_group.filter(|id| !groups.iter().any(|group| group.id == *id && group.is_made_up()));
+        device.iommu_group = device.iommu_group.filter(|id| made_up.binary_search(id).is_err());
     }
-    groups.retain(|group| !group.is_made_up());
 }
 
 #[cfg(test)]

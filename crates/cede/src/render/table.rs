@@ -123,6 +123,9 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
 
 /// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.
 pub fn clean(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     text.chars().map(|c| if misleads(c) { '?' } else { c }).collect()
 }
 
