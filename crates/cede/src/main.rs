@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod consent;
 mod error;
 mod exit_code;
 mod operation_ui;

@@ -123,3 +123,12 @@ pub fn finish(ui: &mut Ui, applied: &Applied, next: &str, view: &mut OperationVi
     writeln!(out, "Next: {next}")?;
     Ok(Exit::Reboot)
 }
+
+/// The line under an empty plan or undo.
+///
+/// # Errors
+/// Those of the stream.
+pub fn nothing(ui: &mut Ui, why: &str) -> Result<Exit, CommandError> {
+    writeln!(ui.out(), "{}: {why}", paint(GOOD, "nothing to do"))?;
+    Ok(Exit::Fine)
+}

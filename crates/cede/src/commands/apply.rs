@@ -3,13 +3,14 @@
 use super::plan::{acceptance, next_after_refusal, refuse_needless};
 use super::verify::settled;
 use crate::cli::{Global, WishArgs};
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
 use crate::render::plan::print_plan;
 use crate::render::table::wrapped;
 use crate::source;
-use crate::ui::{GOOD, Ui, paint};
+use crate::ui::Ui;
 use crate::view::operation::OperationView;
 use cede_host::apply::{apply, look};
 use cede_host::{Machine, Scope, observe};
@@ -121,37 +122,4 @@ fn saved(machine: &dyn Machine, path: &Path) -> Result<Plan, CommandError> {
         );
     }
     Ok(now)
-}
-
-/// Writing to the boot configuration is for root.
-///
-/// # Errors
-/// The user is another.
-pub fn require_root() -> Result<(), CommandError> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    Err(CommandError::new(Exit::Refused, "only root can change the boot configuration; nothing was changed")
-        .hint("run the same command with sudo"))
-}
-
-/// Asks; refuses where nobody can answer.
-///
-/// # Errors
-/// Standard input is no terminal.
-pub fn confirmed(ui: &mut Ui, question: &str) -> Result<bool, CommandError> {
-    let answer = ui.ask(question)?;
-    answer.ok_or_else(|| {
-        CommandError::new(Exit::Refused, "nobody can answer: standard input is no terminal; nothing was changed")
-            .hint("add --yes to go on without asking")
-    })
-}
-
-/// The line under an empty plan or undo.
-///
-/// # Errors
-/// Those of the stream.
-pub fn nothing(ui: &mut Ui, why: &str) -> Result<Exit, CommandError> {
-    writeln!(ui.out(), "{}: {why}", paint(GOOD, "nothing to do"))?;
-    Ok(Exit::Fine)
 }

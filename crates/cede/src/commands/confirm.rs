@@ -1,8 +1,9 @@
 //! `cede confirm`: what a trial showed to work becomes the default, by the change that `cede apply` makes; then the trial is taken back.
 
+use super::undo;
 use super::verify::{judge, operations, print_report};
-use super::{apply, undo};
 use crate::cli::Global;
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
@@ -26,7 +27,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("a trial is confirmed on the machine that runs it").hint("`sudo cede confirm` there"));
     }
     let root = source::open_root(global)?;
-    apply::require_root()?;
+    require_root()?;
     operation_ui::answer("confirm", global.json, ui, |ui, view| show(&root, global.yes, ui, view))
 }
 
@@ -58,7 +59,7 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
     writeln!(ui.out(), "{}: operation {} did what was planned", paint(GOOD, "verified"), running.number)?;
     view.planned(&plan);
     print_plan(ui, &plan, false)?;
-    if !yes && !apply::confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
+    if !yes && !confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
         return operation_ui::declined(ui, view);
     }
     make_default(machine, &plan, ui, view)?;

@@ -7,6 +7,7 @@ use crate::exit_code::Exit;
 use crate::render::table::Table;
 use crate::source;
 use crate::ui::{FAINT, GOOD, Ui};
+use crate::view::device_name::short_vendor;
 use crate::view::devices::{DeviceView, DevicesView};
 use cede_host::Scope;
 use cede_model::pci::PciNames;
@@ -59,12 +60,4 @@ pub fn what(device: &DeviceView) -> String {
         (None, _, Some(class)) => class.clone(),
         _ => device.class.as_ref().map_or_else(String::new, |class| format!("class {class}")),
     }
-}
-
-/// Makers' names without their legal forms, so that the device's name fits the line.
-pub fn short_vendor(vendor: &str) -> &str {
-    if let Some((_, short)) = vendor.trim_end_matches(']').rsplit_once('[') {
-        return short;
-    }
-    vendor.split(" Corporation").next().and_then(|name| name.split([',', '(']).next()).map_or(vendor, str::trim)
 }

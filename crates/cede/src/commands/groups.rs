@@ -1,6 +1,5 @@
 //! `cede groups`.
 
-use super::devices::short_vendor;
 use super::{print_json, what_if};
 use crate::cli::{Global, GroupsArgs};
 use crate::error::CommandError;
@@ -11,6 +10,7 @@ use crate::render::{
 };
 use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
+use crate::view::device_name::describe;
 use crate::view::groups::GroupsView;
 use crate::view::tree::TreeView;
 use cede_host::Scope;
@@ -157,16 +157,5 @@ fn members<'a>(table: &mut Table, devices: impl Iterator<Item = &'a PciDevice>, 
         } else if device.is_on_vfio() {
             table.style_last(GOOD);
         }
-    }
-}
-
-/// The device's name with its maker, else its class.
-pub fn describe(device: &PciDevice, names: &PciNames) -> String {
-    let class = device.class.and_then(|class| names.class(class));
-    let vendor = device.id.and_then(|id| names.vendor(id)).map(short_vendor);
-    match (vendor, device.id.and_then(|id| names.device(id))) {
-        (Some(vendor), Some(name)) => format!("{vendor} {name}"),
-        (Some(vendor), None) => format!("{vendor} {}", class.unwrap_or("device")),
-        (None, _) => class.unwrap_or("device").to_owned(),
     }
 }

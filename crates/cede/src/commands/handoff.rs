@@ -1,9 +1,9 @@
 //! `cede handoff`.
 
-use super::apply::{confirmed, require_root};
 use super::print_json;
 use super::rom::read_file;
 use crate::cli::{Global, HandoffArgs, quoted};
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::table::{clean, wrapped};

@@ -1,11 +1,12 @@
 //! `cede recover`.
 
-use super::apply::{nothing, require_root};
 use super::verify::operations;
 use crate::cli::Global;
+use crate::consent::require_root;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
+use crate::operation_ui::nothing;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use crate::view::operation::OperationView;

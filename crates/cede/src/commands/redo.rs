@@ -1,11 +1,13 @@
 //! `cede redo`.
 
-use super::apply::{confirmed, look_again, nothing, require_root};
+use super::apply::look_again;
 use super::verify::settled;
 use crate::cli::Global;
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
+use crate::operation_ui::nothing;
 use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::Ui;

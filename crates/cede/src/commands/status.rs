@@ -1,6 +1,5 @@
 //! `cede status`: one screen.
 
-use super::groups::describe;
 use super::print_json;
 use super::verify::judge;
 use crate::cli::Global;
@@ -9,6 +8,7 @@ use crate::exit_code::Exit;
 use crate::render::table::{Table, counted, wrapped};
 use crate::source;
 use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
+use crate::view::device_name::describe;
 use crate::view::groups::state_name;
 use crate::view::status::{StatusView, TrialView};
 use cede_host::Scope;

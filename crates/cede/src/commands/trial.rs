@@ -1,8 +1,8 @@
 //! `cede apply --trial`.
 
-use super::apply::{confirmed, require_root};
 use super::verify::operations;
 use crate::cli::{Global, TrialArgs, WishArgs};
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;

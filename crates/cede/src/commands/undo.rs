@@ -1,11 +1,12 @@
 //! `cede undo`.
 
-use super::apply::{confirmed, nothing, require_root};
 use super::verify::settled;
 use crate::cli::Global;
+use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::operation_ui;
+use crate::operation_ui::nothing;
 use crate::render::conflict::print_conflicts;
 use crate::render::plan::{print_notes, print_steps};
 use crate::source;

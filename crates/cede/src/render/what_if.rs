@@ -1,9 +1,9 @@
 //! A what-if in the terminal: verdict, then each group that would differ, before and after.
 
 use super::table::{Table, counted, wrapped};
-use crate::commands::groups::describe;
 use crate::error::CommandError;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
+use crate::view::device_name::describe;
 use crate::view::what_if::WhatIfView;
 use cede_model::Host;
 use cede_model::pci::PciNames;

@@ -1,12 +1,11 @@
 //! `cede.explain/1`: why a group is what it is. The sentences for people are made here, so that every form says the same.
 
 use super::explain_words as words;
-use crate::commands::groups::describe;
+use crate::view::device_name::describe;
 use cede_model::Host;
 use cede_model::iommu::acs::Why;
 use cede_model::iommu::{Cause, Hop};
-use cede_model::pci::capability::ExpressType;
-use cede_model::pci::{Field, PciAddress, PciNames};
+use cede_model::pci::{PciAddress, PciNames};
 use cede_plan::explain::{Explanation, Remedy};
 use serde::Serialize;
 
@@ -221,7 +220,7 @@ fn hop(hop: &Hop) -> HopView {
     });
     HopView {
         address: hop.address.to_string(),
-        kind: kind_name(hop.kind),
+        kind: words::kind_name(hop.kind),
         isolates: hop.judgement.isolates,
         why: words::why_name(hop.judgement.why),
         says: words::hop(hop),
@@ -264,22 +263,4 @@ fn remedy(remedy: &Remedy, name: &dyn Fn(PciAddress) -> String) -> RemedyView {
         }
     }
     view
-}
-
-/// What kind of function it is; `None` where that was not read.
-pub fn kind_name(kind: Field<ExpressType>) -> Option<&'static str> {
-    Some(match kind {
-        Field::Hidden => return None,
-        Field::Absent => "conventional",
-        Field::Known(ExpressType::Endpoint) => "endpoint",
-        Field::Known(ExpressType::LegacyEndpoint) => "legacy endpoint",
-        Field::Known(ExpressType::RootPort) => "root port",
-        Field::Known(ExpressType::UpstreamPort) => "upstream port",
-        Field::Known(ExpressType::DownstreamPort) => "downstream port",
-        Field::Known(ExpressType::PcieToPciBridge) => "PCIe-to-PCI bridge",
-        Field::Known(ExpressType::PciToPcieBridge) => "PCI-to-PCIe bridge",
-        Field::Known(ExpressType::RootComplexEndpoint) => "integrated endpoint",
-        Field::Known(ExpressType::EventCollector) => "event collector",
-        Field::Known(ExpressType::Other(_)) => "unknown kind",
-    })
 }

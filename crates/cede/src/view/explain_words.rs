@@ -64,7 +64,7 @@ fn kind(hop: &Hop) -> &'static str {
         Field::Absent if hop.is_bridge => "PCI bridge",
         Field::Hidden if hop.is_bridge => "bridge",
         Field::Absent | Field::Hidden => "function",
-        kind => super::explain::kind_name(kind).unwrap_or("function"),
+        kind => kind_name(kind).unwrap_or("function"),
     }
 }
 
@@ -243,4 +243,22 @@ fn some(addresses: &[PciAddress]) -> String {
         ),
         few => joined(few),
     }
+}
+
+/// What kind of function it is; `None` where that was not read.
+pub fn kind_name(kind: Field<ExpressType>) -> Option<&'static str> {
+    Some(match kind {
+        Field::Hidden => return None,
+        Field::Absent => "conventional",
+        Field::Known(ExpressType::Endpoint) => "endpoint",
+        Field::Known(ExpressType::LegacyEndpoint) => "legacy endpoint",
+        Field::Known(ExpressType::RootPort) => "root port",
+        Field::Known(ExpressType::UpstreamPort) => "upstream port",
+        Field::Known(ExpressType::DownstreamPort) => "downstream port",
+        Field::Known(ExpressType::PcieToPciBridge) => "PCIe-to-PCI bridge",
+        Field::Known(ExpressType::PciToPcieBridge) => "PCI-to-PCIe bridge",
+        Field::Known(ExpressType::RootComplexEndpoint) => "integrated endpoint",
+        Field::Known(ExpressType::EventCollector) => "event collector",
+        Field::Known(ExpressType::Other(_)) => "unknown kind",
+    })
 }

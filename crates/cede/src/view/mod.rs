@@ -1,10 +1,11 @@
 //! What commands answer: plain types, versioned, the only ones that are serialised for users.
 
 pub mod check;
+pub mod device_name;
 pub mod devices;
 pub mod error;
 pub mod explain;
-mod explain_words;
+pub mod explain_words;
 pub mod groups;
 pub mod handoff;
 pub mod log;

@@ -1,7 +1,7 @@
 //! `cede.tree/1`: the functions as they are wired, each with its group.
 
-use crate::commands::groups::describe;
-use crate::view::explain::kind_name;
+use crate::view::device_name::describe;
+use crate::view::explain_words::kind_name;
 use crate::view::groups::{IommuView, state_name};
 use cede_model::Host;
 use cede_model::iommu::{GroupTable, Topology};
