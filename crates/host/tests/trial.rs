@@ -135,8 +135,11 @@ fn a_good_trial_is_confirmed_and_all_of_it_undone() {
 
         // What `cede confirm` does.
         let plan = planner::plan(&host(&sim), &["01:00.0".parse().unwrap()], bind);
+        assert!(trial::half_confirmed(&operations(&sim)).is_none());
         apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap();
+        assert_eq!(trial::half_confirmed(&operations(&sim)).map(|trial| trial.number), Some(1), "what recover carries to its end");
         undo(&sim);
+        assert!(trial::half_confirmed(&operations(&sim)).is_none());
         assert!(!sim.snapshot().is_there(entry) && !sim.snapshot().is_there("/boot/cede-trial.img"));
         assert_eq!(sim.restart(), 0);
         assert!(!sim.snapshot().attribute("/proc/cmdline").unwrap().contains("trial"));

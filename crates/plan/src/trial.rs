@@ -77,6 +77,13 @@ pub fn in_force(operations: &[Operation]) -> Option<&Operation> {
     operations.iter().rev().find(|operation| operation.verb == Verb::Trial && journal::in_force(operations, operation))
 }
 
+/// The trial of a confirmation that did not come to its end: the change is the default already, and the trial was not taken back.
+pub fn half_confirmed(operations: &[Operation]) -> Option<&Operation> {
+    let trial = in_force(operations)?;
+    let confirms = |later: &&Operation| later.number > trial.number && later.plan.devices == trial.plan.devices;
+    operations.iter().filter(confirms).any(|later| journal::in_force(operations, later)).then_some(trial)
+}
+
 /// How a trial stands on this host.
 pub fn state(host: &Host, trial: &Operation) -> State {
     let mark = parameter(trial.number);

@@ -43,6 +43,10 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
             CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number)).hint("sudo cede recover")
         );
     }
+    if let Some(trial) = trial::half_confirmed(&list) {
+        let what = format!("operation {} is confirmed already, and its own files are still there", trial.number);
+        return Err(CommandError::new(Exit::Refused, what).hint("sudo cede recover"));
+    }
     let running = running(&host, &list)?;
     view.of = Some(running.number);
     let report = judge(&host, &list);
@@ -63,8 +67,22 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
         return operation_ui::declined(ui, view);
     }
     make_default(machine, &plan, ui, view)?;
-    let back = undo::propose(machine, &list, running, ui, view)?;
-    undo::carry_out(machine, running, &back, ui, view)?;
+    finish(machine, &list, running, ui, view).map_err(|error| if plan.is_empty() { error } else { half(&error) })
+}
+
+/// Takes the trial back, once the change is the default.
+///
+/// # Errors
+/// Those of an undo.
+pub fn finish(
+    machine: &dyn Machine,
+    list: &[Operation],
+    trial: &Operation,
+    ui: &mut Ui,
+    view: &mut OperationView,
+) -> Result<Exit, CommandError> {
+    let back = undo::propose(machine, list, trial, ui, view)?;
+    undo::carry_out(machine, trial, &back, ui, view)?;
     writeln!(
         ui.out(),
         "{}: every start from now on is by the default entry, with the change\nNext: at the next start, `cede verify`",
@@ -72,6 +90,13 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
     )?;
     view.next = Some("at the next start, `cede verify`".to_owned());
     Ok(Exit::Fine)
+}
+
+/// The first of the two operations stands, whatever became of the second.
+fn half(error: &CommandError) -> CommandError {
+    let what = format!("the change is the default now, and the trial's own files are still there: {}", error.message);
+    let exit = if error.exit == Exit::PartlyChanged { error.exit } else { Exit::Problems };
+    CommandError::new(exit, what).hint("sudo cede recover")
 }
 
 fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, CommandError> {

@@ -1,5 +1,6 @@
 //! `cede recover`.
 
+use super::confirm;
 use super::verify::operations;
 use crate::cli::Global;
 use crate::consent::require_root;
@@ -13,8 +14,9 @@ use crate::view::operation::OperationView;
 use cede_host::apply::recover;
 use cede_host::observe;
 use cede_model::Host;
+use cede_plan::trial;
 
-/// Takes back what an interrupted operation did.
+/// Takes back what an interrupted operation did; a confirmation whose change is made and proved is carried to its end instead.
 ///
 /// # Errors
 /// See the exit codes.
@@ -26,7 +28,13 @@ fn go(global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, Co
     let root = source::open_to_change(global)?;
     operations(&Host::from_capture(observe::journal(&root)))?;
     require_root()?;
-    match recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))? {
+    let rolled_back = recover(&root, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
+    let list = operations(&Host::from_capture(observe::journal(&root)))?;
+    if let Some(trial) = trial::half_confirmed(&list) {
+        view.operations.extend(rolled_back);
+        return confirm::finish(&root, &list, trial, ui, view);
+    }
+    match rolled_back {
         None => nothing(ui, "no operation was interrupted"),
         Some(number) => {
             (view.state, view.operations) = ("rolled_back", vec![number]);

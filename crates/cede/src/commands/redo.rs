@@ -50,6 +50,7 @@ fn go(global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, Co
         return Ok(Exit::Fine);
     }
     require_root()?;
+    super::trial::refuse_in_force(&root)?;
     if !global.yes && !confirmed(ui, "\nWrite these changes?")? {
         return operation_ui::declined(ui, view);
     }

@@ -75,6 +75,7 @@ impl<'a> Facts<'a> {
         let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
             _ if journal_trouble.is_some() => global.command("log", true),
             (Some(_), _, _, _) => global.command("recover", true),
+            (None, _, _, _) if trial::half_confirmed(operations).is_some() => global.command("recover", true),
             (None, _, _, _) if let Some((_, state)) = trial => for_trial(state, verified, global),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
             (_, _, true, _) if !verified => global.command("verify", true),
