@@ -1,13 +1,13 @@
 //! What is done at the system calls of an operation, one after the other.
 
-use super::scenario::{Landed, Scenario, said};
+use super::hosts::Started;
+use super::scenario::{Landed, Past, SCRIPTS, Scenario, said};
 use super::stage::{Stage, Tree};
 use super::stepper::{self, Action, Call, Ended, Watch};
 use super::{Result, calls, odd};
-use cede_model::Capture;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,8 @@ pub(super) const KINDS: [(&str, Kind); 7] = [
 /// What came of it.
 #[derive(Default)]
 pub(super) struct Tally {
-    counts: BTreeMap<&'static str, usize>,
+    /// By operation, then by what came of it.
+    counts: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
     instants: usize,
     /// Where the host was neither old nor new, or the words were wrong.
     pub(super) lost: Vec<String>,
@@ -52,10 +53,10 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Counts an outcome; what is lost is shown at once.
-    pub(super) fn add(&mut self, result: std::result::Result<&'static str, String>) {
+    pub(super) fn add(&mut self, operation: &'static str, result: std::result::Result<&'static str, String>) {
         self.instants += 1;
         match result {
-            Ok(what) => *self.counts.entry(what).or_default() += 1,
+            Ok(what) => *self.counts.entry(operation).or_default().entry(what).or_default() += 1,
             Err(why) => {
                 println!("LOST {why}");
                 self.lost.push(why);
@@ -66,19 +67,41 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counts: Vec<String> = self.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
-        write!(f, "{} instants: {}, lost {}", self.instants, counts.join(", "), self.lost.len())
+        write!(f, "{} instants, lost {}", self.instants, self.lost.len())?;
+        for (operation, counts) in &self.counts {
+            let counts: Vec<String> = counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            write!(f, "; {operation}: {}", counts.join(", "))?;
+        }
+        Ok(())
     }
 }
 
 /// One kind of disturbance, on one host.
 pub(super) struct Campaign<'a> {
-    pub(super) capture: &'a Capture,
+    pub(super) host: &'a Started,
     pub(super) cede: &'a Path,
     pub(super) all: bool,
     pub(super) jobs: usize,
     pub(super) at: Option<usize>,
+    pub(super) operation: Option<&'a str>,
     pub(super) tally: &'a Mutex<Tally>,
+    pub(super) judged: &'a Judged,
+}
+
+/// What came of files that a killed run left.
+#[derive(Default)]
+pub(super) struct Judged(Mutex<HashMap<(&'static str, Tree), Landed>>);
+
+impl Judged {
+    fn get(&self, operation: &'static str, left: &Tree) -> Option<Landed> {
+        self.0.lock().ok()?.get(&(operation, left.clone())).copied()
+    }
+
+    fn put(&self, operation: &'static str, left: Tree, landed: Landed) {
+        if let Ok(mut known) = self.0.lock() {
+            known.insert((operation, left), landed);
+        }
+    }
 }
 
 /// One run to be made: at which call, and what.
@@ -93,9 +116,9 @@ struct Instant {
 }
 
 impl Campaign<'_> {
-    /// Goes through an apply and an undo.
+    /// Goes through all operations.
     pub(super) fn run(&self, kind: Kind) -> Result<()> {
-        let next = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let next = SCRIPTS.map(|_| AtomicUsize::new(0));
         std::thread::scope(|threads| {
             let workers: Vec<_> =
                 (0..self.jobs).map(|_| threads.spawn(|| self.work(kind, &next).map_err(|error| error.to_string()))).collect();
@@ -104,11 +127,16 @@ impl Campaign<'_> {
         .map_err(Into::into)
     }
 
-    fn work(&self, kind: Kind, next: &[AtomicUsize; 2]) -> Result<()> {
-        let stage = Stage::make(&std::env::temp_dir(), self.capture, self.cede)?;
-        for (scenario, next) in Scenario::both(&stage)?.iter().zip(next) {
+    fn work(&self, kind: Kind, next: &[AtomicUsize]) -> Result<()> {
+        let stage = Stage::make(&std::env::temp_dir(), &self.host.first, self.cede)?;
+        let mut past = Past::new(&stage, &self.host.by_trial)?;
+        for (script, next) in SCRIPTS.iter().zip(next) {
+            let scenario = &past.learn(script)?;
+            if self.operation.is_some_and(|wanted| wanted != script.name) {
+                continue;
+            }
             if kind == Kind::Odd {
-                if next.fetch_add(1, Ordering::Relaxed) == 0 {
+                if script.tools && next.fetch_add(1, Ordering::Relaxed) == 0 {
                     odd::run(&stage, scenario, &mut *self.tally.lock().map_err(|_| "a worker died")?)?;
                 }
                 continue;
@@ -119,7 +147,7 @@ impl Campaign<'_> {
                 let Some(instant) = instants.get(at) else { break };
                 stage.restore(&scenario.start)?;
                 let result = match kind {
-                    Kind::Kill => killed(&stage, scenario, *instant),
+                    Kind::Kill => self.killed(&stage, scenario, *instant),
                     Kind::Orphan => orphaned(&stage, scenario, *instant),
                     Kind::Again => self.again(&stage, scenario, *instant),
                     Kind::Fail | Kind::Persist | Kind::Signal | Kind::Odd => disturbed(&stage, scenario, *instant),
@@ -132,7 +160,7 @@ impl Campaign<'_> {
 
     fn count(&self, scenario: &Scenario, instant: Instant, result: std::result::Result<&'static str, String>) {
         if let Ok(mut tally) = self.tally.lock() {
-            tally.add(result.map_err(|why| format!("{} {instant:?}: {why}", scenario.name)));
+            tally.add(scenario.name, result.map_err(|why| format!("{} {instant:?}: {why}", scenario.name)));
         }
     }
 
@@ -167,6 +195,22 @@ impl Campaign<'_> {
         };
         stepper::run(stage, scenario.arguments, &mut Watch { decide: &mut decide, orphaned: &mut || {} })?;
         Ok(list)
+    }
+
+    /// With `--all` most calls leave the files as the one before left them: what comes of those is known.
+    fn killed(&self, stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
+        let text = |error: Box<dyn std::error::Error>| error.to_string();
+        disturb(stage, scenario.arguments, instant).map_err(text)?;
+        if !self.all {
+            return scenario.recover(stage).map(name);
+        }
+        let left = stage.left().map_err(text)?;
+        if let Some(landed) = self.judged.get(scenario.name, &left) {
+            return Ok(name(landed));
+        }
+        let landed = scenario.recover(stage)?;
+        self.judged.put(scenario.name, left, landed);
+        Ok(name(landed))
     }
 
     /// Kills the recovery of a killed run, at each of its calls.
@@ -232,11 +276,6 @@ fn disturb_and(stage: &Stage, arguments: &[&str], instant: Instant, orphaned: &m
     stepper::run(stage, arguments, &mut Watch { decide: &mut decide, orphaned })
 }
 
-fn killed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
-    disturb(stage, scenario.arguments, instant).map_err(|error| error.to_string())?;
-    scenario.recover(stage).map(name)
-}
-
 /// While the tool is still there, nobody may work on the host; once it is gone, the host comes back.
 fn orphaned(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result::Result<&'static str, String> {
     let mut meanwhile = Err("never looked".to_owned());
@@ -261,12 +300,13 @@ fn disturbed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::resul
     let ended = disturb(stage, scenario.arguments, instant).map_err(|error| error.to_string())?;
     let is = |wanted: Landed| scenario.landed(stage).and_then(|landed| if landed == wanted { Ok(()) } else { Err(format!("{landed:?}")) });
     let told = match ended.code {
-        Some(8) => is(Landed::New).map(|()| "applied"),
+        Some(code) if code == scenario.done => is(Landed::New).map(|()| "done"),
         Some(6) => is(Landed::Old).map(|()| "rolled back"),
         Some(2..=5) => is(Landed::Old).map(|()| "refused"),
         Some(7) => Ok("partly changed, recovered later"),
         // The program itself could not be started.
         Some(127) => is(Landed::Old).map(|()| "not started"),
+        Some(1) if ended.said.contains("the change is the default now") => Ok("confirmed by half, to its end later"),
         None if matches!(instant.action, Action::Signal(_)) => Ok("ended by the signal"),
         Some(1) if ended.said.contains("could not print") => Ok("nobody to tell"),
         other => Err(format!("ended with {other:?}, {:?}", ended.signal)),

@@ -10,7 +10,8 @@ mod stage;
 mod stepper;
 mod tool;
 
-use campaign::{Campaign, KINDS, Tally};
+use campaign::{Campaign, Judged, KINDS, Tally};
+use scenario::SCRIPTS;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -21,9 +22,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The first argument with which this program starts itself inside a stage.
 pub(crate) const ENTER: &str = "cuts-enter";
 
-const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [--at CALL] [KIND…]
+const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [--operation NAME] [--at CALL] [--cede PATH] [KIND…]
 
   As root. Runs the built cede in a chroot, on files, with tools that make real images and menus, and stops it at its system calls.
+  Faster with the files in memory (TMPDIR=/dev/shm) and as `cargo run --release -p xtask -- cuts`.
 
   kill     every process is killed
   orphan   cede is killed and the tool that it started lives on
@@ -36,23 +38,29 @@ const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [-
   --all    at every system call; without it, at those that change something and at each 20th of the others
   --jobs   runs at a time (2)
   --host   grub-mkinitcpio, grub-initramfs-tools, systemd-boot-mkinitcpio, systemd-boot-initramfs-tools; without it, all
-  --at     only at this call and some beside it, as a line of a lost one names it";
+  --operation  apply, undo, trial, 'undo of a trial', 'undo in the trial', confirm; without it, all
+  --at     only at this call and some beside it, as a line of a lost one names it
+  --cede   a binary made elsewhere";
 
 struct Options {
     all: bool,
     jobs: usize,
     host: Option<String>,
     at: Option<usize>,
+    operation: Option<String>,
+    cede: Option<PathBuf>,
     kinds: Vec<String>,
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { all: false, jobs: 2, host: None, at: None, kinds: Vec::new() };
+    let mut options = Options { all: false, jobs: 2, host: None, at: None, operation: None, cede: None, kinds: Vec::new() };
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--all" => options.all = true,
             "--jobs" => options.jobs = arguments.next()?.parse().ok().filter(|jobs| *jobs > 0)?,
             "--at" => options.at = Some(arguments.next()?.parse().ok()?),
+            "--cede" => options.cede = Some(arguments.next()?.into()),
+            "--operation" => options.operation = Some(arguments.next().filter(|name| SCRIPTS.iter().any(|script| script.name == name))?),
             "--host" => options.host = Some(arguments.next().filter(|name| hosts::HOSTS.iter().any(|(other, _)| other == name))?),
             kind if KINDS.iter().any(|(name, _)| *name == kind) => options.kinds.push(word),
             _ => return None,
@@ -98,14 +106,23 @@ pub(crate) fn tool(path: &str, arguments: impl Iterator<Item = String>) -> ExitC
 }
 
 fn run(options: &Options) -> Result<bool> {
-    let cede = built()?;
+    let cede = options.cede.clone().map_or_else(built, Ok)?;
     let mut whole = true;
     for (host, changes) in hosts::HOSTS.iter().filter(|(name, _)| options.host.as_deref().is_none_or(|wanted| wanted == *name)) {
-        let capture = hosts::host(*changes)?;
+        let started = hosts::host(*changes)?;
         for (kind, campaign) in KINDS.iter().filter(|(name, _)| options.kinds.is_empty() || options.kinds.iter().any(|kind| kind == name)) {
             let start = Instant::now();
             let tally = Mutex::new(Tally::default());
-            let work = Campaign { capture: &capture, cede: &cede, all: options.all, tally: &tally, jobs: options.jobs, at: options.at };
+            let work = Campaign {
+                host: &started,
+                cede: &cede,
+                all: options.all,
+                jobs: options.jobs,
+                at: options.at,
+                operation: options.operation.as_deref(),
+                tally: &tally,
+                judged: &Judged::default(),
+            };
             work.run(*campaign)?;
             let tally = tally.into_inner().unwrap_or_default();
             println!("{host}: {kind}: {tally}, {} s", start.elapsed().as_secs());
@@ -118,9 +135,14 @@ fn run(options: &Options) -> Result<bool> {
 /// The program as it is now.
 fn built() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    if !Command::new(cargo).args(["build", "--quiet", "--package", "cede"]).status()?.success() {
+    let me = std::env::current_exe()?;
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--package", "cede"]);
+    if me.parent().is_some_and(|dir| dir.ends_with("release")) {
+        build.arg("--release");
+    }
+    if !build.status()?.success() {
         return Err("cede could not be built".into());
     }
-    let me = std::env::current_exe()?;
     Ok(me.parent().unwrap_or(Path::new(".")).join("cede"))
 }

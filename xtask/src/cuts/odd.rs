@@ -24,7 +24,7 @@ pub(super) fn run(stage: &Stage, scenario: &Scenario, tally: &mut Tally) -> Resu
         let output = cede(stage, scenario.arguments, interrupt)?;
         fs::remove_file(stage.root().join(ODD.trim_start_matches('/')))?;
         let (code, landed) = (output.status.code(), scenario.landed(stage));
-        let wanted = if odd == "leaves a daemon" { (Some(8), Ok(Landed::New)) } else { (Some(6), Ok(Landed::Old)) };
+        let wanted = if odd == "leaves a daemon" { (Some(scenario.done), Ok(Landed::New)) } else { (Some(6), Ok(Landed::Old)) };
         let told = match odd {
             "hangs" if interrupt => "SIGINT was received",
             "hangs" | "hangs deaf" | "prints without end" => "ran longer than 2 s",
@@ -33,7 +33,7 @@ pub(super) fn run(stage: &Stage, scenario: &Scenario, tally: &mut Tally) -> Resu
         };
         let right = (code, landed.clone()) == wanted && start.elapsed() < LONGEST && said(&output).contains(told);
         let why = || format!("a tool {odd}: {code:?}, {landed:?}, {} s: {}", start.elapsed().as_secs(), said(&output));
-        tally.add(if right { Ok(if landed == Ok(Landed::New) { "new" } else { "old" }) } else { Err(why()) });
+        tally.add(scenario.name, if right { Ok(if landed == Ok(Landed::New) { "new" } else { "old" }) } else { Err(why()) });
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// What an operation may change. The rest of the tree is laid out once.
-const CHANGING: [&str; 3] = ["etc", "boot", "var"];
+const CHANGING: [&str; 4] = ["etc", "boot", "var", "sys/firmware/efi/efivars"];
 
 /// Tools that are replaced by this program.
 const TOOLS: [&str; 6] = [
@@ -48,6 +48,19 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Puts what a start changes in the place of what is there; with an entry that is absent, takes it away.
+    pub(super) fn put(&self, changes: &[(String, Entry)]) -> Result<()> {
+        for (path, _) in changes {
+            let place = self.root.join(path.trim_start_matches('/'));
+            match fs::symlink_metadata(&place) {
+                Ok(found) if found.is_dir() => fs::remove_dir_all(&place)?,
+                Ok(_) => fs::remove_file(&place)?,
+                Err(_) => {}
+            }
+        }
+        changes.iter().try_for_each(|(path, entry)| self.lay(path, entry))
+    }
+
     fn lay(&self, path: &str, entry: &Entry) -> Result<()> {
         let place = self.root.join(path.trim_start_matches('/'));
         fs::create_dir_all(place.parent().ok_or("a path without a parent")?)?;
@@ -82,6 +95,10 @@ impl Stage {
         Ok(())
     }
 
+    fn changing(&self) -> impl Iterator<Item = PathBuf> {
+        CHANGING.into_iter().map(|dir| self.root.join(dir)).filter(|dir| dir.is_dir())
+    }
+
     /// The directory.
     pub(super) fn root(&self) -> &Path {
         &self.root
@@ -90,8 +107,27 @@ impl Stage {
     /// Everything that may change, as it is now.
     pub(super) fn tree(&self) -> Result<Tree> {
         let mut tree = Vec::new();
-        for dir in CHANGING {
-            walk(&self.root.join(dir), &mut tree)?;
+        for dir in self.changing() {
+            walk(&dir, &mut tree)?;
+        }
+        tree.sort();
+        Ok(tree)
+    }
+
+    /// As [`Self::tree`], the same where only chance and the clock make a difference: random names, the time in the journal, and the place
+    /// of the stage. With the lock, which is all that is written elsewhere.
+    pub(super) fn left(&self) -> Result<Tree> {
+        let mut tree = self.tree()?;
+        walk(&self.root.join("run"), &mut tree)?;
+        for (path, _, content) in &mut tree {
+            let name = path.strip_prefix(&self.root)?.to_string_lossy().into_owned();
+            *path = match name.split_once("/.cede-") {
+                Some((dir, rest)) => format!("{dir}/.cede-{}", rest.trim_start_matches(|c: char| c.is_ascii_hexdigit())).into(),
+                None => name.clone().into(),
+            };
+            if let Some(bytes) = content.as_mut().filter(|_| name.ends_with(".jsonl") || name.starts_with("run/")) {
+                *bytes = without_digits(bytes);
+            }
         }
         tree.sort();
         Ok(tree)
@@ -99,8 +135,8 @@ impl Stage {
 
     /// Makes everything that may change as it was.
     pub(super) fn restore(&self, tree: &Tree) -> Result<()> {
-        for dir in CHANGING {
-            fs::remove_dir_all(self.root.join(dir))?;
+        for dir in self.changing() {
+            fs::remove_dir_all(dir)?;
         }
         for (path, mode, content) in tree {
             match content {
@@ -152,7 +188,19 @@ fn walk(dir: &Path, tree: &mut Tree) -> Result<()> {
     Ok(())
 }
 
-/// A tree without our own state: what boots.
+/// Numbers of five digits and more are times and process ids.
+fn without_digits(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let parts = text.split_inclusive(|c: char| !c.is_ascii_digit());
+    let plain = |part: &str| {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+        if digits >= 5 { format!("#{}", part.get(digits..).unwrap_or_default()) } else { part.to_owned() }
+    };
+    parts.map(plain).collect::<String>().into_bytes()
+}
+
+/// A tree without our own state: what boots, and what a trial's generator read.
 pub(super) fn without_state(tree: &Tree) -> Tree {
-    tree.iter().filter(|(path, ..)| !path.components().any(|part| part.as_os_str() == "var")).cloned().collect()
+    let state = |path: &Path| path.components().any(|part| part.as_os_str() == "var") && !path.to_string_lossy().contains("/cede/trial");
+    tree.iter().filter(|(path, ..)| !state(path)).cloned().collect()
 }

@@ -3,7 +3,8 @@
 use super::Result;
 use cede_host::sim::tools;
 use cede_host::{Root, Scope, observe};
-use cede_model::Entry;
+use cede_model::{Capture, Entry};
+use cede_plan::trial;
 use std::fs;
 use std::io::Write;
 
@@ -29,6 +30,15 @@ fn hang(deaf: bool) -> Result<()> {
     Ok(())
 }
 
+/// What a trial gives a tool to read, which is no file of the host.
+fn read_configuration(state: &mut Capture) -> Result<()> {
+    for entry in fs::read_dir(trial::STATE).into_iter().flatten() {
+        let entry = entry?;
+        state.insert(format!("{}/{}", trial::STATE, entry.file_name().to_string_lossy()), Entry::File(fs::read(entry.path())?));
+    }
+    Ok(())
+}
+
 /// Runs as the tool at `path`, in the stage.
 pub(super) fn run(path: &str, arguments: impl Iterator<Item = String>) -> Result<bool> {
     let argv: Vec<String> = std::iter::once(path.to_owned()).chain(arguments).collect();
@@ -49,6 +59,7 @@ pub(super) fn run(path: &str, arguments: impl Iterator<Item = String>) -> Result
     }
     let root = Root::open("/")?;
     let mut state = observe(&root, Scope::Full);
+    read_configuration(&mut state)?;
     let old = state.clone();
     let success = tools::run(&mut state, &words, &mut |line| println!("{line}")).ok_or("there is no such tool")?;
     for (path, entry) in state.entries() {
