@@ -248,3 +248,48 @@ fn hostile_captures_end_in_a_word() {
         assert!(code == 3 && said.contains(path), "{code} {said}");
     }
 }
+
+/// An initramfs image of 256 KiB that unpacks to 8 GiB: a cpio member, and then one byte over and over (RFC 8878, blocks of type RLE).
+fn bomb() -> Vec<u8> {
+    let block = |last: u32, kind: u32, size: u32| ((size << 3) | (kind << 1) | last).to_le_bytes()[..3].to_vec();
+    let fields = ["00000001", "000081a4", "00000000", "00000000", "00000001", "00000000", "f0000000"];
+    let member = format!("070701{}{}{:08x}00000000a\0", fields.concat(), "00000000".repeat(4), 2);
+    let magic_and_window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+    let endless = [block(0, 1, 131_072), vec![b'x']].concat().repeat(65_536);
+    [&magic_and_window[..], &block(0, 0, u32::try_from(member.len()).unwrap()), member.as_bytes(), &endless].concat()
+}
+
+/// Root below its own root, with a shell and tools that do nothing.
+#[test]
+fn an_image_that_never_ends_is_refused_in_bounded_time_and_memory() {
+    if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this machine allows no mount namespace");
+        return;
+    }
+    let trap = Trap::new("bomb");
+    for (program, to) in [("/bin/sh", "usr/bin/sh"), ("/usr/bin/true", "usr/bin/true")] {
+        let libraries = Command::new("ldd").arg(program).output().unwrap();
+        let libraries = String::from_utf8(libraries.stdout).unwrap();
+        for (from, to) in
+            libraries.split_whitespace().filter(|word| word.starts_with('/')).map(|word| (word, &word[1..])).chain([(program, to)])
+        {
+            fs::copy(from, trap.clear(to)).unwrap();
+        }
+    }
+    trap.link("bin", "usr/bin");
+    for dir in ["proc", "sys", "dev", "run"] {
+        fs::create_dir_all(trap.root().join(dir)).unwrap();
+    }
+    for (tool, text) in [("mkinitcpio", "#!/bin/sh\n"), ("grub-mkconfig", "#!/bin/sh\necho menuentry >\"$2\"\n")] {
+        let place = trap.clear(&format!("usr/bin/{tool}"));
+        fs::write(&place, text).unwrap();
+        fs::set_permissions(&place, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir_all(trap.root().join("boot/grub")).unwrap();
+    let image = trap.clear("boot/initramfs-linux.img");
+    fs::write(&image, bomb()).unwrap();
+    let (code, said) = cede(&["--root", trap.root().to_str().unwrap()], &["apply", "01:00.0", "--yes"], &[]);
+    assert_eq!(code, 6, "{said}");
+    assert!(said.contains("/boot/initramfs-linux.img") && said.contains("more than 2147483648 unpacked bytes"), "{said}");
+    assert_eq!(fs::read(&image).unwrap(), bomb());
+}

@@ -238,11 +238,11 @@ impl Run<'_> {
     /// Looks at the host anew, images opened, and judges what must hold before the reboot.
     fn prove(&mut self) -> Result<VerifyReport, String> {
         (self.tell)(Event::Proving);
-        let host = look(self.machine, &self.plan.expects);
         let mut expects = self.plan.expects.clone();
         if !self.machine.runs_tools() {
             expects.retain(|expectation| matches!(expectation.what, Condition::FileIs { .. }));
         }
+        let host = look(self.machine, &expects);
         let report = verify::verify(&host, &expects, When::Now);
         // What cannot be told is not proved.
         let failed = report.outcomes.iter().find(|outcome| outcome.result != verify::Result3::Met);
