@@ -46,7 +46,7 @@ static COUNTER: AtomicUsize = AtomicUsize::new(0);
 
 /// An empty directory of this test process, so that patterns match nothing.
 fn scratch() -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("cede-shell-oracle-{}", std::process::id()));
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("shell-oracle-{}", std::process::id()));
     std::fs::create_dir_all(directory.join("empty")).unwrap();
     directory
 }
