@@ -22,6 +22,7 @@ pub mod merge;
 pub mod parameter;
 pub mod plan;
 pub mod planner;
+pub mod prove;
 pub mod redo;
 pub mod tool_failure;
 pub mod trial;

@@ -115,7 +115,8 @@ fn collect(host: &Host, wanted: &[PciAddress], needs: Standing, together: BTreeS
     if refusals.is_empty() { Ok(given) } else { Err(refusals) }
 }
 
-fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
+/// Why no guest can be given this function, whatever driver it is on.
+pub(crate) fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
     let Some(device) = host.device(address) else {
         return Some(Refusal::new("no-such-device", format!("there is no PCI function at {address}: `cede devices` lists them")));
     };
