@@ -63,6 +63,19 @@ fn pure_crates_name_nothing_that_touches_a_machine() {
     }
 }
 
+/// The only file that may say `unsafe`.
+const UNSAFE: &str = "host/src/vfio/ioctl.rs";
+
+#[test]
+fn one_file_has_what_the_compiler_cannot_check() {
+    let of = |part: &str| sources(&top().join(part)).into_iter();
+    let found: Vec<PathBuf> = of("crates")
+        .chain(of("xtask").filter(|path| !path.ends_with("tidy.rs")))
+        .filter(|path| fs::read_to_string(path).unwrap().contains("unsafe_code"))
+        .collect();
+    assert!(found.len() == 1 && found[0].ends_with(UNSAFE), "{found:?}");
+}
+
 #[test]
 fn files_stay_short() {
     let long: Vec<String> = sources(&top().join("crates"))

@@ -20,6 +20,7 @@ pub mod option_rom;
 pub mod read_host;
 pub mod sim;
 mod space;
+pub mod vfio;
 
 pub use files::file_error::FileError;
 pub use files::root::Root;

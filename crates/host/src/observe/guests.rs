@@ -7,6 +7,7 @@ const VFIO_DEVICES: &str = "/sys/class/vfio-dev";
 
 pub(super) fn observe(reader: &mut Reader<'_>) {
     reader.probe("/dev/iommu");
+    reader.probe("/dev/vfio/vfio");
     for name in reader.list(VFIO_DEVICES) {
         let path = format!("{VFIO_DEVICES}/{name}");
         let link = reader.host.read_link(&path);
