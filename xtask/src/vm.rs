@@ -17,8 +17,10 @@ mod machine;
 mod manifest;
 mod power_cuts;
 mod progress;
+mod prove;
 mod qemu;
 mod recipe;
+mod small;
 mod story;
 mod wire;
 
@@ -59,6 +61,9 @@ fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let (true, story::Road::Cede(binary)) = (arguments.prove, &road) {
+        return prove_all(binary, &root);
+    }
     let results = run_all(arguments, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
     for (model, result) in &results {
@@ -73,6 +78,20 @@ fn run(arguments: &Arguments) -> ExitCode {
     }
     println!("{} passed, {failed} failed", results.len() - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn prove_all(binary: &Path, root: &Path) -> ExitCode {
+    let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.to_path_buf());
+    match prove::tell(&binary, &root.join(".cache/vm"), &root.join("target/vm/prove")) {
+        Ok(()) => {
+            println!("test vm::prove ... ok");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            println!("{message}\n\ntest vm::prove ... FAILED");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The machines share nothing, so they run side by side.

@@ -5,6 +5,7 @@ use cede_model::pci::PciAddress;
 use cede_plan::BindMethod;
 use cede_plan::guard::Loss;
 use cede_plan::handoff::{TARGETS, Target};
+use cede_plan::prove::{Depth, Interface};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU16;
@@ -140,6 +141,8 @@ pub enum Command {
     Log,
     /// Finish the roll-back of an operation that was interrupted
     Recover,
+    /// Prove that a guest could have the devices: attach them through VFIO, open them
+    Prove(ProveArgs),
     /// Print the text that gives the devices to a guest; only data on standard output
     Handoff(HandoffArgs),
     /// Read, check and save the option ROM of a device, or check one that was downloaded
@@ -178,6 +181,7 @@ impl Command {
             | Self::Redo
             | Self::Log
             | Self::Recover
+            | Self::Prove(_)
             | Self::Handoff(_)
             | Self::Rom(_) => None,
         }
@@ -200,6 +204,60 @@ pub struct GroupsArgs {
     /// `acs-override=downstream,multifunction,id:VVVV:DDDD`; may be given several times
     #[arg(long, value_name = "CHANGE", num_args = 1.., conflicts_with_all = ["addresses", "tree"])]
     pub what_if: Vec<String>,
+}
+
+/// What is proved, and how deep.
+#[derive(Debug, Args)]
+pub struct ProveArgs {
+    /// Functions to prove; those of their groups that are on vfio-pci go along
+    #[arg(value_name = "ADDR", required = true)]
+    pub addresses: Vec<PciAddress>,
+    /// How deep
+    #[arg(long, value_enum, value_name = "DEPTH", default_value_t)]
+    pub depth: DepthArg,
+    /// The kernel's way to VFIO; without it, the one that a guest would get
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub interface: Option<InterfaceArg>,
+    /// Seconds that a single step may take
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+}
+
+/// How deep a proof goes.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum DepthArg {
+    /// Container, group and IOMMU domain; touches no device
+    #[default]
+    Attach,
+    /// Opens, reads and resets each device
+    Open,
+}
+
+impl From<DepthArg> for Depth {
+    fn from(arg: DepthArg) -> Self {
+        match arg {
+            DepthArg::Attach => Self::Attach,
+            DepthArg::Open => Self::Open,
+        }
+    }
+}
+
+/// The kernel's ways to VFIO.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum InterfaceArg {
+    /// /dev/vfio/vfio and groups
+    Container,
+    /// /dev/iommu and a node for each device
+    Iommufd,
+}
+
+impl From<InterfaceArg> for Interface {
+    fn from(arg: InterfaceArg) -> Self {
+        match arg {
+            InterfaceArg::Container => Self::Container,
+            InterfaceArg::Iommufd => Self::Iommufd,
+        }
+    }
 }
 
 /// What is handed over, and to whom.

@@ -61,6 +61,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Redo => commands::redo::run(global, ui),
         Command::Log => commands::log::run(global, ui),
         Command::Recover => commands::recover::run(global, ui),
+        Command::Prove(arguments) => commands::prove::run(arguments, global, ui),
         Command::Handoff(arguments) => commands::handoff::run(arguments, global, ui),
         Command::Rom(arguments) => commands::rom::run(arguments, global, ui),
         Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),

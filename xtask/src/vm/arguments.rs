@@ -6,14 +6,15 @@ use super::Outcome;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --power-cuts N]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --power-cuts N | --prove]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions
   --trial          instead: a start for trial that fails and comes back, one that is confirmed, and the way back
-  --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again";
+  --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
+  --prove          instead: `cede prove` in small machines without a disk";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,12 +31,15 @@ pub(super) struct Arguments {
     pub(super) trial: bool,
     /// Cut the power this often.
     pub(super) power_cuts: Option<usize>,
+    /// Prove devices in small machines.
+    pub(super) prove: bool,
 }
 
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments = Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, trial: false, power_cuts: None };
+        let mut arguments =
+            Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, trial: false, power_cuts: None, prove: false };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--machine" => arguments.models = models(words.next().as_deref())?,
@@ -46,6 +50,7 @@ impl Arguments {
                 "--install-deps" => arguments.install_deps = true,
                 "--by-hand" => arguments.by_hand = true,
                 "--trial" => arguments.trial = true,
+                "--prove" => arguments.prove = true,
                 "--power-cuts" => {
                     let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
                     arguments.power_cuts = Some(number.ok_or("--power-cuts takes a number from 1 to 200")?);
@@ -59,6 +64,9 @@ impl Arguments {
             arguments.models.retain(|model| *model != Model::Amd);
         }
         let others = [arguments.cede.is_some(), arguments.trial, arguments.power_cuts.is_some()];
+        if arguments.prove && (arguments.by_hand || arguments.trial || arguments.power_cuts.is_some()) {
+            return Err("--prove goes with --cede alone".into());
+        }
         if arguments.by_hand && others.contains(&true) || arguments.trial && arguments.power_cuts.is_some() {
             return Err("--by-hand, --trial and --power-cuts exclude each other, and --by-hand does without --cede".into());
         }

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::qemu;
 
 /// Program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
@@ -16,6 +16,8 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("mkfs.fat", "dosfstools"),
     ("sfdisk", "fdisk"),
     ("setpriv", "util-linux"),
+    ("cpio", "cpio"),
+    ("depmod", "kmod"),
 ];
 
 /// Files and the packages that bring them: the signing keys of the archive, where mmdebstrap finds them by itself, and UEFI firmware.

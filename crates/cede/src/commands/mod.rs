@@ -11,6 +11,7 @@ pub mod groups;
 pub mod handoff;
 pub mod log;
 pub mod plan;
+pub mod prove;
 pub mod recover;
 pub mod redo;
 pub mod rom;

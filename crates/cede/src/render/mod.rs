@@ -3,6 +3,7 @@
 pub mod conflict;
 pub mod explain;
 pub mod plan;
+pub mod prove;
 pub mod table;
 pub mod tree;
 pub mod what_if;

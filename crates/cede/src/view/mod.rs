@@ -10,6 +10,7 @@ pub mod groups;
 pub mod handoff;
 pub mod log;
 pub mod operation;
+pub mod prove;
 pub mod rom;
 pub mod status;
 pub mod tree;
