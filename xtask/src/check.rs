@@ -39,7 +39,7 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
@@ -53,6 +53,7 @@ const PARTS: [Part; 11] = [
     },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
     Part { name: "trial boots", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--trial"] },
+    Part { name: "bind and release", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--bind"] },
     Part { name: "power cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--power-cuts", "2"] },
 ];
 

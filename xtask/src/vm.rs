@@ -118,6 +118,7 @@ fn run_one(model: Model, cuts: Option<usize>, road: &story::Road, root: &Path) -
         (Some(count), story::Road::Cede(binary)) => {
             power_cuts::Campaign { model, binary, directory: &directory, progress: &progress }.run(&base, count)
         }
+        (None, story::Road::Bind(binary)) => story::bind::tell(model, binary, &base, &directory, &progress),
         _ => story::tell(model, road, &base, &directory, &progress),
     };
     match &result {
@@ -132,7 +133,11 @@ fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
     if arguments.by_hand {
         return Ok(story::Road::ByHand);
     }
-    let way = if arguments.trial { story::Road::Trial } else { story::Road::Cede };
+    let way = match (arguments.trial, arguments.bind) {
+        (true, _) => story::Road::Trial,
+        (_, true) => story::Road::Bind,
+        _ => story::Road::Cede,
+    };
     if let Some(path) = &arguments.cede {
         return match path.is_file() {
             true => Ok(way(path.clone())),

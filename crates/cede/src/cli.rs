@@ -143,6 +143,10 @@ pub enum Command {
     Recover,
     /// Prove that a guest could have the devices: attach them through VFIO, open them
     Prove(ProveArgs),
+    /// Give functions to VFIO now, without a reboot and until the next one; their whole group goes along
+    Bind(BindArgs),
+    /// Give functions back to the drivers that they had before `cede bind`, now
+    Release(ReleaseArgs),
     /// Print the text that gives the devices to a guest; only data on standard output
     Handoff(HandoffArgs),
     /// Read, check and save the option ROM of a device, or check one that was downloaded
@@ -152,6 +156,15 @@ pub enum Command {
         /// The file; without it, standard output
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+    },
+    /// Write one attribute of sysfs: what `bind` starts, so that a write that hangs is a process of its own
+    #[command(hide = true)]
+    WriteAttribute {
+        /// Its path
+        path: String,
+        /// What is written
+        #[arg(allow_hyphen_values = true)]
+        value: String,
     },
     /// See the whole road on a simulated laptop: needs no privilege and touches nothing
     Demo,
@@ -168,6 +181,7 @@ impl Command {
         match self {
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
+            Self::WriteAttribute { .. } => Some("write-attribute"),
             Self::Status
             | Self::Devices
             | Self::Groups(_)
@@ -182,6 +196,8 @@ impl Command {
             | Self::Log
             | Self::Recover
             | Self::Prove(_)
+            | Self::Bind(_)
+            | Self::Release(_)
             | Self::Handoff(_)
             | Self::Rom(_) => None,
         }
@@ -258,6 +274,43 @@ impl From<InterfaceArg> for Interface {
             InterfaceArg::Iommufd => Self::Iommufd,
         }
     }
+}
+
+/// What is given to VFIO now.
+#[derive(Debug, Args)]
+pub struct BindArgs {
+    /// Functions to give to VFIO; their whole group goes along
+    #[arg(value_name = "ADDR", required = true)]
+    pub addresses: Vec<PciAddress>,
+    /// Give up what it was refused for, by exactly this name; once for each loss. A disk in use cannot be given up
+    #[arg(long = "accept-loss", value_name = "LOSS", value_parser = losses())]
+    pub accepted: Vec<Loss>,
+    #[command(flatten)]
+    pub now: NowArgs,
+}
+
+/// What is given back now.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// Functions to give back; their whole group goes along
+    #[arg(value_name = "ADDR", required = true)]
+    pub addresses: Vec<PciAddress>,
+    #[command(flatten)]
+    pub now: NowArgs,
+}
+
+/// How the running system is changed.
+#[derive(Debug, Args)]
+pub struct NowArgs {
+    /// Wait until nobody uses the functions any more; without SECONDS, as long as it takes
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "4294967295")]
+    pub wait: Option<u32>,
+    /// How long the kernel may take for one write
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub timeout: u32,
+    /// Show what would be done, and stop there
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What is handed over, and to whom.

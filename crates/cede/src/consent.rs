@@ -4,7 +4,7 @@ use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::ui::Ui;
 
-/// Writing to the boot configuration is for root.
+/// Changing the host is for root.
 ///
 /// # Errors
 /// The user is another.
@@ -12,8 +12,7 @@ pub fn require_root() -> Result<(), CommandError> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err(CommandError::new(Exit::Refused, "only root can change the boot configuration; nothing was changed")
-        .hint("run the same command with sudo"))
+    Err(CommandError::new(Exit::Refused, "only root can change the host; nothing was changed").hint("run the same command with sudo"))
 }
 
 /// Asks; refuses where nobody can answer.

@@ -21,11 +21,17 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
         Event::Step(Step::RunTool { argv, .. }) => writeln!(err, "{}    {}", paint(HEADING, "run"), argv.join(" ")),
         Event::Step(Step::CopyImage { to, .. }) => write!(err, "write  {to} "),
         Event::Step(Step::RemoveImage { path }) => write!(err, "remove {path} "),
+        Event::Step(Step::WriteAttribute { path, after, .. }) => write!(err, "write  {} > {path} ", shown(after)),
         Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
         Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
-        Event::Proving => writeln!(err, "prove  open what was generated and compare it with the plan"),
+        Event::Proving => writeln!(err, "prove  look at the host anew and compare it with the plan"),
         Event::RollingBack(cause) => writeln!(err, "\n\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
     };
+}
+
+/// A value as a shell would write it.
+pub fn shown(value: &str) -> String {
+    if value.is_empty() { "''".to_owned() } else { clean_line(value) }
 }
 
 /// The error of an operation as the user sees it.

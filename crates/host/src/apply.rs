@@ -1,10 +1,11 @@
 //! Carries a plan out: journal, steps, proof; and rolls back what failed.
 
-use crate::images;
+use crate::attribute;
 use crate::leftovers;
+pub use crate::look::{look, look_at_files};
 use crate::machine::{EffectError, Machine};
 use crate::observe::{Scope, observe};
-use crate::read_host::{FILE_LIMIT, ReadHost};
+use crate::read_host::FILE_LIMIT;
 use crate::space;
 use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
@@ -15,6 +16,10 @@ use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
 use cede_plan::tool_failure;
 use cede_plan::trial;
 use cede_plan::verify::{self, VerifyReport};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether what drivers bring is there.
+const SETTLE_TICK: Duration = Duration::from_millis(200);
 
 /// What happens while an operation runs, for showing it.
 #[derive(Debug)]
@@ -76,13 +81,18 @@ pub struct Applied {
 pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
     let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
     let _lock = machine.lock().map_err(unchanged)?;
-    let host = Host::from_capture(observe(machine, Scope::Full));
+    let host = Host::from_capture(observe(machine, if plan.is_runtime() { Scope::Runtime } else { Scope::Full }));
     let operations = journal::operations(&host.capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
-    if let Some(open) = journal::interrupted(&operations) {
+    let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
+    if let Some(open) = journal::interrupted(&operations, boot_id.as_deref()) {
         return Err(ApplyError::Interrupted(open.number));
     }
     leftovers::sweep_state(machine, &operations);
-    check(machine, &host, plan, verb.adds())?;
+    if plan.is_runtime() {
+        attribute::check(&host, plan, verb, &operations)?;
+    } else {
+        check(machine, &host, plan, verb.adds())?;
+    }
     let number = operations
         .last()
         .map_or(0, |operation| operation.number)
@@ -92,7 +102,6 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     if let Some(meant) = trial::number_of(plan).filter(|meant| *meant != number && verb == Verb::Trial) {
         return Err(ApplyError::HostChanged(format!("the plan is for operation {meant}, and this one is {number}")));
     }
-    let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
     let begin = journal::begin(verb, machine.time(), boot_id, plan);
     let path = journal::path(number);
     machine.create_private(&path, journal::line(&begin).as_bytes()).map_err(unchanged)?;
@@ -242,14 +251,25 @@ impl Run<'_> {
         if !self.machine.runs_tools() {
             expects.retain(|expectation| matches!(expectation.what, Condition::FileIs { .. }));
         }
-        let host = look(self.machine, &expects);
-        let report = verify::verify(&host, &expects, When::Now);
+        let report = self.look_until_met(&expects);
         // What cannot be told is not proved.
         let failed = report.outcomes.iter().find(|outcome| outcome.result != verify::Result3::Met);
         self.go_on()?;
         match failed {
             Some(outcome) => Err(format!("not proved: {}: {}", outcome.what, outcome.cause.as_deref().unwrap_or("it is not so"))),
             None => Ok(report),
+        }
+    }
+
+    /// What a driver brings may come some time after it has the function.
+    fn look_until_met(&self, expects: &[Expectation]) -> VerifyReport {
+        let (start, limit) = (Instant::now(), if self.plan.is_runtime() { self.machine.settles_in() } else { Duration::ZERO });
+        loop {
+            let report = verify::verify(&look(self.machine, expects), expects, When::Now);
+            if report.passed() || start.elapsed() >= limit {
+                return report;
+            }
+            std::thread::sleep(SETTLE_TICK);
         }
     }
 
@@ -298,7 +318,7 @@ impl Run<'_> {
 }
 
 /// Does one step.
-fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+pub(crate) fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
     tell(Event::Step(step));
     match step {
         Step::ReplaceFile { path, before, after } => {
@@ -313,6 +333,7 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
         }
         Step::CopyImage { from, to } => copy_image(machine, from, to)?,
         Step::RemoveImage { path } => bring_back(machine, path, None)?,
+        Step::WriteAttribute { path, before, after } => attribute::write(machine, path, before.as_deref(), after)?,
     }
     tell(Event::Done);
     Ok(())
@@ -320,6 +341,9 @@ fn perform(machine: &dyn Machine, step: &Step, tell: &mut dyn FnMut(Event<'_>)) 
 
 /// Brings every file of an operation back, all of them even where one fails, then runs its tools again.
 fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+    if operation.plan.is_runtime() {
+        return attribute::take_back(machine, operation, tell);
+    }
     let mut problems = Vec::new();
     let (choices, steps): (Vec<Step>, Vec<Step>) =
         journal::roll_back_steps(operation).into_iter().partition(|step| step.path().is_some_and(trial::once::is_choice));
@@ -429,7 +453,7 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
     let capture = observe(machine, Scope::Full);
     let operations = journal::operations(&capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
     leftovers::sweep_state(machine, &operations);
-    let Some(open) = journal::interrupted(&operations) else { return Ok(None) };
+    let Some(open) = journal::interrupted(&operations, capture.attribute("/proc/sys/kernel/random/boot_id")) else { return Ok(None) };
     let finished = |end| machine.append(&journal::path(open.number), journal::line(&Record::Finished { end }).as_bytes());
     match take_back(machine, open, tell) {
         Ok(()) => {
@@ -439,36 +463,4 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
         }
         Err(rollback) => Err(ApplyError::PartlyChanged { cause: format!("operation {} was interrupted", open.number), rollback }),
     }
-}
-
-/// A full look at the host with the images opened that the expectations speak of, and the files read that they name.
-pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
-    let mut capture = observe(machine, Scope::Full);
-    for expectation in expects {
-        if let Some(image) = expectation.what.image().filter(|image| capture.get(&format!("{image}!")).is_none()) {
-            images::open(machine, image, &mut capture);
-        }
-        if let Condition::FileIs { path, .. } = &expectation.what {
-            read_file(machine, &mut capture, path);
-        }
-    }
-    Host::from_capture(capture)
-}
-
-/// A full look with every file that operations wrote, for planning an undo.
-pub fn look_at_files(host: &dyn ReadHost, operations: &[Operation]) -> Host {
-    let mut capture = observe(host, Scope::Full);
-    for path in operations.iter().flat_map(|operation| &operation.plan.steps).filter_map(Step::path) {
-        read_file(host, &mut capture, path);
-    }
-    for path in operations.iter().filter(|operation| operation.verb == Verb::Trial).flat_map(trial::made) {
-        let entry = host.probe(&path);
-        capture.insert(path, entry);
-    }
-    Host::from_capture(capture)
-}
-
-fn read_file(host: &dyn ReadHost, capture: &mut cede_model::Capture, path: &str) {
-    let entry = host.read(path, FILE_LIMIT);
-    capture.insert(path, entry);
 }

@@ -8,7 +8,7 @@ use cede_plan::plan::Step;
 pub(crate) fn sweep_state(machine: &dyn Machine, operations: &[Operation]) {
     machine.sweep(&journal::path(0));
     machine.sweep(&format!("{}/0", journal::KEPT));
-    forget_copies(machine, |number| journal::interrupted(operations).is_none_or(|open| open.number != number));
+    forget_copies(machine, |number| journal::interrupted(operations, None).is_none_or(|open| open.number != number));
 }
 
 /// Takes away what lies beside the files of an operation.

@@ -2,6 +2,8 @@
 //! from a path below `--root` stays below it.
 
 pub mod apply;
+mod attribute;
+pub mod attribute_child;
 pub mod boot_mounts;
 mod child;
 pub mod files;
@@ -13,6 +15,7 @@ mod live;
 mod live_read;
 mod live_space;
 mod lock;
+mod look;
 pub mod machine;
 mod menu;
 pub mod observe;

@@ -1,5 +1,6 @@
 //! Changing a machine or a mounted system.
 
+use crate::attribute_child;
 use crate::child;
 use crate::files::efi_variable;
 use crate::files::file_error::FileError;
@@ -17,6 +18,10 @@ use rustix::fs::OFlags;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::Duration;
+
+/// A disk shows its partitions some time after its driver took it, and emulation is slow.
+const SETTLES_IN: Duration = Duration::from_secs(20);
 
 /// Images are as large as a few hundred megabytes; more is no initramfs.
 const IMAGE_LIMIT: usize = 1 << 30;
@@ -106,6 +111,17 @@ impl Machine for Root {
         let end = self.run_tool(&aside.argv, line).and_then(|end| if end.success { aside.put(self).map(|()| end) } else { Ok(end) });
         aside.clear(self);
         end
+    }
+
+    fn write_attribute(&self, path: &str, value: &str) -> Result<(), EffectError> {
+        if !self.is_live() {
+            return Err(EffectError::File(format!("{path}: attributes are written on the running system alone")));
+        }
+        attribute_child::write(self, path, value)
+    }
+
+    fn settles_in(&self) -> Duration {
+        SETTLES_IN
     }
 
     fn runs_tools(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What an operation may do to a host. The machine, a mounted system and the simulated host do it each in their way.
 
 use crate::read_host::ReadHost;
+use std::time::Duration;
 
 /// Why a change could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +100,19 @@ pub trait Machine: ReadHost {
     /// # Errors
     /// It could not be started.
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError>;
+
+    /// Writes a value and a line end to an attribute of sysfs, and waits for the kernel to take it, though not for ever.
+    ///
+    /// # Errors
+    /// The kernel refuses, or does not answer within the limit.
+    fn write_attribute(&self, path: &str, _value: &str) -> Result<(), EffectError> {
+        Err(EffectError::File(format!("{path}: attributes are written on the running system alone")))
+    }
+
+    /// How long it may take until what drivers bring shows up.
+    fn settles_in(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Whether tools can be run.
     fn runs_tools(&self) -> bool;

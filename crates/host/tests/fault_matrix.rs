@@ -207,7 +207,7 @@ impl Story {
         }
         recover(&machine.sim, &mut |_| {}).unwrap();
         let list = operations(&machine.sim);
-        assert!(journal::interrupted(&list).is_none(), "{about}");
+        assert!(journal::interrupted(&list, None).is_none(), "{about}");
         let new = self.landed(&machine.sim, &about);
         let says_new = list.iter().any(|operation| operation.verb == self.verb && operation.end == Some(End::Applied));
         assert_eq!(says_new, new, "{about}: the journal says otherwise");

@@ -303,7 +303,7 @@ fn a_power_cut_anywhere_leaves_a_machine_that_starts_and_is_recovered() {
             }
             recover(&machine.sim, &mut |_| {}).unwrap();
             let list = operations(&machine.sim);
-            assert!(journal::interrupted(&list).is_none(), "cut at {at}");
+            assert!(journal::interrupted(&list, None).is_none(), "cut at {at}");
             if list.last().is_some_and(|operation| operation.end == Some(End::Applied)) && list.len() == old_operations(prepare) + 1 {
                 new_count += 1;
                 continue;

@@ -75,6 +75,7 @@ fn diffs(plan: &Plan) -> String {
         Step::RunTool { argv, .. } => argv.join(" "),
         Step::CopyImage { from, to } => format!("cp {from} {to}"),
         Step::RemoveImage { path } => format!("rm {path}"),
+        Step::WriteAttribute { path, after, .. } => format!("{after} > {path}"),
     };
     plan.steps.iter().map(text).collect()
 }

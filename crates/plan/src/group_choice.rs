@@ -47,12 +47,29 @@ pub fn blocks(device: &PciDevice) -> bool {
     !device.is_on_vfio() && !driver.is_some_and(|driver| TOLERATED.contains(&driver))
 }
 
-/// Completes the wish to whole groups.
+/// From when on functions are to be ceded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The next start, at which there are no virtual functions yet.
+    Start,
+    /// Now.
+    Now,
+}
+
+/// Completes the wish to whole groups, from the next start on.
 ///
 /// # Errors
 /// Every reason why it cannot be fulfilled.
 pub fn choose(host: &Host, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>> {
-    let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address)).collect();
+    choose_from(host, wanted, From::Start)
+}
+
+/// Completes the wish to whole groups.
+///
+/// # Errors
+/// Every reason why it cannot be fulfilled.
+pub fn choose_from(host: &Host, wanted: &[PciAddress], from: From) -> Result<Choice, Vec<Refusal>> {
+    let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address, from)).collect();
     if !refusals.is_empty() {
         return Err(refusals);
     }
@@ -65,10 +82,10 @@ pub fn choose(host: &Host, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>
     } else {
         add_foretold(host, wanted, &mut together, &mut choice);
     }
-    divide(host, wanted, together, choice)
+    divide(host, wanted, together, choice, from)
 }
 
-fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
+fn refuse(host: &Host, address: PciAddress, from: From) -> Option<Refusal> {
     let Some(device) = host.device(address) else {
         return Some(Refusal::new("no-such-device", format!("there is no PCI function at {address}: `cede devices` lists them")));
     };
@@ -80,7 +97,7 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
             ),
         ));
     }
-    if let Some(refusal) = virtual_functions(device) {
+    if let Some(refusal) = virtual_functions(device, from) {
         return Some(refusal);
     }
     if host.iommu == IommuState::On && host.group_of(address).is_none() {
@@ -94,9 +111,12 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
 
 /// A virtual function is made by its physical function's driver, long after modprobe.d and the command line have had their say; and it is
 /// gone with that driver (drivers/pci/iov.c `sriov_enable`).
-fn virtual_functions(device: &PciDevice) -> Option<Refusal> {
+fn virtual_functions(device: &PciDevice, from: From) -> Option<Refusal> {
     let address = device.address;
     if let Some(physical) = device.physical_function {
+        if from == From::Now {
+            return None;
+        }
         let message = format!(
             "{address} is a virtual function of {physical}: it does not exist yet when the host starts, so it cannot be bound then; leave it to libvirt (`managed='yes'`), or give {physical} as a whole with `echo 0 > /sys/bus/pci/devices/{physical}/sriov_numvfs` first"
         );
@@ -121,7 +141,13 @@ fn add_foretold(host: &Host, wanted: &[PciAddress], together: &mut BTreeSet<PciA
     });
 }
 
-fn divide(host: &Host, wanted: &[PciAddress], together: BTreeSet<PciAddress>, mut choice: Choice) -> Result<Choice, Vec<Refusal>> {
+fn divide(
+    host: &Host,
+    wanted: &[PciAddress],
+    together: BTreeSet<PciAddress>,
+    mut choice: Choice,
+    from: From,
+) -> Result<Choice, Vec<Refusal>> {
     let mut refusals = Vec::new();
     for device in together.iter().filter_map(|address| host.device(*address)) {
         if stays(device) {
@@ -133,7 +159,7 @@ fn divide(host: &Host, wanted: &[PciAddress], together: BTreeSet<PciAddress>, mu
             continue;
         }
         match Identity::of(device) {
-            Some(_) if let Some(refusal) = virtual_functions(device) => refusals.push(refusal),
+            Some(_) if let Some(refusal) = virtual_functions(device, from) => refusals.push(refusal),
             Some(identity) => choice.ceded.push(identity),
             None => refusals.push(Refusal::new(
                 "device-does-not-answer",

@@ -6,6 +6,7 @@
 use crate::plan::format::{NotAPlan, PlanFile};
 use crate::plan::step::may_write;
 use crate::plan::{Condition, Plan, Step};
+use crate::runtime;
 use cede_model::{Capture, Entry};
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +28,16 @@ pub enum Verb {
     Undo(u32),
     /// Brings the operation of this number, which was undone, back.
     Redo(u32),
+    /// Gives functions to VFIO now, until the next start.
+    Bind,
+    /// Gives functions back to their drivers now.
+    Release,
 }
 
 impl Verb {
     /// True where the operation adds something, which can be undone.
     pub fn adds(self) -> bool {
-        matches!(self, Self::Apply | Self::Trial | Self::Redo(_))
+        matches!(self, Self::Apply | Self::Trial | Self::Redo(_) | Self::Bind)
     }
 }
 
@@ -298,34 +303,41 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
     operation.ok_or_else(|| JournalError::NoBegin { path: path.to_owned() })
 }
 
-/// The operations but for trials and what took them back.
-pub fn without_trials(operations: &[Operation]) -> Vec<Operation> {
+/// The operations but for trials, what took them back, and what was about the running system alone.
+pub fn lasting(operations: &[Operation]) -> Vec<Operation> {
     let is_trial = |number: u32| operations.iter().any(|other| other.number == number && other.verb == Verb::Trial);
     let ends_trial = |operation: &&Operation| matches!(operation.verb, Verb::Undo(number) if is_trial(number));
-    operations.iter().filter(|operation| operation.verb != Verb::Trial && !ends_trial(operation)).cloned().collect()
+    let is_lasting = |operation: &&Operation| operation.verb != Verb::Trial && !ends_trial(operation) && !operation.plan.is_runtime();
+    operations.iter().filter(is_lasting).cloned().collect()
 }
 
-/// True where the operation's changes are on the host: it was applied, and no later operation took it back.
+/// True where the operation's changes are in the host's files: it was applied, and no later operation took it back. What is about the running
+/// system alone is never so: see [`crate::runtime::in_force`].
 pub fn in_force(operations: &[Operation], operation: &Operation) -> bool {
     let undone = operations.iter().any(|other| other.verb == Verb::Undo(operation.number) && other.end == Some(End::Applied));
-    operation.verb.adds() && operation.end == Some(End::Applied) && !undone
+    operation.verb.adds() && !operation.plan.is_runtime() && operation.end == Some(End::Applied) && !undone
 }
 
-/// How an operation stands, in words.
-pub fn standing(operations: &[Operation], operation: &Operation) -> &'static str {
+/// How an operation stands, in words, in the boot of this id.
+pub fn standing(operations: &[Operation], operation: &Operation, boot_id: Option<&str>) -> &'static str {
     match operation.end {
+        _ if runtime::is_void(operation, boot_id) => "over since the reboot",
         None => "interrupted",
         Some(End::RolledBack) => "rolled back",
         Some(End::PartlyChanged) => "partly rolled back",
         Some(End::Applied) if !operation.verb.adds() => "done",
+        Some(End::Applied) if runtime::in_force(operations, operation, boot_id) => "until the reboot",
+        Some(End::Applied) if operation.verb == Verb::Bind => "released",
         Some(End::Applied) if in_force(operations, operation) => "in force",
         Some(End::Applied) => "undone",
     }
 }
 
-/// The operation that is neither done nor taken back: it was interrupted, or its roll-back failed.
-pub fn interrupted(operations: &[Operation]) -> Option<&Operation> {
-    operations.iter().find(|operation| matches!(operation.end, None | Some(End::PartlyChanged)))
+/// The operation that is neither done nor taken back: it was interrupted, or its roll-back failed, and no start of the machine since then made
+/// it void. Without an id of the boot none is void.
+pub fn interrupted<'o>(operations: &'o [Operation], boot_id: Option<&str>) -> Option<&'o Operation> {
+    let is_open = |operation: &&Operation| matches!(operation.end, None | Some(End::PartlyChanged));
+    operations.iter().filter(is_open).find(|operation| !runtime::is_void(operation, boot_id))
 }
 
 /// The file steps of an operation that may have changed something, last first, as steps that take them back. Its tools follow where one was

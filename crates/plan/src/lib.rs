@@ -24,6 +24,7 @@ pub mod plan;
 pub mod planner;
 pub mod prove;
 pub mod redo;
+pub mod runtime;
 pub mod tool_failure;
 pub mod trial;
 pub mod undo;

@@ -182,7 +182,7 @@ fn firmware_off(host: &Host) -> Option<Refusal> {
     })
 }
 
-fn direct_mapping(host: &Host, choice: &Choice) -> Option<Refusal> {
+pub(crate) fn direct_mapping(host: &Host, choice: &Choice) -> Option<Refusal> {
     let group = choice.ceded.iter().filter_map(|identity| host.group_of(identity.address)).find(|group| group.has_direct_region())?;
     Some(Refusal::new(
         "direct-mapping",
@@ -337,7 +337,7 @@ pub(crate) fn rests_on(host: &Host, mut paths: Vec<String>) -> Vec<RestsOn> {
 pub(crate) fn file_condition(step: &Step) -> Option<Condition> {
     match step {
         Step::ReplaceFile { path, after, .. } => Some(Condition::FileIs { path: path.clone(), sha256: after.as_deref().map(sha256) }),
-        Step::RunTool { .. } | Step::CopyImage { .. } | Step::RemoveImage { .. } => None,
+        _ => None,
     }
 }
 

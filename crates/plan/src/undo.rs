@@ -77,7 +77,7 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
         return trial::undo(host, operation).map_err(CannotUndo::Conflicts);
     }
     // A trial has files of its own, and is taken back apart.
-    let operations = &journal::without_trials(operations);
+    let operations = &journal::lasting(operations);
     let rest: Vec<&Operation> =
         operations.iter().filter(|other| other.number != operation.number && journal::in_force(operations, other)).collect();
     let out = if rest.is_empty() { history::since_nothing(operations) } else { vec![operation] };
@@ -222,7 +222,7 @@ impl Undo<'_> {
                             tools.push(tool);
                         }
                     }
-                    Step::RemoveImage { .. } => {}
+                    Step::RemoveImage { .. } | Step::WriteAttribute { .. } => {}
                 }
             }
             let holds = |expectation: &Expectation| expectation.when == When::Now && !matches!(expectation.what, Condition::FileIs { .. });

@@ -6,7 +6,9 @@ use crate::digest::sha256;
 use crate::intent::Identity;
 use crate::iommu_cause::{self, OffCause};
 use crate::parameter;
+use crate::plan::condition::Service;
 use crate::plan::{Condition, Expectation, When};
+use crate::runtime::services;
 use crate::whereabouts;
 use cede_model::iommu::IommuState;
 use cede_model::kernel::installed::{ModuleForm, module_name, module_of_path};
@@ -93,9 +95,18 @@ pub fn judge(host: &Host, condition: &Condition) -> Outcome {
         Condition::BoundTo { device, driver } => bound_to(host, device, driver),
         Condition::NotOn { device, driver } => not_on(host, device, driver),
         Condition::GroupsWhole { devices } => groups_whole(host, devices),
+        Condition::Serves { device, service } => serves(host, device, *service),
         Condition::NoTwinTaken { devices } => no_twin_taken(host, devices),
     };
     Outcome { what: condition.to_string(), result, cause }
+}
+
+fn serves(host: &Host, device: &Identity, service: Service) -> Judged {
+    if services::of(&host.capture, device.address).contains(&service) {
+        MET
+    } else {
+        not_met("it did not come back: `sudo dmesg` may tell why")
+    }
 }
 
 type Judged = (Result3, Option<String>);

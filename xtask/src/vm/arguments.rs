@@ -6,13 +6,14 @@ use super::Outcome;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --power-cuts N | --prove]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --bind | --power-cuts N | --prove]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions
   --trial          instead: a start for trial that fails and comes back, one that is confirmed, and the way back
+  --bind           instead: bind and release on the running system, in the intel machine with more hardware
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
   --prove          instead: `cede prove` in small machines without a disk";
 
@@ -29,6 +30,8 @@ pub(super) struct Arguments {
     pub(super) by_hand: bool,
     /// Start for trial.
     pub(super) trial: bool,
+    /// Bind and release.
+    pub(super) bind: bool,
     /// Cut the power this often.
     pub(super) power_cuts: Option<usize>,
     /// Prove devices in small machines.
@@ -38,8 +41,16 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
     pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut arguments =
-            Self { models: ALL.to_vec(), cede: None, install_deps: false, by_hand: false, trial: false, power_cuts: None, prove: false };
+        let mut arguments = Self {
+            models: ALL.to_vec(),
+            cede: None,
+            install_deps: false,
+            by_hand: false,
+            trial: false,
+            bind: false,
+            power_cuts: None,
+            prove: false,
+        };
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--machine" => arguments.models = models(words.next().as_deref())?,
@@ -51,6 +62,7 @@ impl Arguments {
                 "--by-hand" => arguments.by_hand = true,
                 "--trial" => arguments.trial = true,
                 "--prove" => arguments.prove = true,
+                "--bind" => arguments.bind = true,
                 "--power-cuts" => {
                     let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
                     arguments.power_cuts = Some(number.ok_or("--power-cuts takes a number from 1 to 200")?);
@@ -63,12 +75,15 @@ impl Arguments {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
-        let others = [arguments.cede.is_some(), arguments.trial, arguments.power_cuts.is_some()];
-        if arguments.prove && (arguments.by_hand || arguments.trial || arguments.power_cuts.is_some()) {
-            return Err("--prove goes with --cede alone".into());
+        if arguments.bind && arguments.models == ALL {
+            arguments.models = vec![Model::Intel];
         }
-        if arguments.by_hand && others.contains(&true) || arguments.trial && arguments.power_cuts.is_some() {
-            return Err("--by-hand, --trial and --power-cuts exclude each other, and --by-hand does without --cede".into());
+        if arguments.bind && arguments.models != [Model::Intel] {
+            return Err("--bind is for the intel machine".into());
+        }
+        let ways = [arguments.by_hand, arguments.trial, arguments.bind, arguments.power_cuts.is_some(), arguments.prove];
+        if ways.iter().filter(|way| **way).count() > 1 || arguments.by_hand && arguments.cede.is_some() {
+            return Err("--by-hand, --trial, --bind, --power-cuts and --prove exclude each other, and --by-hand does without --cede".into());
         }
         Ok(Some(arguments))
     }

@@ -43,10 +43,24 @@ pub(super) fn base(model: Model, cache: &Path, progress: &Progress) -> Outcome<P
     }
     progress.say("first start, kernel given from outside: the boot loader is installed");
     install_loader(model, &work, progress)?;
+    keep_kernel(&root, &disk)?;
     fs::rename(&unfinished, &disk).map_err(|error| format!("{}: {error}", disk.display()))?;
     remove(&work)?;
     progress.say(&format!("disk made: {}", disk.display()));
     Ok(disk)
+}
+
+/// Kernel and initramfs of a disk, for a start that leaves the boot loader out.
+pub(super) fn kernel_of(disk: &Path) -> (PathBuf, PathBuf) {
+    (disk.with_extension("vmlinuz"), disk.with_extension("initrd"))
+}
+
+fn keep_kernel(root: &Path, disk: &Path) -> Outcome<()> {
+    let (kernel, initrd) = kernel_of(disk);
+    for (prefix, to) in [("vmlinuz-", kernel), ("initrd.img-", initrd)] {
+        fs::copy(newest(&root.join("boot"), prefix)?, &to).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Outcome<()> {
@@ -74,7 +88,7 @@ fn install_packages(model: Model, work: &Path, progress: &Progress) -> Outcome<(
         .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         // A mirror that was not updated for a while is good enough for a test.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
-        .args(recipe::dpkg_options().iter().map(|option| format!("--dpkgopt={option}")))
+        .args(recipe::dpkg_options(model).iter().map(|option| format!("--dpkgopt={option}")))
         .arg("bookworm")
         .arg(work.join("root"))
         .args(model.sources());

@@ -49,6 +49,16 @@ impl Disk {
     }
 }
 
+/// What a machine is made of beside its model.
+pub(super) struct Setting<'a> {
+    /// What it starts from.
+    pub(super) disk: &'a Disk,
+    /// How often a boot loader is at work in a start.
+    pub(super) loads: usize,
+    /// Adds hardware.
+    pub(super) more: &'a dyn Fn(&mut Qemu) -> Outcome<()>,
+}
+
 /// Kills the emulator when it goes.
 pub(super) struct Machine {
     model: Model,
@@ -67,6 +77,18 @@ impl Machine {
     /// Starts a machine on a fresh overlay of `disk`, all its files in `directory`, and waits for
     /// its agent. `upload` becomes `/dev/vdb`.
     pub(super) fn start(model: Model, disk: &Disk, directory: &Path, upload: Option<&Path>, progress: &Rc<Progress>) -> Outcome<Self> {
+        Self::start_with(model, &Setting { disk, loads: 1, more: &|_| Ok(()) }, directory, upload, progress)
+    }
+
+    /// As [`Machine::start`], with more hardware.
+    pub(super) fn start_with(
+        model: Model,
+        setting: &Setting<'_>,
+        directory: &Path,
+        upload: Option<&Path>,
+        progress: &Rc<Progress>,
+    ) -> Outcome<Self> {
+        let disk = setting.disk;
         let overlay = make_overlay(disk, directory)?;
         let console = directory.join("console.log");
         let mut qemu = Qemu::new(model, &console);
@@ -79,6 +101,7 @@ impl Machine {
         if let Some(file) = upload {
             qemu.upload(file);
         }
+        (setting.more)(&mut qemu)?;
         // Not in `directory`: the name of a socket may have no more than 107 bytes.
         let socket = std::env::temp_dir().join(format!("vm-{}-{model}", std::process::id()));
         let _ = fs::remove_file(&socket);
@@ -98,7 +121,7 @@ impl Machine {
             boot_id: String::new(),
             progress: Rc::clone(progress),
         };
-        machine.await_agent(1)?;
+        machine.await_agent(setting.loads)?;
         Ok(machine)
     }
 

@@ -151,12 +151,12 @@ impl Qemu {
             .map_err(|error| format!("qemu-system-x86_64: {error}"))
     }
 
-    fn drive(&mut self, options: &str, path: &Path) {
+    pub(super) fn drive(&mut self, options: &str, path: &Path) {
         self.add("-drive");
         self.path(&format!("if=none,{options},file="), path);
     }
 
-    fn add(&mut self, words: &str) {
+    pub(super) fn add(&mut self, words: &str) {
         self.arguments.extend(words.split_ascii_whitespace().map(OsString::from));
     }
 

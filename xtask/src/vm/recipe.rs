@@ -118,9 +118,21 @@ const LEFT_OUT: [&str; 14] = [
     "fs/xfs",
 ];
 
-/// The options of `dpkg` in the machine.
-pub(super) fn dpkg_options() -> Vec<String> {
-    LEFT_OUT.iter().map(|directory| format!("path-exclude=*/lib/modules/*/kernel/{directory}/*")).collect()
+/// Of those, what has hardware in the machine that binds and releases.
+const KEPT: [&str; 6] = [
+    "drivers/net/ethernet/intel/e1000e",
+    "drivers/nvme/common",
+    "drivers/nvme/host",
+    "drivers/usb/common",
+    "drivers/usb/core",
+    "drivers/usb/host",
+];
+
+/// The options of `dpkg` in the machine; the last one that fits a path counts.
+pub(super) fn dpkg_options(model: Model) -> Vec<String> {
+    let kept: &[&str] = if model == Model::Intel { &KEPT } else { &[] };
+    let option = |what: &str, directory: &&str| format!("path-{what}=*/lib/modules/*/kernel/{directory}/*");
+    LEFT_OUT.iter().map(|directory| option("exclude", directory)).chain(kept.iter().map(|directory| option("include", directory))).collect()
 }
 
 /// The file system's identity, so that GRUB and fstab can be told before it exists.
@@ -200,7 +212,7 @@ pub(super) fn default_grub(model: Model, shipped: &str) -> String {
 
 /// A name for all of the above: another recipe makes another disk.
 pub(super) fn key(model: Model) -> String {
-    let mut parts = vec![model.packages(), model.sources().join(" "), dpkg_options().join(" ")];
+    let mut parts = vec![model.packages(), model.sources().join(" "), dpkg_options(model).join(" ")];
     for extra in extras(model) {
         parts.push(format!("{} {:o} {}", extra.path, extra.mode, extra.text));
     }

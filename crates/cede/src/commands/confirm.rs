@@ -1,7 +1,7 @@
 //! `cede confirm`: what a trial showed to work becomes the default, by the change that `cede apply` makes; then the trial is taken back.
 
 use super::undo;
-use super::verify::{judge, operations, print_report};
+use super::verify::{boot_id, judge, operations, print_report};
 use crate::cli::Global;
 use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
@@ -38,7 +38,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
 fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let host = Host::from_capture(observe(machine, Scope::Full));
     let list = operations(&host)?;
-    if let Some(open) = journal::interrupted(&list) {
+    if let Some(open) = journal::interrupted(&list, boot_id(&host)) {
         return Err(
             CommandError::new(Exit::Refused, format!("operation {} is neither done nor taken back", open.number)).hint("sudo cede recover")
         );

@@ -1,7 +1,7 @@
 //! `cede log`.
 
 use super::print_json;
-use super::verify::operations;
+use super::verify::{boot_id, operations};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -22,7 +22,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, Scope::Full)?;
     let list = operations(&host)?;
     if global.json {
-        print_json(ui, &LogView::new(&list))?;
+        print_json(ui, &LogView::new(&list, boot_id(&host)))?;
         return Ok(Exit::Fine);
     }
     if list.is_empty() {
@@ -31,7 +31,13 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     }
     let mut table = Table::new(0, 4);
     for operation in &list {
-        table.row([&operation.number.to_string(), &utc(operation.time), &verb(operation), standing(&list, operation), &what(operation)]);
+        table.row([
+            &operation.number.to_string(),
+            &utc(operation.time),
+            &verb(operation),
+            standing(&list, operation, boot_id(&host)),
+            &what(operation),
+        ]);
     }
     let width = ui.width();
     table.print(ui.out(), width)?;
@@ -48,11 +54,16 @@ fn verb(operation: &Operation) -> String {
         Verb::Trial => "trial".to_owned(),
         Verb::Undo(number) => format!("undo {number}"),
         Verb::Redo(number) => format!("redo {number}"),
+        Verb::Bind => "bind".to_owned(),
+        Verb::Release => "release".to_owned(),
     }
 }
 
 fn what(operation: &Operation) -> String {
     let devices: Vec<String> = operation.plan.devices.iter().map(|device| device.address.to_string()).collect();
+    if operation.plan.is_runtime() {
+        return devices.join(" ");
+    }
     let files = operation.plan.steps.iter().filter_map(Step::path).count();
     format!("{} · {files} files", devices.join(" "))
 }

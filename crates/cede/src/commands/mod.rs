@@ -1,6 +1,7 @@
 //! One file for each verb.
 
 pub mod apply;
+pub mod bind;
 pub mod capture;
 pub mod check;
 pub mod confirm;

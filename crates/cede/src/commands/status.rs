@@ -17,7 +17,7 @@ use cede_model::iommu::IommuState;
 use cede_model::pci::{PciDevice, PciNames};
 use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::trial::{self, State};
-use cede_plan::{bootloader, checks, group_choice, initramfs, whereabouts};
+use cede_plan::{bootloader, checks, group_choice, initramfs, runtime, whereabouts};
 
 /// Shows how the host stands and what to type next.
 ///
@@ -52,6 +52,7 @@ struct Facts<'a> {
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
+    held: Vec<String>,
     pending: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
@@ -66,28 +67,32 @@ impl<'a> Facts<'a> {
         let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
         let candidates = candidates(host);
         let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
-        let pending = operations.last().is_some_and(|operation| {
+        let held: Vec<String> = runtime::held(operations, boot_id).iter().map(|held| held.device.address.to_string()).collect();
+        let pending = operations.iter().rev().find(|operation| !operation.plan.is_runtime()).is_some_and(|operation| {
             operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id && operation.end == Some(journal::End::Applied)
         });
         let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
         let verified = in_force && judge(host, operations).passed();
         let trial = trial::in_force(operations).map(|operation| (operation.number, trial::state(host, operation)));
-        let next = match (journal::interrupted(operations), pending, in_force, candidates.first()) {
+        let next = match (journal::interrupted(operations, boot_id), pending, in_force, candidates.first()) {
             _ if journal_trouble.is_some() => global.command("log", true),
             (Some(_), _, _, _) => global.command("recover", true),
             (None, _, _, _) if trial::half_confirmed(operations).is_some() => global.command("recover", true),
             (None, _, _, _) if let Some((_, state)) = trial => for_trial(state, verified, global),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
             (_, _, true, _) if !verified => global.command("verify", true),
+            (_, _, false, _) if !held.is_empty() => {
+                format!("give it to a guest; `{}` takes it back", global.command(&format!("release {}", held.join(" ")), true))
+            }
             (_, _, true, _) => format!("give the ceded devices to a guest; `{}` takes them back", global.command("undo", true)),
             (_, _, _, Some(device)) => global.command(&format!("plan {}", device.address), false),
             _ => global.command("check", false),
         };
-        let open = journal::interrupted(operations).map(|operation| operation.number);
+        let open = journal::interrupted(operations, boot_id).map(|operation| operation.number);
         let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
         let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
         let displaced = whereabouts::troubles(host, operations);
-        Self { host, loader, generator, ceded, candidates, displaced, pending, journal_trouble, open, trial, next }
+        Self { host, loader, generator, ceded, candidates, displaced, held, pending, journal_trouble, open, trial, next }
     }
 
     fn view(&self) -> StatusView {
@@ -100,6 +105,7 @@ impl<'a> Facts<'a> {
             initramfs: self.generator.clone(),
             ceded: list(&self.ceded),
             displaced: self.displaced.clone(),
+            until_reboot: self.held.clone(),
             candidates: list(&self.candidates),
             reboot_pending: self.pending,
             trial: self.trial.map(|(operation, state)| TrialView { operation, state: state.name() }),
@@ -138,6 +144,9 @@ impl<'a> Facts<'a> {
             (false, _) => paint(GOOD, format_args!("{} on vfio-pci", counted(self.ceded.len(), "device"))),
         };
         writeln!(out, "{}{ceded}", head("Ceded"))?;
+        if !self.held.is_empty() {
+            wrapped(out, "          ", &format!("until the reboot: {}", self.held.join(", ")), width)?;
+        }
         devices(&self.ceded, &names).print(out, width)?;
         writeln!(
             out,

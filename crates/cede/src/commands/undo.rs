@@ -1,6 +1,6 @@
 //! `cede undo`.
 
-use super::verify::settled;
+use super::verify::{boot_id, settled};
 use crate::cli::Global;
 use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
@@ -14,8 +14,11 @@ use crate::ui::{HEADING, Ui, paint};
 use crate::view::operation::OperationView;
 use cede_host::Machine;
 use cede_host::apply::{apply, look_at_files};
+use cede_host::observe;
+use cede_model::Host;
 use cede_plan::Plan;
 use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::runtime;
 use cede_plan::undo::{CannotUndo, undo};
 
 /// Takes an operation back: shows the diff, asks, brings the files back, regenerates.
@@ -29,10 +32,14 @@ pub fn run(number: Option<u32>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
 fn go(number: Option<u32>, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
     let root = source::open_to_change(global)?;
     let list = settled(&root, global)?;
-    let Some(operation) = choose(&list, number)? else {
+    let host = Host::from_capture(observe::journal(&root));
+    let Some(operation) = choose(&list, number, boot_id(&host))? else {
         return nothing(ui, "no operation is in force; `cede log` shows what was done");
     };
     view.of = Some(operation.number);
+    if operation.plan.is_runtime() {
+        return super::bind::undo(operation, global, ui, view);
+    }
     let plan = propose(&root, &list, operation, ui, view)?;
     require_root()?;
     if !global.yes && !confirmed(ui, "\nBring these files back?")? {
@@ -80,16 +87,16 @@ pub fn carry_out(
     operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells", view)
 }
 
-fn choose(list: &[Operation], number: Option<u32>) -> Result<Option<&Operation>, CommandError> {
-    let in_force = |operation: &&Operation| journal::in_force(list, operation);
+fn choose<'o>(list: &'o [Operation], number: Option<u32>, boot_id: Option<&str>) -> Result<Option<&'o Operation>, CommandError> {
+    let in_force = |operation: &&Operation| journal::in_force(list, operation) || runtime::in_force(list, operation, boot_id);
     let Some(number) = number else { return Ok(list.iter().rev().find(in_force)) };
     match list.iter().find(|operation| operation.number == number) {
         None => Err(CommandError::usage(format!("there is no operation {number}")).hint("`cede log` lists them")),
-        Some(operation) if journal::in_force(list, operation) => Ok(Some(operation)),
-        Some(_) => {
-            Err(CommandError::usage(format!("operation {number} is not in force: it was undone, rolled back, or is an undo itself"))
-                .hint("`cede log` tells"))
-        }
+        Some(operation) if in_force(&operation) => Ok(Some(operation)),
+        Some(_) => Err(CommandError::usage(format!(
+            "operation {number} is not in force: it was undone, released, rolled back, or is an undo itself"
+        ))
+        .hint("`cede log` tells")),
     }
 }
 

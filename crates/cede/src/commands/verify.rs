@@ -10,8 +10,9 @@ use crate::ui::{BAD, GOOD, Ui, WARN, paint};
 use crate::view::verify::VerifyView;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
-use cede_plan::journal::{self, JournalError, Operation, Verb};
+use cede_plan::journal::{self, End, JournalError, Operation, Verb};
 use cede_plan::plan::{Expectation, When};
+use cede_plan::runtime;
 use cede_plan::trial::{self, State};
 use cede_plan::verify::{self, Outcome, Result3, VerifyReport};
 use cede_plan::whereabouts;
@@ -31,7 +32,7 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
 /// The journal cannot be read.
 pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
     let operations = operations(host)?;
-    if let Some(open) = journal::interrupted(&operations) {
+    if let Some(open) = journal::interrupted(&operations, boot_id(host)) {
         return Err(CommandError::new(Exit::Problems, format!("operation {} is neither done nor taken back", open.number))
             .hint("sudo cede recover"));
     }
@@ -43,6 +44,11 @@ pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> 
         next(ui, host, &report, &operations)?;
     }
     Ok(if report.passed() { Exit::Fine } else { Exit::Problems })
+}
+
+/// The boot that a host is in, where that is known.
+pub fn boot_id(host: &Host) -> Option<&str> {
+    host.capture.attribute("/proc/sys/kernel/random/boot_id")
 }
 
 /// The journal as an error that the user understands.
@@ -66,8 +72,9 @@ pub fn operations(host: &Host) -> Result<Vec<Operation>, CommandError> {
 /// # Errors
 /// With what to type.
 pub fn settled(machine: &dyn Machine, global: &Global) -> Result<Vec<Operation>, CommandError> {
-    let list = operations(&Host::from_capture(observe::journal(machine)))?;
-    match journal::interrupted(&list) {
+    let host = Host::from_capture(observe::journal(machine));
+    let list = operations(&host)?;
+    match journal::interrupted(&list, boot_id(&host)) {
         None => Ok(list),
         Some(open) => {
             let what = format!("operation {} is neither done nor taken back, so nothing else is begun", open.number);
@@ -79,12 +86,13 @@ pub fn settled(machine: &dyn Machine, global: &Global) -> Result<Vec<Operation>,
 /// Judges every operation that is in force; where all were undone, the last undo.
 pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
     let mut meant: Vec<&Operation> = operations.iter().filter(|operation| journal::in_force(operations, operation)).collect();
-    if meant.is_empty() {
-        meant.extend(operations.iter().rev().find(|operation| operation.end == Some(journal::End::Applied)));
+    let boot_id = boot_id(host);
+    let now = runtime::expectations(operations, boot_id);
+    if meant.is_empty() && now.is_empty() {
+        meant.extend(operations.iter().rev().find(|operation| operation.end == Some(End::Applied) && !operation.plan.is_runtime()));
     }
-    let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
     let ceded = whereabouts::ceded(operations);
-    let mut report = VerifyReport::default();
+    let mut report = verify::verify(host, &now, When::Now);
     for operation in meant {
         let beside = |e: &Expectation| Expectation { when: e.when, what: e.what.clone().beside(&ceded) };
         let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();

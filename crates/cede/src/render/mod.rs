@@ -1,5 +1,6 @@
 //! From views to text.
 
+pub mod bind;
 pub mod conflict;
 pub mod explain;
 pub mod plan;

@@ -2,6 +2,7 @@
 
 use super::table::{counted, wrapped};
 use crate::error::CommandError;
+use crate::operation_ui::shown;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use cede_plan::plan::{Expectation, When};
 use cede_plan::trial::once;
@@ -100,6 +101,7 @@ pub fn print_steps(ui: &mut Ui, steps: &[Step]) -> Result<(), CommandError> {
                 &format!("{from} to {to}  (the boot loader starts it there)"),
                 width,
             )?,
+            Step::WriteAttribute { path, after, .. } => writeln!(out, "{} {} > {path}", paint(HEADING, "write"), shown(after))?,
             Step::RemoveImage { path } => wrapped(out, &format!("\n{} ", paint(HEADING, "remove")), path, width)?,
         }
     }

@@ -17,7 +17,7 @@ pub struct LogView {
 pub struct OperationView {
     /// Its number.
     pub number: u32,
-    /// `apply`, `trial`, `undo` or `redo`.
+    /// `apply`, `trial`, `undo`, `redo`, `bind` or `release`.
     pub verb: &'static str,
     /// The operation that an undo takes back, or a redo brings back.
     pub of: Option<u32>,
@@ -33,7 +33,7 @@ pub struct OperationView {
 
 impl LogView {
     /// The view of a journal.
-    pub fn new(list: &[Operation]) -> Self {
+    pub fn new(list: &[Operation], boot_id: Option<&str>) -> Self {
         let view = |operation: &Operation| OperationView {
             number: operation.number,
             verb: match operation.verb {
@@ -41,13 +41,15 @@ impl LogView {
                 Verb::Trial => "trial",
                 Verb::Undo(_) => "undo",
                 Verb::Redo(_) => "redo",
+                Verb::Bind => "bind",
+                Verb::Release => "release",
             },
             of: match operation.verb {
-                Verb::Apply | Verb::Trial => None,
+                Verb::Apply | Verb::Trial | Verb::Bind | Verb::Release => None,
                 Verb::Undo(of) | Verb::Redo(of) => Some(of),
             },
             time: operation.time,
-            state: standing(list, operation),
+            state: standing(list, operation, boot_id),
             devices: operation.plan.devices.iter().map(|device| device.address.to_string()).collect(),
             files: operation.plan.steps.iter().filter_map(Step::path).map(str::to_owned).collect(),
         };

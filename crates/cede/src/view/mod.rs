@@ -1,5 +1,6 @@
 //! What commands answer: plain types, versioned, the only ones that are serialised for users.
 
+pub mod bind;
 pub mod check;
 pub mod device_name;
 pub mod devices;

@@ -17,6 +17,8 @@ pub struct StatusView {
     pub initramfs: String,
     /// Functions on vfio-pci.
     pub ceded: Vec<String>,
+    /// Of those, the ones that `bind` gave away until the next start.
+    pub until_reboot: Vec<String>,
     /// Ceded functions that were moved, swapped or taken out, in words.
     pub displaced: Vec<String>,
     /// Functions that could go.

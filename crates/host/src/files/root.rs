@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::attribute_child::{self, Hanging};
 use crate::files::dir_handle::{self, DirHandle, Entry};
 use crate::files::file_error::{FileError, FileKind};
 
@@ -21,6 +24,8 @@ pub struct Root {
     path: PathBuf,
     live: bool,
     pub(crate) inside: std::sync::OnceLock<Option<String>>,
+    attribute_limit: std::sync::OnceLock<Duration>,
+    hanging: Mutex<Vec<Hanging>>,
 }
 
 /// What is known of a file without opening it.
@@ -77,7 +82,14 @@ impl Root {
         let here = fs::fstat(&dir).map_err(failed)?;
         let top = fs::statat(fs::CWD, "/", AtFlags::empty()).map_err(failed)?;
         let live = (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino);
-        let root = Self { dir, path: path.to_owned(), live, inside: std::sync::OnceLock::new() };
+        let root = Self {
+            dir,
+            path: path.to_owned(),
+            live,
+            inside: std::sync::OnceLock::new(),
+            attribute_limit: std::sync::OnceLock::new(),
+            hanging: Mutex::default(),
+        };
         if !live {
             let probe = root.open_raw(Path::new("."), OFlags::PATH | OFlags::CLOEXEC);
             probe.map_err(|errno| FileError::NoOpenat2 { path: path.to_owned(), source: errno.into() })?;
@@ -93,6 +105,20 @@ impl Root {
     /// Whether this is the running system's `/`.
     pub fn is_live(&self) -> bool {
         self.live
+    }
+
+    /// Sets how long a write to an attribute may take; the first call counts.
+    pub fn limit_attributes(&self, limit: Duration) {
+        let _ = self.attribute_limit.set(limit);
+    }
+
+    pub(crate) fn attribute_limit(&self) -> Duration {
+        self.attribute_limit.get().copied().unwrap_or(attribute_child::LIMIT)
+    }
+
+    /// Writes to attributes that did not end.
+    pub(crate) fn hanging(&self) -> MutexGuard<'_, Vec<Hanging>> {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn open_raw(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {

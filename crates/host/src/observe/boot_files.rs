@@ -114,7 +114,7 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
 }
 
-/// Our own journal. A name in it that leads nowhere is not passed over: it stood for an operation.
+/// Our own journal, and the boot in which it is read. A name in it that leads nowhere is not passed over: it stood for an operation.
 pub(super) fn journal(reader: &mut Reader<'_>) {
     for name in reader.list(OPERATIONS).iter().filter(|name| name.ends_with(".jsonl")) {
         let path = format!("{OPERATIONS}/{name}");
@@ -123,6 +123,7 @@ pub(super) fn journal(reader: &mut Reader<'_>) {
             reader.capture.insert(path, Entry::Unreadable("a link that leads nowhere".to_owned()));
         }
     }
+    reader.text("/proc/sys/kernel/random/boot_id");
 }
 
 /// A systemd-boot partition: its settings, Type #1 entries, and unified kernel images by name.

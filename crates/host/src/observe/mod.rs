@@ -6,6 +6,7 @@ mod guests;
 mod kernels;
 mod network;
 mod pci;
+mod runtime;
 mod storage;
 
 use crate::read_host::{FILE_LIMIT, ReadHost};
@@ -24,7 +25,9 @@ pub enum Scope {
     Devices,
     /// Everything that checks and plans rest on.
     Full,
-    /// That, and configuration space also where the kernel has groups already: to foretell them all the same.
+    /// That, and who uses what: device nodes, the processes that have them open, drivers and what they offer.
+    Runtime,
+    /// As [`Self::Full`], and configuration space also where the kernel has groups already: to foretell them all the same.
     Wiring,
 }
 
@@ -34,11 +37,11 @@ impl Scope {
     }
 
     fn has_group_types(self) -> bool {
-        matches!(self, Self::Groups | Self::NamedGroups | Self::Wiring | Self::Full)
+        matches!(self, Self::Groups | Self::NamedGroups) || self.is_full()
     }
 
     fn has_attributes(self) -> bool {
-        matches!(self, Self::Devices | Self::Wiring | Self::Full)
+        self == Self::Devices || self.is_full()
     }
 
     fn has_modules(self) -> bool {
@@ -46,7 +49,7 @@ impl Scope {
     }
 
     fn is_full(self) -> bool {
-        matches!(self, Self::Wiring | Self::Full)
+        matches!(self, Self::Wiring | Self::Full | Self::Runtime)
     }
 }
 
@@ -68,6 +71,9 @@ pub fn observe(host: &dyn ReadHost, scope: Scope) -> Capture {
         guests::observe(&mut reader);
         network::observe(&mut reader);
         consoles::observe(&mut reader);
+    }
+    if scope == Scope::Runtime {
+        runtime::observe(&mut reader);
     }
     capture
 }

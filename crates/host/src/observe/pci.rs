@@ -170,7 +170,10 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
     // Reading configuration space wakes a device from D3cold, so there it is read only where nothing else tells: without groups, to
     // foretell them, and without ids; or on request.
     let has_ids = function.has("/uevent") || function.has("/vendor");
-    if scope == Scope::Wiring || !has_ids || (scope == Scope::Full && (!function.has("/iommu_group") || may_have_serial(&mut function))) {
+    if scope == Scope::Wiring
+        || !has_ids
+        || (matches!(scope, Scope::Full | Scope::Runtime) && (!function.has("/iommu_group") || may_have_serial(&mut function)))
+    {
         function.files(&["config"]);
     }
     function.finish();

@@ -1,5 +1,6 @@
 //! Starting the simulated host: the menu's first entry, its image, the IOMMU, and which driver gets each function first.
 
+use super::sysfs;
 use cede_model::boot::grub_cfg;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::initramfs_image::{InitramfsImage, Limits, read_image};
@@ -30,7 +31,7 @@ pub(super) fn start(state: &mut Capture, native: &Host) -> bool {
     if vfio {
         state.insert("/sys/bus/pci/drivers/vfio-pci", Entry::Dir);
     } else {
-        state.remove("/sys/bus/pci/drivers/vfio-pci");
+        ["", "/bind", "/unbind"].iter().for_each(|name| _ = state.remove(&format!("/sys/bus/pci/drivers/vfio-pci{name}")));
     }
     for device in &native.devices {
         // The kernel lets no other driver have a function with an override (drivers/pci/pci-driver.c `pci_match_device`).
@@ -39,7 +40,12 @@ pub(super) fn start(state: &mut Capture, native: &Host) -> bool {
         let ours = vfio && iommu && (override_set || early.gives(device));
         let driver = if ours { Some("vfio-pci") } else { device.driver_name().filter(|_| !override_set) };
         bind(state, device, driver);
+        sysfs::withdraw(state, device.address);
+        if driver.is_some() && driver == device.driver_name() {
+            sysfs::offer(state, native, device.address);
+        }
     }
+    sysfs::register(state, native);
     images.iter().all(|path| state.is_there(path)) && finds_root(state, &words)
 }
 
@@ -220,7 +226,7 @@ fn set_override(state: &mut Capture, device: &PciDevice, set: bool) {
 }
 
 /// Shows the driver as the kernel does: in `uevent`.
-fn bind(state: &mut Capture, device: &PciDevice, driver: Option<&str>) {
+pub(super) fn bind(state: &mut Capture, device: &PciDevice, driver: Option<&str>) {
     let path = format!("{PCI_DEVICES}{}/uevent", device.address);
     let old = String::from_utf8_lossy(state.file(&path).unwrap_or_default()).into_owned();
     let rest: String = old.lines().filter(|line| !line.starts_with("DRIVER=")).map(|line| format!("{line}\n")).collect();

@@ -2,6 +2,7 @@
 //! started anew. What runs on a machine runs here too; the virtual machines of the tests keep it honest.
 
 mod boot;
+mod sysfs;
 pub mod tools;
 
 use crate::machine::{EffectError, Lock, Machine, ToolEnd};
@@ -161,6 +162,11 @@ impl Machine for SimHost {
             ran.ok_or_else(|| EffectError::Tool { tool: argv.join(" "), why: "the simulated host has no such tool".to_owned() })?;
         let status = if success { "exit status: 0" } else { "exit status: 1" };
         Ok(ToolEnd { success, status: status.to_owned(), output })
+    }
+
+    fn write_attribute(&self, path: &str, value: &str) -> Result<(), EffectError> {
+        sysfs::write(&mut self.state(), &self.native, path, value)
+            .map_err(|errno| EffectError::File(format!("`echo {value} > {path}`: {errno}")))
     }
 
     fn runs_tools(&self) -> bool {

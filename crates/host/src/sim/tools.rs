@@ -1,6 +1,7 @@
 //! The tools of the simulated host: initramfs generators in the manner of mkinitcpio and of initramfs-tools, and a menu generator in the
 //! manner of grub-mkconfig.
 
+use super::sysfs;
 use cede_model::initramfs_image::newc::{NewcEntry, with_parents, write_newc};
 use cede_model::kernel::{Kernel, module_name};
 use cede_model::{Capture, Entry};
@@ -24,6 +25,7 @@ pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> O
         }
         ["/usr/sbin/update-initramfs", "-u", "-k", "all"] => Some(update_initramfs(state, print)),
         ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", path] => Some(make_menu(state, path, print)),
+        ["/sbin/modprobe", "--", module] => Some(sysfs::load(state, module)),
         ["/usr/sbin/update-grub"] => Some(make_menu(state, GRUB_CFG, print)),
         _ => None,
     }

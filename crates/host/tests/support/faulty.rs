@@ -97,6 +97,9 @@ impl Machine for Faulty {
         }
         self.sim.run(argv, line)
     }
+    fn write_attribute(&self, path: &str, value: &str) -> Result<(), EffectError> {
+        self.effect(|| self.sim.write_attribute(path, value))
+    }
     is_otherwise_its_sim!();
 }
 

@@ -105,6 +105,25 @@ impl<'a> ModuleAliases<'a> {
     }
 }
 
+/// The module that takes a function for VFIO: of those with a `vfio_pci:` alias that fits, the one whose alias leaves least open. Kernels before
+/// 5.16 have no such aliases; then it is `vfio_pci`.
+pub fn vfio_module(modules_alias: &[u8], builtin_modinfo: &[u8], modalias: &str) -> String {
+    let text = modalias.strip_prefix("pci:").unwrap_or_default().as_bytes();
+    let loadable = records(modules_alias, b'\n').filter_map(|line| {
+        let rest = line.strip_prefix(b"alias vfio_pci:")?;
+        Some(rest.split_at(memchr::memchr(b' ', rest)?))
+    });
+    let built_in = records(builtin_modinfo, 0).filter_map(|record| {
+        let (module, rest) = record.split_at(memchr::memchr(b'.', record)?);
+        Some((rest.strip_prefix(b".alias=vfio_pci:")?, module))
+    });
+    let open = |pattern: &[u8]| pattern.iter().filter(|byte| **byte == b'*').count();
+    let fitting = loadable.chain(built_in).filter(|(pattern, _)| glob(pattern, text));
+    let best =
+        fitting.min_by_key(|(pattern, _)| open(pattern)).map(|(_, module)| String::from_utf8_lossy(module.trim_ascii()).into_owned());
+    best.unwrap_or_else(|| "vfio_pci".to_owned())
+}
+
 /// fnmatch(3) as far as module aliases use it: `*`, `?`, and sets in brackets.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
@@ -159,6 +178,17 @@ fn one(pattern: &[u8], p: usize, wanted: u8, byte: u8) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_variant_whose_alias_leaves_least_open_takes_a_function() {
+        let aliases = b"alias pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_core\nalias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n\
+            alias vfio_pci:v000015B3d0000101Esv*sd*bc*sc*i* mlx5_vfio_pci\n";
+        let modalias = |device: &str| format!("pci:v000015B3d0000{device}sv000015B3sd00000001bc02sc00i00");
+        assert_eq!(vfio_module(aliases, b"", &modalias("101E")), "mlx5_vfio_pci");
+        assert_eq!(vfio_module(aliases, b"", &modalias("1017")), "vfio_pci");
+        assert_eq!(vfio_module(b"", b"x.alias=vfio_pci:v000015B3d*\0", &modalias("1017")), "x");
+        assert_eq!(vfio_module(b"", b"", &modalias("1017")), "vfio_pci");
+    }
 
     const GTX: &str = "pci:v000010DEd00001F91sv00001043sd0000109Fbc03sc00i00";
 

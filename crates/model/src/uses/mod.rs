@@ -10,6 +10,7 @@ pub mod graph;
 pub mod keyboards;
 pub mod mounts;
 pub mod net;
+pub mod nodes;
 pub mod remote;
 pub mod routes;
 pub mod storage;

@@ -10,6 +10,8 @@ pub enum When {
     Now,
     /// After the next start.
     AfterReboot,
+    /// Once what a plan for the running system did is taken back.
+    OnRelease,
 }
 
 /// One thing that can be looked at and found true or not.
@@ -105,11 +107,55 @@ pub enum Condition {
         /// The ceded functions.
         devices: Vec<PciAddress>,
     },
+    /// The function has what programs use of it.
+    Serves {
+        /// Which function.
+        device: Identity,
+        /// What that is.
+        service: Service,
+    },
     /// No other function with these ids was taken along.
     NoTwinTaken {
         /// The ceded functions.
         devices: Vec<Identity>,
     },
+}
+
+/// What programs use of a function whose driver works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// A network interface.
+    Network,
+    /// A card below `/dev/dri`.
+    Display,
+    /// A block device.
+    Disk,
+    /// A sound card below `/dev/snd`.
+    Sound,
+}
+
+impl Service {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Network, Self::Display, Self::Disk, Self::Sound];
+
+    /// The name used in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Display => "display",
+            Self::Disk => "disk",
+            Self::Sound => "sound",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Network => "a network interface",
+            Self::Display => "a card below /dev/dri",
+            Self::Disk => "a block device",
+            Self::Sound => "a sound card",
+        }
+    }
 }
 
 impl Condition {
@@ -193,6 +239,7 @@ impl std::fmt::Display for Condition {
             Self::BoundTo { device, driver } => write!(f, "{device} is on {driver}"),
             Self::NotOn { device, driver } => write!(f, "{device} is not on {driver}"),
             Self::GroupsWhole { devices } => write!(f, "the whole group of {} is ceded", list(devices)),
+            Self::Serves { device, service } => write!(f, "{device} has {}", service.words()),
             Self::NoTwinTaken { .. } => write!(f, "no other device was taken along"),
         }
     }

@@ -1,8 +1,10 @@
 //! The plan as JSON: `cede.plan/1`. What `cede plan --json` prints, `--out` saves, `apply --plan` reads, and the journal keeps.
 
+use super::condition::Service;
 use super::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When, step};
 use crate::guard::Loss;
 use crate::intent::{BindMethod, Identity};
+use crate::runtime::Attribute;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cede_model::pci::{PciAddress, PciClass, PciId, SlotPath};
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,11 @@ enum StepFile {
     RemoveImage {
         path: String,
     },
+    WriteAttribute {
+        path: String,
+        before: Option<String>,
+        after: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +89,7 @@ struct ExpectationFile {
 enum WhenFile {
     Now,
     AfterReboot,
+    OnRelease,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -102,6 +110,7 @@ enum ConditionFile {
     BoundTo { device: IdentityFile, driver: String },
     NotOn { device: IdentityFile, driver: String },
     GroupsWhole { devices: Vec<String> },
+    Serves { device: IdentityFile, service: String },
     NoTwinTaken { devices: Vec<IdentityFile> },
 }
 
@@ -227,6 +236,9 @@ impl From<&Step> for StepFile {
             Step::RunTool { argv, why } => Self::RunTool { argv: argv.clone(), why: why.clone() },
             Step::CopyImage { from, to } => Self::CopyImage { from: from.clone(), to: to.clone() },
             Step::RemoveImage { path } => Self::RemoveImage { path: path.clone() },
+            Step::WriteAttribute { path, before, after } => {
+                Self::WriteAttribute { path: path.clone(), before: before.clone(), after: after.clone() }
+            }
         }
     }
 }
@@ -244,9 +256,11 @@ impl TryFrom<StepFile> for Step {
             }
             StepFile::CopyImage { from, to } => Ok(Self::CopyImage { from, to }),
             StepFile::RemoveImage { path } => Ok(Self::RemoveImage { path }),
-            StepFile::RunTool { argv, why } if argv.first().is_some_and(|tool| step::TOOLS.contains(&tool.as_str())) => {
-                Ok(Self::RunTool { argv, why })
+            StepFile::WriteAttribute { path, before, after } if Attribute::parse(&path).is_some() => {
+                Ok(Self::WriteAttribute { path, before, after })
             }
+            StepFile::WriteAttribute { path, .. } => Err(NotAPlan::Value(format!("`{path}` is no attribute that cede writes"))),
+            StepFile::RunTool { argv, why } if step::may_run(&argv) => Ok(Self::RunTool { argv, why }),
             StepFile::RunTool { argv, .. } => {
                 Err(NotAPlan::Value(format!("{argv:?} is none of the tools that cede runs ({})", step::TOOLS.join(", "))))
             }
@@ -263,6 +277,7 @@ impl From<&Expectation> for ExpectationFile {
         let when = match expectation.when {
             When::Now => WhenFile::Now,
             When::AfterReboot => WhenFile::AfterReboot,
+            When::OnRelease => WhenFile::OnRelease,
         };
         Self { when, what: expectation.what.to_string(), condition: ConditionFile::from(&expectation.what) }
     }
@@ -275,6 +290,7 @@ impl TryFrom<ExpectationFile> for Expectation {
         let when = match file.when {
             WhenFile::Now => When::Now,
             WhenFile::AfterReboot => When::AfterReboot,
+            WhenFile::OnRelease => When::OnRelease,
         };
         Ok(Self { when, what: Condition::try_from(file.condition)? })
     }
@@ -298,6 +314,9 @@ impl From<&Condition> for ConditionFile {
             Condition::BoundTo { device, driver } => Self::BoundTo { device: IdentityFile::from(&device), driver },
             Condition::NotOn { device, driver } => Self::NotOn { device: IdentityFile::from(&device), driver },
             Condition::GroupsWhole { devices } => Self::GroupsWhole { devices: strings(&devices) },
+            Condition::Serves { device, service } => {
+                Self::Serves { device: IdentityFile::from(&device), service: service.name().to_owned() }
+            }
             Condition::NoTwinTaken { devices } => Self::NoTwinTaken { devices: devices.iter().map(IdentityFile::from).collect() },
         }
     }
@@ -323,6 +342,11 @@ impl TryFrom<ConditionFile> for Condition {
             ConditionFile::BoundTo { device, driver } => Self::BoundTo { device: Identity::try_from(&device)?, driver },
             ConditionFile::NotOn { device, driver } => Self::NotOn { device: Identity::try_from(&device)?, driver },
             ConditionFile::GroupsWhole { devices } => Self::GroupsWhole { devices: addresses(&devices)? },
+            ConditionFile::Serves { device, service } => {
+                let known = Service::ALL.into_iter().find(|one| one.name() == service);
+                let service = known.ok_or_else(|| NotAPlan::Value(format!("`{service}` is nothing that a function serves")))?;
+                Self::Serves { device: Identity::try_from(&device)?, service }
+            }
             ConditionFile::NoTwinTaken { devices } => {
                 Self::NoTwinTaken { devices: devices.iter().map(Identity::try_from).collect::<Result<_, _>>()? }
             }

@@ -64,4 +64,9 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.refused.is_empty()
     }
+
+    /// True where it is about the running system alone, and nothing is left of it after the next start.
+    pub fn is_runtime(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::WriteAttribute { .. }))
+    }
 }

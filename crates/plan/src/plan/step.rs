@@ -1,7 +1,7 @@
 //! The closed set of changes that a plan is made of.
 
 /// The tools that a plan may run. A plan comes from a file too, and root carries it out: nothing else is ever started.
-pub const TOOLS: [&str; 7] = [
+pub const TOOLS: [&str; 8] = [
     "/usr/bin/mkinitcpio",
     "/usr/sbin/update-initramfs",
     "/usr/sbin/mkinitramfs",
@@ -9,7 +9,23 @@ pub const TOOLS: [&str; 7] = [
     "/usr/bin/grub-mkconfig",
     "/usr/sbin/grub-mkconfig",
     "/usr/bin/grub-script-check",
+    MODPROBE,
 ];
+
+/// Loads a module; where the kernel itself looks for it (kernel/module/Kconfig `MODPROBE_PATH`).
+pub const MODPROBE: &str = "/sbin/modprobe";
+
+/// True for a tool of [`TOOLS`]; for modprobe only with the name of one module and nothing else.
+pub fn may_run(argv: &[String]) -> bool {
+    let is_name = |word: &str| {
+        !word.is_empty() && !word.starts_with('-') && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    match argv {
+        [tool, rest @ ..] if tool == MODPROBE => matches!(rest, [dashes, module] if dashes == "--" && is_name(module)),
+        [tool, ..] => TOOLS.contains(&tool.as_str()),
+        [] => false,
+    }
+}
 
 /// The directories below which a plan may write.
 pub const PLACES: [&str; 4] = ["/etc/", "/boot/", "/efi/", "/var/lib/cede/trial/"];
@@ -52,6 +68,15 @@ pub enum Step {
         /// The image.
         path: String,
     },
+    /// An attribute of sysfs is written. That takes as long as the kernel wants, and nothing is left of it after the next start.
+    WriteAttribute {
+        /// One of those that [`crate::runtime::Attribute`] knows.
+        path: String,
+        /// What it said before, without line end; `None` where it cannot be read.
+        before: Option<String>,
+        /// What is written; empty takes back what was written before.
+        after: String,
+    },
 }
 
 impl Step {
@@ -59,22 +84,22 @@ impl Step {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::ReplaceFile { path, .. } => Some(path),
-            Self::RunTool { .. } | Self::CopyImage { .. } | Self::RemoveImage { .. } => None,
+            Self::RunTool { .. } | Self::CopyImage { .. } | Self::RemoveImage { .. } | Self::WriteAttribute { .. } => None,
         }
     }
 
     /// The tool that the step runs, with its arguments.
     pub fn argv(&self) -> Option<&[String]> {
         match self {
-            Self::ReplaceFile { .. } | Self::CopyImage { .. } | Self::RemoveImage { .. } => None,
             Self::RunTool { argv, .. } => Some(argv),
+            _ => None,
         }
     }
 
-    /// What somebody would type to do what follows from the files; `None` for a file.
+    /// What somebody would type to do what follows from the files; `None` for a file, and for what is no file.
     pub fn by_hand(&self) -> Option<Vec<String>> {
         match self {
-            Self::ReplaceFile { .. } => None,
+            Self::ReplaceFile { .. } | Self::WriteAttribute { .. } => None,
             Self::RunTool { argv, .. } => Some(argv.clone()),
             Self::RemoveImage { path } => Some(vec!["rm".to_owned(), path.clone()]),
             Self::CopyImage { from, to } => Some(vec!["cp".to_owned(), from.clone(), to.clone()]),
@@ -82,15 +107,17 @@ impl Step {
     }
 }
 
-/// The steps that take `steps` back: files last to first with before and after changed over, then the tools in their old order.
+/// The steps that take `steps` back: files last to first with before and after changed over, then the tools in their old order. Attributes go
+/// back by what they say then: see [`crate::runtime::back`].
 pub fn inverse(steps: &[Step]) -> Vec<Step> {
     let files = steps.iter().rev().filter_map(|step| match step {
         Step::ReplaceFile { path, before, after } => {
             Some(Step::ReplaceFile { path: path.clone(), before: after.clone(), after: before.clone() })
         }
-        Step::RunTool { .. } | Step::CopyImage { .. } | Step::RemoveImage { .. } => None,
+        _ => None,
     });
-    files.chain(steps.iter().filter(|step| step.path().is_none()).cloned()).collect()
+    let follows = |step: &&Step| step.path().is_none() && !matches!(step, Step::WriteAttribute { .. });
+    files.chain(steps.iter().filter(follows).cloned()).collect()
 }
 
 #[cfg(test)]
@@ -111,6 +138,24 @@ mod tests {
         ] {
             assert_eq!(may_write(path), allowed, "{path}");
         }
+    }
+
+    #[test]
+    fn modprobe_is_given_one_name() {
+        for (words, allowed) in [
+            ("/sbin/modprobe -- vfio-pci", true),
+            ("/sbin/modprobe vfio-pci", false),
+            ("/sbin/modprobe -- -r", false),
+            ("/sbin/modprobe -- a b", false),
+            ("/sbin/modprobe -- ../x", false),
+            ("/sbin/modprobe", false),
+            ("/usr/bin/mkinitcpio -P", true),
+            ("/bin/sh", false),
+        ] {
+            let argv: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            assert_eq!(may_run(&argv), allowed, "{words}");
+        }
+        assert!(!may_run(&[]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::vm::recipe::Model;
 /// Exit codes of `cede`.
 pub(super) const DONE: i32 = 0;
 const PROBLEMS: i32 = 1;
-const REFUSED: i32 = 4;
+pub(super) const REFUSED: i32 = 4;
 pub(super) const REBOOT: i32 = 8;
 
 impl Story {
@@ -169,6 +169,6 @@ pub(super) fn text_of<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn list_of<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+pub(super) fn list_of<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }

@@ -1,0 +1,184 @@
+//! `cede bind` and `cede release`: now, without a reboot.
+
+use super::print_json;
+use super::verify::settled;
+use crate::cli::{BindArgs, Global, NowArgs, ReleaseArgs};
+use crate::consent::{confirmed, require_root};
+use crate::error::CommandError;
+use crate::exit_code::Exit;
+use crate::operation_ui::{self, nothing};
+use crate::render::bind::{print_done, print_refused, print_ways};
+use crate::render::table::clean_line;
+use crate::source;
+use crate::ui::Ui;
+use crate::view::bind::BindView;
+use crate::view::operation::OperationView;
+use cede_host::apply::{Applied, apply};
+use cede_host::{Machine, Root, Scope, observe};
+use cede_model::Host;
+use cede_model::pci::PciAddress;
+use cede_plan::guard::Loss;
+use cede_plan::journal::{Operation, Verb};
+use cede_plan::runtime::{self, Draft};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a holder has gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is asked for.
+struct Job<'a> {
+    verb: Verb,
+    addresses: &'a [PciAddress],
+    accepted: &'a [Loss],
+    now: &'a NowArgs,
+}
+
+/// Gives functions to VFIO.
+///
+/// # Errors
+/// See the exit codes.
+pub fn bind(arguments: &BindArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    Job { verb: Verb::Bind, addresses: &arguments.addresses, accepted: &arguments.accepted, now: &arguments.now }.answer(global, ui)
+}
+
+/// Gives functions back to their drivers.
+///
+/// # Errors
+/// See the exit codes.
+pub fn release(arguments: &ReleaseArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    Job { verb: Verb::Release, addresses: &arguments.addresses, accepted: &[], now: &arguments.now }.answer(global, ui)
+}
+
+/// Takes a bind back.
+///
+/// # Errors
+/// See the exit codes.
+pub fn undo(operation: &Operation, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
+    let addresses: Vec<PciAddress> = operation.plan.devices.iter().map(|device| device.address).collect();
+    let now = NowArgs { wait: None, timeout: 30, dry_run: false };
+    let mut own = BindView::new("undo");
+    let exit = Job { verb: Verb::Undo(operation.number), addresses: &addresses, accepted: &[], now: &now }.run(global, ui, &mut own)?;
+    (view.state, view.proof, view.operations) = (own.result, own.outcomes, own.operation.into_iter().collect());
+    view.devices = addresses.iter().map(ToString::to_string).collect();
+    view.refused = own.refused.into_iter().map(|one| one.reason).collect();
+    Ok(exit)
+}
+
+impl Job<'_> {
+    fn binds(&self) -> bool {
+        self.verb == Verb::Bind
+    }
+
+    fn name(&self) -> &'static str {
+        if self.binds() { "bind" } else { "release" }
+    }
+
+    fn answer(&self, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+        let mut view = BindView::new(self.name());
+        let exit = self.run(global, ui, &mut view)?;
+        if global.json {
+            print_json(ui, &view)?;
+        }
+        Ok(exit)
+    }
+
+    fn run(&self, global: &Global, ui: &mut Ui, view: &mut BindView) -> Result<Exit, CommandError> {
+        let root = open(global, self.name())?;
+        root.limit_attributes(Duration::from_secs(self.now.timeout.into()));
+        let operations = settled(&root, global)?;
+        let draft = self.draft_when_free(&root, &operations, ui)?;
+        view.drafted(&draft);
+        if !draft.plan.refused.is_empty() {
+            view.result = "refused";
+            return self.refuse(&draft, global, ui);
+        }
+        if draft.plan.is_empty() {
+            return nothing(ui, if self.binds() { "a VFIO driver has them already" } else { "no VFIO driver has them" });
+        }
+        print_ways(ui, if self.binds() { "Bind" } else { "Release" }, &draft.plan, global.verbose)?;
+        if self.now.dry_run {
+            view.result = "planned";
+            writeln!(ui.out(), "\nNext: {}", global.command(&format!("{} {}", self.name(), self.words()), true))?;
+            return Ok(Exit::Fine);
+        }
+        require_root()?;
+        if !global.yes && !confirmed(ui, "\nDo this now?")? {
+            view.result = "declined";
+            writeln!(ui.out(), "nothing was changed")?;
+            return Ok(Exit::Fine);
+        }
+        ui.flush()?;
+        let applied = apply(&root, &draft.plan, self.verb, &mut |event| operation_ui::show(ui, &event))
+            .map_err(|error| operation_ui::failed(&error))?;
+        view.applied(&applied);
+        self.done(&draft, &applied, ui)
+    }
+
+    fn draft(&self, machine: &dyn Machine, operations: &[Operation]) -> Draft {
+        let host = Host::from_capture(observe(machine, Scope::Runtime));
+        match self.verb {
+            Verb::Bind => runtime::bind(&host, self.addresses, self.accepted),
+            _ => runtime::release(&host, self.addresses, operations),
+        }
+    }
+
+    /// The plan; with `--wait`, once nobody uses the functions any more or the time is over.
+    fn draft_when_free(&self, machine: &dyn Machine, operations: &[Operation], ui: &mut Ui) -> Result<Draft, CommandError> {
+        let start = Instant::now();
+        let mut told = String::new();
+        loop {
+            let draft = self.draft(machine, operations);
+            let patient = self.now.wait.is_some_and(|seconds| start.elapsed() < Duration::from_secs(seconds.into()));
+            if !draft.may_wait() || !patient {
+                return Ok(draft);
+            }
+            let waits: Vec<String> = draft.holders.iter().map(|holder| format!("{} → {}", holder.function, holder.what)).collect();
+            let line = format!("waiting for {}", waits.join("; "));
+            if line != told {
+                writeln!(ui.err(), "{}", clean_line(&line))?;
+                told = line;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    fn refuse(&self, draft: &Draft, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+        print_refused(ui, draft)?;
+        let command = |more: &str| global.command(&format!("{} {}{more}", self.name(), self.words()), true);
+        let losses: Vec<&str> = draft.plan.refused.iter().map(|refusal| refusal.id).filter(|id| runtime::may_accept(id)).collect();
+        if draft.may_wait() {
+            writeln!(ui.out(), "\nNext: end these uses and run it again; or let cede wait for their end:\n  {}", command(" --wait"))?;
+        } else if !losses.is_empty() && losses.len() == draft.plan.refused.len() {
+            let given: String =
+                draft.plan.accepted.iter().map(|loss| loss.id()).chain(losses).map(|id| format!(" --accept-loss {id}")).collect();
+            writeln!(ui.out(), "\nNext: choose another device; or, to lose exactly this:\n  {}", command(&given))?;
+        }
+        Ok(Exit::Refused)
+    }
+
+    fn done(&self, draft: &Draft, applied: &Applied, ui: &mut Ui) -> Result<Exit, CommandError> {
+        writeln!(ui.out())?;
+        if !self.binds() {
+            print_done(ui, "released", &draft.plan, applied.number)?;
+            return Ok(Exit::Fine);
+        }
+        print_done(ui, "bound until the next start", &draft.plan, applied.number)?;
+        let words = self.words();
+        writeln!(ui.out(), "\nNext: cede handoff {words} --to libvirt (or qemu)\n      sudo cede release {words} takes it back")?;
+        Ok(Exit::Fine)
+    }
+
+    /// Addresses and accepted losses as they are typed.
+    fn words(&self) -> String {
+        self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Only the running system has drivers that can be changed.
+fn open(global: &Global, verb: &str) -> Result<Root, CommandError> {
+    let root = if global.host.is_some() { None } else { Some(source::open_root(global)?) };
+    root.filter(Root::is_live).ok_or_else(|| {
+        CommandError::usage(format!("`{verb}` changes the running system, and nothing else has drivers"))
+            .hint("`cede plan ADDR` shows what would be done from the next start on")
+    })
+}

@@ -1,0 +1,108 @@
+//! The ways of functions from one driver to another, as steps and back.
+
+use super::attribute::Attribute;
+use crate::plan::Step;
+use cede_model::Host;
+use cede_model::pci::{PciAddress, PciDevice};
+
+/// Who has a function, and who may have it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Side {
+    /// The bound driver.
+    pub driver: Option<String>,
+    /// `driver_override`; empty where none is set.
+    pub only: String,
+}
+
+impl Side {
+    /// As a function is now.
+    pub fn of(device: &PciDevice) -> Self {
+        Self { driver: device.driver_name().map(str::to_owned), only: device.driver_override.clone().unwrap_or_default() }
+    }
+}
+
+/// A function and its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Which function.
+    pub address: PciAddress,
+    /// As it was.
+    pub from: Side,
+    /// As it is to be.
+    pub to: Side,
+}
+
+impl Move {
+    /// The writes, in their order: once the override is set no other driver can come in between. `bind` of the driver itself fails where it does
+    /// not take the function, as `drivers_probe` does not (drivers/base/bus.c `bind_store`, `drivers_probe_store`).
+    pub fn steps(&self) -> Vec<Step> {
+        let address = self.address.to_string();
+        let write = |attribute: Attribute, before: Option<&str>, after: &str| Step::WriteAttribute {
+            path: attribute.to_string(),
+            before: before.map(str::to_owned),
+            after: after.to_owned(),
+        };
+        let leaves = self.from.driver.as_ref().filter(|_| self.from.driver != self.to.driver);
+        let comes = self.to.driver.as_ref().filter(|_| self.from.driver != self.to.driver);
+        let only = (self.from.only != self.to.only).then(|| write(Attribute::Override(self.address), Some(&self.from.only), &self.to.only));
+        let unbind = leaves.map(|driver| write(Attribute::Unbind(driver.clone()), None, &address));
+        let bind = comes.map(|driver| write(Attribute::Bind(driver.clone()), None, &address));
+        only.into_iter().chain(unbind).chain(bind).collect()
+    }
+}
+
+/// The ways that steps make, in the order of their beginnings.
+pub fn moves<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
+    let mut list: Vec<Move> = Vec::new();
+    for step in steps {
+        let Step::WriteAttribute { path, before, after } = step else { continue };
+        let Some(attribute) = Attribute::parse(path) else { continue };
+        let Some(address) = attribute.function(after) else { continue };
+        if !list.iter().any(|known| known.address == address) {
+            list.push(Move { address, from: Side::default(), to: Side::default() });
+        }
+        let Some(way) = list.iter_mut().find(|known| known.address == address) else { continue };
+        match attribute {
+            Attribute::Override(_) => (way.from.only, way.to.only) = (before.clone().unwrap_or_default(), after.clone()),
+            Attribute::Unbind(driver) => way.from.driver = Some(driver),
+            Attribute::Bind(driver) => way.to.driver = Some(driver),
+        }
+    }
+    list
+}
+
+/// The ways back for those of `steps` that may have been begun, last one first, from how the functions are now. One that is gone has none.
+pub fn back<'s>(host: &Host, plan: &[Step], begun: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
+    let touched = moves(begun);
+    let whole = moves(plan).into_iter().rev().filter(|way| touched.iter().any(|one| one.address == way.address));
+    whole
+        .filter_map(|way| Some(Move { address: way.address, from: Side::of(host.device(way.address)?), to: way.from }))
+        .filter(|way| way.from != way.to)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(driver: &str, only: &str) -> Side {
+        Side { driver: (!driver.is_empty()).then(|| driver.to_owned()), only: only.to_owned() }
+    }
+
+    #[test]
+    fn steps_tell_the_way_that_made_them() {
+        let address = "0000:01:00.0".parse().unwrap();
+        for (from, to, count) in [
+            (side("nvme", ""), side("vfio-pci", "vfio-pci"), 3),
+            (side("", ""), side("vfio-pci", "vfio-pci"), 2),
+            (side("vfio-pci", "vfio-pci"), side("", ""), 2),
+            (side("vfio-pci", ""), side("nvme", ""), 2),
+        ] {
+            let way = Move { address, from, to };
+            let steps = way.steps();
+            assert_eq!((steps.len(), moves(&steps)), (count, vec![way]));
+        }
+        let still = Move { address, from: side("nvme", ""), to: side("nvme", "") };
+        assert!(still.steps().is_empty());
+    }
+}
