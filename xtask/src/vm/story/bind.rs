@@ -23,13 +23,12 @@ const DISK: &str = "0x1b36:0x0010";
 const USB: &str = "0x1b36:0x000d";
 const EDU: &str = "0x1234:0x11e8";
 
-/// Beside what every machine has. The switch's ports lack ACS, so what is behind them is one group.
+/// Beside what every machine has. Functions of one slot without ACS are one group.
 const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -netdev user,id=net -device e1000e,netdev=net,bus=port2
     -device pcie-root-port,id=port3,chassis=4,slot=4 -device nvme,drive=data,serial=data,bus=port3
     -device pcie-root-port,id=port4,chassis=5,slot=5 -device qemu-xhci,bus=port4
-    -device pcie-root-port,id=port5,chassis=6,slot=6 -device x3130-upstream,id=up,bus=port5
-    -device xio3130-downstream,id=down0,bus=up,chassis=7,slot=7 -device edu,bus=down0
-    -device xio3130-downstream,id=down1,bus=up,chassis=8,slot=8 -device nvme,drive=other,serial=other,bus=down1";
+    -device pcie-root-port,id=port5,chassis=6,slot=6 -device nvme,drive=other,serial=other,bus=port5,addr=0.0,multifunction=on
+    -device edu,bus=port5,addr=0.1";
 
 const STEPS: [Step; 14] = [
     ("cede runs in the machine", Story::install_cede),
