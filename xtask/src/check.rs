@@ -39,7 +39,7 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
@@ -52,6 +52,7 @@ const PARTS: [Part; 12] = [
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],
     },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
+    Part { name: "oracle", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "oracle", "12", "1"] },
     Part { name: "trial boots", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--trial"] },
     Part { name: "bind and release", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--bind"] },
     Part { name: "power cuts", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--power-cuts", "2"] },

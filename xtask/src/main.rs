@@ -8,6 +8,8 @@ mod check;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cuts;
 mod fuzz;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod oracle;
 mod tidy;
 mod vm;
 
@@ -16,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   bench  how long reading a host takes, beside other tools
   cuts   `cede` stopped or failed at every system call of an operation (cargo xtask cuts --help)
   fuzz   what reads a host's text and tables, fed with bytes that nobody thought of (cargo xtask fuzz --help)
+  oracle the groups foretold of random machines, beside those that a kernel makes of them (cargo xtask oracle --help)
   test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
   vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
@@ -30,6 +33,10 @@ fn main() -> ExitCode {
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         Some(tool) if tool.starts_with("/usr/") => cuts::tool(tool, arguments),
         Some("fuzz") => fuzz::main(arguments),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some("oracle") => oracle::main(arguments),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        Some(oracle::GUEST) => oracle::guest(arguments),
         Some("test") => check::main(arguments),
         Some("vm") => vm::main(arguments),
         Some("help" | "--help" | "-h") => {

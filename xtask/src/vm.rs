@@ -51,6 +51,14 @@ pub(crate) fn install() -> Outcome<()> {
     deps::ensure(false)
 }
 
+/// The disks of the machines with VT-d (Debian's kernel) and with AMD-Vi (the backported one), made now where they are not there yet.
+pub(crate) fn disks() -> Outcome<[PathBuf; 2]> {
+    deps::ensure(false)?;
+    let cache = workspace_root().join(".cache/vm");
+    let disk = |model: Model| image::base(model, &cache, &Progress::new(model.name()));
+    Ok([disk(Model::Intel)?, disk(Model::Amd)?])
+}
+
 fn run(arguments: &Arguments) -> ExitCode {
     let root = workspace_root();
     let prepared = deps::ensure(arguments.install_deps).and_then(|()| road(arguments, &root));

@@ -8,7 +8,7 @@ use super::Outcome;
 use super::qemu;
 
 /// Program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
@@ -18,6 +18,9 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("setpriv", "util-linux"),
     ("cpio", "cpio"),
     ("depmod", "kmod"),
+    ("debugfs", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
 ];
 
 /// Files and the packages that bring them: the signing keys of the archive, where mmdebstrap finds them by itself, and UEFI firmware.

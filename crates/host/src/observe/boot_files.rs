@@ -4,7 +4,7 @@ use super::Reader;
 use crate::read_host::ATTRIBUTE_LIMIT;
 use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
-use cede_model::iommu::state::ACPI_TABLES;
+use cede_model::iommu::state::{ACPI_TABLES, IVRS};
 use cede_plan::journal::OPERATIONS;
 
 /// Files that are read whole.
@@ -94,6 +94,9 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
     let cpuinfo = reader.host.read_head("/proc/cpuinfo", ATTRIBUTE_LIMIT);
     reader.capture.insert("/proc/cpuinfo", cpuinfo);
+    if reader.host.probe(IVRS) != Entry::Absent {
+        reader.text(IVRS);
+    }
     reader.names(ACPI_TABLES);
     reader.names("/boot");
     for partition in BOOT_PARTITIONS {

@@ -230,8 +230,11 @@ fn functions_in(order: &[usize], inputs: &[&PredictInput<'_>], places: &[Place])
     functions
 }
 
-/// Functions that no IOMMU serves get no group: AMD's and RISC-V's IOMMU itself (class 0806), and on AMD the host bridge before it in its
-/// slot, because the ranges of IVRS begin behind the IOMMU. Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
+/// virtio's IOMMU (Virtual I/O Device 1.2, 4.1.2.1 and 5.13).
+const VIRTIO_UNIT: PciId = PciId { vendor: 0x1af4, device: 0x1057 };
+
+/// Functions that no IOMMU serves get no group: AMD's and RISC-V's IOMMU itself (class 0806) and virtio's (drivers/acpi/viot.c,
+/// `viot_dev_iommu_init`: it does not translate for itself), and on AMD the host bridge before it in its slot, because the ranges of IVRS begin behind the IOMMU. Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
 /// bridge a group, of itself alone.
 fn leave_out_untranslated(functions: &mut [Function]) {
     let units: Vec<(PciAddress, Option<PciId>)> =
@@ -240,7 +243,7 @@ fn leave_out_untranslated(functions: &mut [Function]) {
         let before = |unit: PciAddress| unit.same_slot(function.address) && function.address < unit;
         let is_before = function.class.base_and_sub() == 0x0600
             && units.iter().any(|(unit, id)| id.is_some_and(|id| id.vendor == 0x1022) && before(*unit));
-        function.has_group = !is_before && function.class.base_and_sub() != 0x0806;
+        function.has_group = !is_before && function.class.base_and_sub() != 0x0806 && function.id != Some(VIRTIO_UNIT);
     }
 }
 

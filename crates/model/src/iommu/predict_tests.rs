@@ -190,6 +190,13 @@ fn conventional_pci_is_one_group_with_its_bridge() {
 }
 
 #[test]
+fn an_iommu_does_not_translate_for_itself() {
+    let amd = express("00:00.2", INTEGRATED).numbered(0x1022, 0x1631).class(0x080600);
+    let virtio = conventional("00:02.0").numbered(0x1af4, 0x1057);
+    assert_groups(&[amd, virtio, conventional("00:03.0").numbered(0x1af4, 0x1041)], "00:03.0");
+}
+
+#[test]
 fn the_bridge_of_old_chipsets_takes_what_is_below() {
     let bridge = conventional("00:1e.0").numbered(0x8086, 0x244e).bridge(1, 1);
     let samples = [bridge, conventional("01:01.0"), conventional("01:02.0"), express("00:02.0", INTEGRATED).numbered(0x8086, 0x9a49)];

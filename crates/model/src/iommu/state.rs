@@ -10,6 +10,9 @@ pub const IOMMU_CLASS: &str = "/sys/class/iommu";
 /// Where the firmware's tables show up by name; their content is for root.
 pub const ACPI_TABLES: &str = "/sys/firmware/acpi/tables";
 
+/// AMD's table of what its IOMMUs translate for.
+pub const IVRS: &str = "/sys/firmware/acpi/tables/IVRS";
+
 /// Whether devices are behind a working IOMMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IommuState {
