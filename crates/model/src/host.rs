@@ -29,7 +29,7 @@ pub struct Host {
     pub iommu: IommuState,
     /// Active IOMMU units.
     pub iommu_units: Vec<String>,
-    /// The kernel's groups, without those of the no-IOMMU mode, which isolate nothing.
+    /// The kernel's groups by number, without those of the no-IOMMU mode, which isolate nothing.
     pub groups: Vec<IommuGroup>,
     /// What firmware offers.
     pub acpi: AcpiTables,
@@ -78,7 +78,8 @@ impl Host {
 
     /// Every function of a slot: same domain, bus and device number.
     pub fn slot(&self, address: PciAddress) -> impl Iterator<Item = &PciDevice> {
-        self.devices.iter().filter(move |device| device.address.same_slot(address))
+        let start = self.devices.partition_point(|device| device.address < PciAddress { devfn: address.devfn & !7, ..address });
+        self.devices.get(start..).unwrap_or_default().iter().take_while(move |device| device.address.same_slot(address))
     }
 
     /// The command line of the running kernel.

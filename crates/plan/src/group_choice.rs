@@ -3,8 +3,9 @@
 use crate::intent::Identity;
 use crate::plan::Refusal;
 use cede_model::Host;
-use cede_model::iommu::{IommuState, Origin, foretell::foretell};
+use cede_model::iommu::{IommuState, Origin, Prediction, foretell::foretell};
 use cede_model::pci::{PciAddress, PciDevice, Upstream};
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 /// The functions that go, those that stay, and what is to be said of it.
@@ -69,20 +70,55 @@ pub fn choose(host: &Host, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>
 /// # Errors
 /// Every reason why it cannot be fulfilled.
 pub fn choose_from(host: &Host, wanted: &[PciAddress], from: From) -> Result<Choice, Vec<Refusal>> {
-    let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address, from)).collect();
-    if !refusals.is_empty() {
-        return Err(refusals);
+    Chooser::new(host, from).choose(wanted)
+}
+
+/// Completes one wish after another: where the kernel has no groups they are foretold once for all.
+pub struct Chooser<'a> {
+    host: &'a Host,
+    from: From,
+    foretold: OnceCell<Prediction>,
+}
+
+impl<'a> Chooser<'a> {
+    /// For the groups of a host.
+    pub fn new(host: &'a Host, from: From) -> Self {
+        Self { host, from, foretold: OnceCell::new() }
     }
-    let mut together: BTreeSet<PciAddress> = wanted.iter().copied().collect();
-    let mut choice = Choice::default();
-    if host.iommu == IommuState::On {
-        for address in wanted {
-            together.extend(host.group_of(*address).into_iter().flat_map(|group| group.devices.iter().copied()));
+
+    /// As [`choose`].
+    ///
+    /// # Errors
+    /// Every reason why it cannot be fulfilled.
+    pub fn choose(&self, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>> {
+        let host = self.host;
+        let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address, self.from)).collect();
+        if !refusals.is_empty() {
+            return Err(refusals);
         }
-    } else {
-        add_foretold(host, wanted, &mut together, &mut choice);
+        let mut together: BTreeSet<PciAddress> = wanted.iter().copied().collect();
+        let mut choice = Choice::default();
+        if host.iommu == IommuState::On {
+            for address in wanted {
+                together.extend(host.group_of(*address).into_iter().flat_map(|group| group.devices.iter().copied()));
+            }
+        } else {
+            self.add_foretold(wanted, &mut together, &mut choice);
+        }
+        divide(host, wanted, together, choice, self.from)
     }
-    divide(host, wanted, together, choice, from)
+
+    fn add_foretold(&self, wanted: &[PciAddress], together: &mut BTreeSet<PciAddress>, choice: &mut Choice) {
+        let prediction = self.foretold.get_or_init(|| foretell(self.host));
+        for address in wanted {
+            together.extend(self.host.slot(*address).map(|device| device.address));
+            together.extend(prediction.inseparable(*address).into_iter().flat_map(|set| set.companions).map(|companion| companion.address));
+        }
+        choice.notes.push(match prediction.origin() {
+            Origin::Predicted => "the group is foretold from configuration space, not read: the kernel makes groups once the IOMMU is on, and `cede verify` compares".to_owned(),
+            Origin::Bounds => "the group is foretold and not read, and configuration space could not be seen whole (run as root): it holds at least this slot; `cede verify` compares it with the kernel's".to_owned(),
+        });
+    }
 }
 
 fn refuse(host: &Host, address: PciAddress, from: From) -> Option<Refusal> {
@@ -127,18 +163,6 @@ fn virtual_functions(device: &PciDevice, from: From) -> Option<Refusal> {
         "{address} has {active} virtual functions in use, which go with its driver: run `echo 0 > /sys/bus/pci/devices/{address}/sriov_numvfs`, and take away what makes them at the start"
     );
     Some(Refusal::new("virtual-functions-in-use", message))
-}
-
-fn add_foretold(host: &Host, wanted: &[PciAddress], together: &mut BTreeSet<PciAddress>, choice: &mut Choice) {
-    let prediction = foretell(host);
-    for address in wanted {
-        together.extend(host.slot(*address).map(|device| device.address));
-        together.extend(prediction.inseparable(*address).into_iter().flat_map(|set| set.companions).map(|companion| companion.address));
-    }
-    choice.notes.push(match prediction.origin() {
-        Origin::Predicted => "the group is foretold from configuration space, not read: the kernel makes groups once the IOMMU is on, and `cede verify` compares".to_owned(),
-        Origin::Bounds => "the group is foretold and not read, and configuration space could not be seen whole (run as root): it holds at least this slot; `cede verify` compares it with the kernel's".to_owned(),
-    });
 }
 
 fn divide(

@@ -14,10 +14,12 @@ use crate::view::status::{StatusView, TrialView};
 use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
-use cede_model::pci::{PciDevice, PciNames};
+use cede_model::pci::{PciClass, PciDevice, PciNames};
+use cede_plan::guard::Stakes;
 use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::trial::{self, State};
 use cede_plan::{bootloader, checks, group_choice, initramfs, runtime, whereabouts};
+use std::collections::HashMap;
 
 /// Shows how the host stands and what to type next.
 ///
@@ -45,10 +47,13 @@ pub fn show(host: &Host, global: &Global, ui: &mut Ui) -> Result<Exit, CommandEr
     Ok(Exit::Fine)
 }
 
-struct Facts<'a> {
+/// How a host stands.
+pub struct Facts<'a> {
     host: &'a Host,
-    loader: String,
-    generator: String,
+    /// The boot loader's name.
+    pub loader: String,
+    /// The initramfs generator's name.
+    pub generator: String,
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
@@ -57,11 +62,13 @@ struct Facts<'a> {
     journal_trouble: Option<String>,
     open: Option<u32>,
     trial: Option<(u32, State)>,
-    next: String,
+    /// What to type next.
+    pub next: String,
 }
 
 impl<'a> Facts<'a> {
-    fn new(host: &'a Host, journal: &Result<Vec<Operation>, JournalError>, global: &Global) -> Self {
+    /// Those of a host with a journal.
+    pub fn new(host: &'a Host, journal: &Result<Vec<Operation>, JournalError>, global: &Global) -> Self {
         let operations = journal.as_deref().unwrap_or_default();
         let journal_trouble = journal.as_ref().err().map(ToString::to_string);
         let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
@@ -205,27 +212,34 @@ fn iommu(host: &Host) -> (String, String) {
     }
 }
 
-/// Kinds of devices that people give away, of which the host would lose nothing vital: one function for each slot.
+/// How many are shown.
+const SHOWN: usize = 8;
+
+/// Kinds of devices that people give away, of which the host would lose nothing vital: one function for each slot, displays first.
 fn candidates(host: &Host) -> Vec<&PciDevice> {
     let wanted = |device: &&PciDevice| {
         device.class.is_some_and(|class| matches!(class.base(), 0x03) || matches!(class.base_and_sub(), 0x0200 | 0x0280 | 0x0108 | 0x0c03))
     };
-    let spare = |device: &&PciDevice| {
+    let kind = |device: &PciDevice| device.class.map(PciClass::base_and_sub);
+    let mut of_kind: HashMap<Option<u16>, usize> = HashMap::new();
+    for device in &host.devices {
+        *of_kind.entry(kind(device)).or_default() += 1;
+    }
+    // The only USB controller has the keyboard, the only network card may carry this session.
+    let not_last = |device: &&PciDevice| device.is_display() || of_kind.get(&kind(device)).is_some_and(|count| *count > 1);
+    let (chooser, stakes) = (group_choice::Chooser::new(host, group_choice::From::Start), Stakes::new(host));
+    let spare = |device: &PciDevice| {
         device.boot_vga != Some(true)
             && !device.is_on_vfio()
-            && group_choice::choose(host, &[device.address]).is_ok_and(|choice| cede_plan::guard::losses(host, &choice.ceded).is_empty())
+            && chooser.choose(&[device.address]).is_ok_and(|choice| stakes.losses(&choice.ceded).is_empty())
     };
-    let of_its_kind = |device: &PciDevice| {
-        host.devices
-            .iter()
-            .filter(|other| other.class.map(|class| class.base_and_sub()) == device.class.map(|class| class.base_and_sub()))
-            .count()
-    };
-    // The only USB controller has the keyboard, the only network card may carry this session.
-    let not_last = |device: &&PciDevice| device.is_display() || of_its_kind(device) > 1;
-    let mut list: Vec<&PciDevice> = host.devices.iter().filter(wanted).filter(not_last).filter(spare).collect();
-    list.dedup_by(|later, earlier| later.address.same_slot(earlier.address));
-    list.sort_by_key(|device| !device.is_display());
-    list.truncate(8);
+    let (displays, others): (Vec<&PciDevice>, Vec<&PciDevice>) =
+        host.devices.iter().filter(wanted).filter(not_last).partition(|device| device.is_display());
+    let mut list: Vec<&PciDevice> = Vec::new();
+    for device in displays.into_iter().chain(others) {
+        if list.len() < SHOWN && !list.iter().any(|shown| shown.address.same_slot(device.address)) && spare(device) {
+            list.push(device);
+        }
+    }
     list
 }

@@ -10,7 +10,7 @@ use crate::iommu::{IommuGroup, IommuState};
 use crate::kernel::acs_override::{self, OverridePatch};
 use crate::pci::device::PCI_DEVICES;
 use crate::pci::{ConfigSpace, PciAddress, PciDevice};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// By what right groups are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,11 +113,11 @@ pub fn differences<'a>(kernels: &'a GroupTable, prediction: &Prediction) -> Vec<
     let holder: HashMap<PciAddress, usize> =
         kernels.rows.iter().zip(0..).flat_map(|(row, index)| row.devices.iter().map(move |address| (*address, index))).collect();
     let differs = |(index, row): &(usize, &GroupRow)| {
-        let Some(known) = row.devices.iter().find(|address| !prediction.possible(**address).is_empty()) else { return false };
+        let Some(known) = row.devices.iter().find(|address| prediction.possible_set(**address).is_some()) else { return false };
         let certain = prediction.certain_with(*known);
-        let possible: HashSet<&PciAddress> = prediction.possible(*known).iter().collect();
         let is_torn = certain.iter().any(|other| holder.get(other).is_some_and(|group| group != index));
-        is_torn || row.devices.iter().any(|other| !possible.contains(other) && !prediction.possible(*other).is_empty())
+        let set = prediction.possible_set(*known);
+        is_torn || row.devices.iter().any(|other| prediction.possible_set(*other).is_some_and(|other| Some(other) != set))
     };
     kernels.rows.iter().enumerate().filter(differs).map(|(_, row)| row).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
+use super::stakes::Stakes;
 use crate::binding;
 use crate::bootloader;
 use crate::parameter;
@@ -11,14 +12,13 @@ use cede_model::uses::consoles;
 
 /// The boot display is lost. Where no other one with a connector of its own stays with the host, it is the last one. Displays that the
 /// firmware did not use are no loss by themselves: a host without any is looked after over the network or a serial line.
-pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
-    let screens: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_display() && !is_render_only(device)).collect();
-    let lost = screens.iter().filter(|device| gone.has(device.address));
+pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
+    let screens = stakes.screens();
+    let lost = screens.iter().filter(|device| gone.takes(device));
     let Some(lost) = lost.max_by_key(|device| device.boot_vga == Some(true)) else { return Vec::new() };
-    let told = ids_told(host);
     let goes = |device: &PciDevice| {
-        let by_ids = device.id.is_some_and(|id| told.iter().any(|item| parameter::covers(item, &id.to_string())));
-        gone.has(device.address) || device.is_on_vfio() || by_ids
+        let by_ids = device.id.is_some_and(|id| stakes.ids_told().iter().any(|item| parameter::covers(item, &id.to_string())));
+        gone.takes(device) || device.is_on_vfio() || by_ids
     };
     if !screens.iter().any(|device| device.boot_vga == Some(true)) {
         return Vec::new();
@@ -36,16 +36,20 @@ pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
             format!(
                 "it stays black once vfio-pci has it, and {} stays{}: set that one as the primary display in the firmware's setup first",
                 other.address,
-                if consoles::has_screen(&host.capture, other.address) == Some(false) { ", into which no screen is plugged" } else { "" }
+                if consoles::has_screen(&stakes.host.capture, other.address) == Some(false) {
+                    ", into which no screen is plugged"
+                } else {
+                    ""
+                }
             ),
         )],
         Some(_) => Vec::new(),
     }
 }
 
-/// 3D controllers (class 03 02) draw for another display.
-fn is_render_only(device: &PciDevice) -> bool {
-    device.class.is_some_and(|class| class.base_and_sub() == 0x0302)
+/// Of the displays, 3D controllers (class 03 02) draw for another one.
+pub(super) fn has_connectors(device: &PciDevice) -> bool {
+    device.is_display() && device.class.is_some_and(|class| class.base_and_sub() != 0x0302)
 }
 
 /// Ids that vfio-pci will get at the next start as things stand.

@@ -18,8 +18,13 @@ impl<'a> Gone<'a> {
     }
 
     pub(super) fn has(&self, address: PciAddress) -> bool {
-        let physical = || self.host.device(address).and_then(|device| device.physical_function);
-        self.addresses.contains(&address) || physical().is_some_and(|physical| self.addresses.contains(&physical))
+        self.addresses.contains(&address) || self.host.device(address).is_some_and(|device| self.takes(device))
+    }
+
+    /// As [`Self::has`], of a function at hand.
+    pub(super) fn takes(&self, device: &PciDevice) -> bool {
+        let is_gone = |address| self.addresses.contains(&address);
+        is_gone(device.address) || device.physical_function.is_some_and(is_gone)
     }
 
     /// The first one of a kind.

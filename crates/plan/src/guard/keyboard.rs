@@ -2,18 +2,21 @@
 
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
+use super::stakes::Stakes;
+use cede_model::Observed;
 use cede_model::pci::{PciAddress, PciDevice};
-use cede_model::uses::keyboards::{INPUT, Keyboard, keyboards};
-use cede_model::{Host, Observed};
+use cede_model::uses::keyboards::{INPUT, Keyboard};
 
 const ADVICE: &str = "nothing could be typed at the machine any more; plug one in elsewhere first, or choose another device";
 
 /// The keyboards that are there are all behind what goes. One made by a program, or come over the air, may hang on one of them too, and does
 /// not count as left. A host without any is not looked after by keyboard.
-pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
-    let list = match keyboards(&host.capture) {
+pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
+    let list = match stakes.keyboards() {
         Observed::Known(list) => list,
-        Observed::Unknown(_) if let Some(why) = host.capture.unreadable(INPUT) => return cannot_tell(gone, why).into_iter().collect(),
+        Observed::Unknown(_) if let Some(why) = stakes.host.capture.unreadable(INPUT) => {
+            return cannot_tell(gone, why).into_iter().collect();
+        }
         Observed::Absent | Observed::Unknown(_) => return Vec::new(),
     };
     let real: Vec<&Keyboard> = list.iter().filter(|keyboard| !keyboard.is_virtual).collect();
@@ -37,10 +40,10 @@ fn cannot_tell(gone: &Gone<'_>, why: &str) -> Option<Lost> {
 }
 
 /// A keyboard may be switched to another machine now, or plugged in when it is needed.
-pub(super) fn costs(host: &Host, gone: &Gone<'_>) -> Vec<String> {
+pub(super) fn costs(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<String> {
     let Some(device) = gone.first(is_usb) else { return Vec::new() };
-    let stays = host.devices.iter().any(|other| is_usb(other) && !gone.has(other.address) && !other.is_on_vfio());
-    let known = keyboards(&host.capture);
+    let stays = stakes.host.devices.iter().any(|other| is_usb(other) && !gone.has(other.address) && !other.is_on_vfio());
+    let known = stakes.keyboards();
     let has_other = known.known().is_some_and(|list| list.iter().any(|keyboard| !keyboard.functions.iter().any(|f| gone.has(*f))));
     if !stays && !has_other {
         return vec![format!(

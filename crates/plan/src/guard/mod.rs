@@ -7,11 +7,13 @@ mod gone;
 mod keyboard;
 mod loss;
 mod network;
+mod stakes;
 mod storage;
 
 pub use boot_mount::boot_not_mounted;
 pub(crate) use display::ids_told;
 pub use loss::{Loss, Lost};
+pub use stakes::Stakes;
 
 use crate::intent::Identity;
 use crate::plan::Refusal;
@@ -19,15 +21,22 @@ use cede_model::Host;
 use gone::Gone;
 
 /// Looks for one kind of loss.
-type Look = fn(&Host, &Gone<'_>) -> Vec<Lost>;
+type Look = fn(&Stakes<'_>, &Gone<'_>) -> Vec<Lost>;
 
 /// Every kind there is.
 const LOOKS: [Look; 5] = [storage::look, network::look, keyboard::look, display::look, console::look];
 
 /// Everything that the host loses with these functions, by now or at its next start.
 pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Lost> {
-    let gone = Gone::new(host, ceded);
-    LOOKS.iter().flat_map(|look| look(host, &gone)).collect()
+    Stakes::new(host).losses(ceded)
+}
+
+impl Stakes<'_> {
+    /// Everything that the host loses with these functions, by now or at its next start.
+    pub fn losses(&self, ceded: &[Identity]) -> Vec<Lost> {
+        let gone = Gone::new(self.host, ceded);
+        LOOKS.iter().flat_map(|look| look(self, &gone)).collect()
+    }
 }
 
 /// The losses that were not accepted.
@@ -38,6 +47,6 @@ pub fn refusals(host: &Host, ceded: &[Identity], accepted: &[Loss]) -> Vec<Refus
 
 /// What the host will miss, and can do without.
 pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
-    let gone = Gone::new(host, ceded);
-    network::costs(host, &gone).into_iter().chain(keyboard::costs(host, &gone)).collect()
+    let (stakes, gone) = (Stakes::new(host), Gone::new(host, ceded));
+    network::costs(&stakes, &gone).into_iter().chain(keyboard::costs(&stakes, &gone)).collect()
 }

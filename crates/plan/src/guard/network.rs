@@ -2,27 +2,27 @@
 
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
-use cede_model::Host;
+use super::stakes::{Network, Stakes};
 use cede_model::uses::graph::{Fate, Graph};
 use cede_model::uses::net::{self, Session};
 
 /// What of the host's network goes, and what cannot be told.
-pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
-    let graph = net::graph(&host.capture);
-    let mut list = routes(host, gone, &graph);
-    list.extend(session(host, gone, &graph));
+pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
+    let network = stakes.network();
+    let mut list = routes(gone, network);
+    list.extend(session(gone, network));
     list
 }
 
 /// The route that is used now; one that waits behind it is only a note.
-fn routes(host: &Host, gone: &Gone<'_>, graph: &Graph) -> Vec<Lost> {
+fn routes(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {
+    let graph = &network.graph;
     let mut list = Vec::new();
-    for v6 in [false, true] {
-        let (best, others) = net::defaults(&host.capture, v6);
+    for (best, others) in &network.defaults {
         let stays = others.iter().find(|name| matches!(fate(graph, gone, name), Fate::Stays | Fate::Degraded(_)));
         let rest = stays
             .map_or_else(|| "give the host another way first".to_owned(), |name| format!("{name} would take over; make sure that it does"));
-        for interface in &best {
+        for interface in best {
             list.extend(
                 lost(graph, gone, interface, Loss::NetworkRoute, "the default route")
                     .map(|(way, why)| Lost::new(Loss::NetworkRoute, way, format!("{why}; {rest}, or choose another device"))),
@@ -33,9 +33,10 @@ fn routes(host: &Host, gone: &Gone<'_>, graph: &Graph) -> Vec<Lost> {
     list
 }
 
-fn session(host: &Host, gone: &Gone<'_>, graph: &Graph) -> Vec<Lost> {
+fn session(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {
+    let graph = &network.graph;
     let advice = "run this from the machine's own console, or choose another device";
-    match net::session(&host.capture) {
+    match &network.session {
         Session::Local => Vec::new(),
         Session::Over(interfaces) => {
             let found = interfaces.iter().filter_map(|interface| lost(graph, gone, interface, Loss::SshSession, "this SSH session"));
@@ -77,14 +78,13 @@ fn fate(graph: &Graph, gone: &Gone<'_>, interface: &str) -> Fate {
 }
 
 /// What goes on with less, or was only waiting.
-pub(super) fn costs(host: &Host, gone: &Gone<'_>) -> Vec<String> {
-    let graph = net::graph(&host.capture);
+pub(super) fn costs(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<String> {
+    let network = stakes.network();
     let mut list = Vec::new();
-    for v6 in [false, true] {
-        let (best, others) = net::defaults(&host.capture, v6);
-        for interface in best.iter().chain(&others) {
+    for (best, others) in &network.defaults {
+        for interface in best.iter().chain(others) {
             let is_best = best.contains(interface);
-            match fate(&graph, gone, interface) {
+            match fate(&network.graph, gone, interface) {
                 Fate::Degraded(chain) => list.push(format!("{} goes on with the other members", gone.shown(&chain))),
                 Fate::Lost(chain) if !is_best => {
                     list.push(format!("{} → a default route that another one is preferred to", gone.shown(&chain)))

@@ -2,18 +2,18 @@
 
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
-use cede_model::Host;
+use super::stakes::Stakes;
 use cede_model::pci::PciDevice;
 use cede_model::uses::graph::{Chain, Fate};
-use cede_model::uses::storage::{Place, Storage};
+use cede_model::uses::storage::Place;
 use std::collections::BTreeMap;
 
 /// How many places of one chain are named.
 const NAMED: usize = 4;
 
 /// What of the host's storage goes, what goes on with less, and what cannot be told.
-pub(super) fn look(host: &Host, gone: &Gone<'_>) -> Vec<Lost> {
-    let storage = Storage::read(&host.capture);
+pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
+    let storage = stakes.storage();
     let mut ways: BTreeMap<(Loss, Chain), Vec<&Place>> = BTreeMap::new();
     let mut unseen = storage.unseen.clone();
     for used in &storage.used {

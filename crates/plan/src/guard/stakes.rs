@@ -1,0 +1,70 @@
+//! What the host has at stake, read once for all the choices that are judged by it.
+
+use super::display::{self, ids_told};
+use cede_model::Host;
+use cede_model::Observed;
+use cede_model::pci::PciDevice;
+use cede_model::uses::graph::Graph;
+use cede_model::uses::keyboards::{Keyboard, keyboards};
+use cede_model::uses::net::{self, Session};
+use cede_model::uses::storage::Storage;
+use std::cell::OnceCell;
+
+/// Disks, networks, keyboards and screens of a host, each read when it is first asked for: on a large host reading them costs far more than
+/// judging one group by them.
+pub struct Stakes<'a> {
+    pub(super) host: &'a Host,
+    storage: OnceCell<Storage>,
+    network: OnceCell<Network>,
+    keyboards: OnceCell<Observed<Vec<Keyboard>>>,
+    screens: OnceCell<Vec<&'a PciDevice>>,
+    ids_told: OnceCell<Vec<String>>,
+}
+
+/// Interfaces, and what depends on them.
+pub(super) struct Network {
+    pub(super) graph: Graph,
+    /// Of IPv4 and IPv6, the interfaces of the default route and those that would take over.
+    pub(super) defaults: [(Vec<String>, Vec<String>); 2],
+    pub(super) session: Session,
+}
+
+impl<'a> Stakes<'a> {
+    /// Those of a host.
+    pub fn new(host: &'a Host) -> Self {
+        Self {
+            host,
+            storage: OnceCell::new(),
+            network: OnceCell::new(),
+            keyboards: OnceCell::new(),
+            screens: OnceCell::new(),
+            ids_told: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        self.storage.get_or_init(|| Storage::read(&self.host.capture))
+    }
+
+    pub(super) fn network(&self) -> &Network {
+        let capture = &self.host.capture;
+        self.network.get_or_init(|| Network {
+            graph: net::graph(capture),
+            defaults: [net::defaults(capture, false), net::defaults(capture, true)],
+            session: net::session(capture),
+        })
+    }
+
+    pub(super) fn keyboards(&self) -> &Observed<Vec<Keyboard>> {
+        self.keyboards.get_or_init(|| keyboards(&self.host.capture))
+    }
+
+    /// The displays that have connectors of their own.
+    pub(super) fn screens(&self) -> &[&'a PciDevice] {
+        self.screens.get_or_init(|| self.host.devices.iter().filter(|device| display::has_connectors(device)).collect())
+    }
+
+    pub(super) fn ids_told(&self) -> &[String] {
+        self.ids_told.get_or_init(|| ids_told(self.host))
+    }
+}
