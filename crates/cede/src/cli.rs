@@ -38,7 +38,7 @@ pub struct Global {
     /// Read a capture (made by `cede capture`) instead of this machine
     #[arg(long, global = true, value_name = "FILE")]
     pub host: Option<PathBuf>,
-    /// Read what `lspci` printed on some machine (best: `sudo lspci -nnvvv`, or with -xxxx); `-` is standard input. For groups and explain
+    /// Read what `lspci` printed on some machine (best: `sudo lspci -nnvvv`, or with -xxxx); `-` is standard input. For groups, explain and report
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["root", "host"])]
     pub lspci: Option<PathBuf>,
     /// Which machine of a file with several listings, from 1
@@ -108,6 +108,12 @@ pub enum Command {
         #[arg(value_name = "ADDR")]
         addresses: Vec<PciAddress>,
     },
+    /// Write the host on one page of HTML: wiring, groups, findings; nothing in it is fetched or run
+    Report {
+        /// The page; an older page of cede is replaced, any other file is left alone; `-` is standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Show the whole change that ceding these functions needs; changes nothing
     Plan {
         #[command(flatten)]
@@ -173,7 +179,7 @@ pub enum Command {
 impl Command {
     /// True where a listing of lspci says all that the verb needs.
     pub fn takes_listing(&self) -> bool {
-        matches!(self, Self::Groups(_) | Self::Explain { .. } | Self::Devices)
+        matches!(self, Self::Groups(_) | Self::Explain { .. } | Self::Devices | Self::Report { .. })
     }
 
     /// The name of a verb that talks to a person only.
@@ -182,6 +188,7 @@ impl Command {
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
             Self::WriteAttribute { .. } => Some("write-attribute"),
+            Self::Report { .. } => Some("report"),
             Self::Status
             | Self::Devices
             | Self::Groups(_)

@@ -55,6 +55,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Groups(args) => commands::groups::run(args, global, ui),
         Command::Explain { address } => commands::explain::run(*address, global, ui),
         Command::Check { addresses } => commands::check::run(addresses, global, ui),
+        Command::Report { output } => commands::report::run(output.as_deref(), global, ui),
         Command::Plan { wish, out } => commands::plan::run(wish, out.as_deref(), global, ui),
         Command::Status => commands::status::run(global, ui),
         Command::Apply { wish, trial, .. } if trial.trial => commands::trial::run(wish, trial, global, ui),

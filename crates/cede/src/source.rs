@@ -50,10 +50,15 @@ pub fn load(global: &Global, scope: Scope) -> Result<Host, CommandError> {
 /// Those of the stream.
 pub fn print_notes(host: &Host, ui: &mut Ui) -> Result<(), CommandError> {
     let width = ui.width();
-    for note in host.capture.notes.iter().filter(|note| note.starts_with("listing ") || note.starts_with("it shows")) {
+    for note in host.capture.notes.iter().filter(|note| is_of_listing(note)) {
         wrapped(ui.out(), &format!("{} ", paint(WARN, "note")), note, width)?;
     }
     Ok(())
+}
+
+/// True for what [`load`] notes of a listing.
+pub fn is_of_listing(note: &str) -> bool {
+    note.starts_with("listing ") || note.starts_with("it shows")
 }
 
 /// Reads a listing of lspci: the machine asked for, else the one that tells most.

@@ -18,10 +18,11 @@ use support::{Dir, laptop, manifest, unpack};
 /// What stands only outside the root.
 const CANARY: &str = "canary-outside";
 
-const READING: [&[&str]; 10] = [
+const READING: [&[&str]; 11] = [
     &["status"],
     &["devices"],
     &["groups"],
+    &["report"],
     &["check"],
     &["check", "01:00.0", "--json"],
     &["plan", "01:00.0"],

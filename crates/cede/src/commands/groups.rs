@@ -11,11 +11,11 @@ use crate::render::{
 use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::device_name::describe;
-use crate::view::groups::GroupsView;
+use crate::view::groups::{GroupsView, origin, perhaps};
 use crate::view::tree::TreeView;
 use cede_host::Scope;
 use cede_model::Host;
-use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
+use cede_model::iommu::foretell::GroupOrigin;
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
@@ -115,35 +115,8 @@ fn head(ui: &mut Ui, host: &Host, table: &GroupTable) -> Result<(), CommandError
         IommuState::Off => (BAD, "off"),
         IommuState::Unknown => (WARN, "not seen"),
     };
-    let count = table.rows.len();
-    let text = match table.origin {
-        GroupOrigin::Kernel => format!("{count} groups, read from the kernel"),
-        GroupOrigin::Predicted if host.iommu == IommuState::On => {
-            format!("{count} groups, foretold from configuration space; without `--predict` the kernel's own are shown")
-        }
-        GroupOrigin::Predicted if host.iommu == IommuState::Unknown => {
-            format!("{count} groups, foretold from the listing: what a kernel makes of this machine once its IOMMU is on")
-        }
-        GroupOrigin::Predicted => format!(
-            "{count} groups, foretold from configuration space: the kernel makes them once the IOMMU is on. `cede check` tells why it is off"
-        ),
-        GroupOrigin::Bounds => {
-            "capabilities could not all be read (root reads them), so these are bounds: what stands together here stays together in any \
-             case; what comes after `perhaps` may join it"
-                .to_owned()
-        }
-    };
-    wrapped(ui.out(), &format!("IOMMU {}: ", paint(style, state)), &text, width)?;
+    wrapped(ui.out(), &format!("IOMMU {}: ", paint(style, state)), &origin(host, table), width)?;
     source::print_notes(host, ui)
-}
-
-/// The first functions that may come to a group, and how many more.
-fn perhaps(table: &GroupTable, row: &GroupRow) -> Option<String> {
-    let set = table.possible.get(row.within?)?;
-    let shown: Vec<String> = table.perhaps(row).take(3).map(|address| address.to_string()).collect();
-    let more = set.len().saturating_sub(row.devices.len() + shown.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(format!("perhaps {}{more}", shown.join(", ")))
 }
 
 fn members<'a>(table: &mut Table, devices: impl Iterator<Item = &'a PciDevice>, names: &PciNames) {

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod prove;
 pub mod recover;
 pub mod redo;
+pub mod report;
 pub mod rom;
 pub mod status;
 pub mod trial;

@@ -3,6 +3,7 @@
 pub mod bind;
 pub mod conflict;
 pub mod explain;
+pub mod page;
 pub mod plan;
 pub mod prove;
 pub mod table;

@@ -56,7 +56,8 @@ fn rows(table: &mut Table, lines: &Lines, nodes: &[NodeView], indent: &str) {
     }
 }
 
-fn port(node: &NodeView) -> &'static str {
+/// Of a port, whether it isolates what is behind it.
+pub fn port(node: &NodeView) -> &'static str {
     let is_port =
         matches!(node.kind, Some("root port" | "upstream port" | "downstream port" | "PCIe-to-PCI bridge" | "PCI-to-PCIe bridge"));
     match node.isolates {

@@ -1,6 +1,6 @@
 //! `cede.check/1`.
 
-use cede_plan::Finding;
+use cede_plan::{Finding, Verdict};
 use serde::Serialize;
 
 /// The findings.
@@ -16,6 +16,9 @@ pub struct CheckView {
 pub struct FindingView {
     /// Stable name of the matter.
     pub id: &'static str,
+    /// The verdict.
+    #[serde(skip)]
+    pub grade: Verdict,
     /// `fine`, `advice`, `problem` or `cannot_tell`.
     pub verdict: &'static str,
     /// One sentence.
@@ -51,6 +54,7 @@ impl FindingView {
         let evidence = finding.evidence.iter().map(|e| EvidenceView { source: e.source.clone(), line: e.line, text: e.text.clone() });
         Self {
             id: finding.id,
+            grade: finding.verdict,
             verdict: finding.verdict.name(),
             summary: finding.summary.clone(),
             evidence: evidence.collect(),

@@ -1,6 +1,7 @@
 //! `cede.groups/1`.
 
 use cede_model::Host;
+use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::PciAddress;
 use serde::Serialize;
@@ -69,4 +70,35 @@ pub fn state_name(state: IommuState) -> &'static str {
         IommuState::Off => "off",
         IommuState::Unknown => "unknown",
     }
+}
+
+/// How many groups there are, and how they are known.
+pub fn origin(host: &Host, table: &GroupTable) -> String {
+    let count = table.rows.len();
+    match table.origin {
+        GroupOrigin::Kernel => format!("{count} groups, read from the kernel"),
+        GroupOrigin::Predicted if host.iommu == IommuState::On => {
+            format!("{count} groups, foretold from configuration space; without `--predict` the kernel's own are shown")
+        }
+        GroupOrigin::Predicted if host.iommu == IommuState::Unknown => {
+            format!("{count} groups, foretold from the listing: what a kernel makes of this machine once its IOMMU is on")
+        }
+        GroupOrigin::Predicted => format!(
+            "{count} groups, foretold from configuration space: the kernel makes them once the IOMMU is on. `cede check` tells why it is off"
+        ),
+        GroupOrigin::Bounds => {
+            "capabilities could not all be read (root reads them), so these are bounds: what stands together here stays together in any \
+             case; what comes after `perhaps` may join it"
+                .to_owned()
+        }
+    }
+}
+
+/// The first functions that may come to a group, and how many more.
+pub fn perhaps(table: &GroupTable, row: &GroupRow) -> Option<String> {
+    let set = table.possible.get(row.within?)?;
+    let shown: Vec<String> = table.perhaps(row).take(3).map(|address| address.to_string()).collect();
+    let more = set.len().saturating_sub(row.devices.len() + shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("perhaps {}{more}", shown.join(", ")))
 }

@@ -5,10 +5,10 @@ use crate::view::explain_words::kind_name;
 use crate::view::groups::{IommuView, state_name};
 use cede_model::Host;
 use cede_model::iommu::{GroupTable, Topology};
-use cede_model::pci::{PciAddress, PciNames};
+use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The whole picture.
 #[derive(Debug, Serialize)]
@@ -34,7 +34,7 @@ pub struct RootView {
 }
 
 /// One function, and what is behind it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct NodeView {
     /// Where it is.
     pub address: String,
@@ -58,6 +58,8 @@ pub struct NodeView {
     pub stays: bool,
     /// On vfio-pci.
     pub ceded: bool,
+    /// In use by the host, so that VFIO refuses its group, which holds a ceded function or can never be ceded because of this one.
+    pub blocks: bool,
     /// What is directly behind it.
     pub behind: Vec<NodeView>,
 }
@@ -67,7 +69,10 @@ impl TreeView {
     pub fn new(host: &Host, table: &GroupTable, names: &PciNames) -> Self {
         let topology = Topology::of(host);
         let groups = table.rows.iter().flat_map(|row| row.devices.iter().map(|address| (*address, (row.id, row.devices.len())))).collect();
-        let painter = Painter { host, names, topology: &topology, groups };
+        let begun = table.rows.iter().filter(|row| holds(host, &row.devices, PciDevice::is_on_vfio)).map(|row| row.id).collect();
+        let useful =
+            table.rows.iter().filter(|row| holds(host, &row.devices, |device| !group_choice::stays(device))).map(|row| row.id).collect();
+        let painter = Painter { host, names, topology: &topology, groups, begun, useful };
         let mut roots: Vec<RootView> = Vec::new();
         for address in topology.roots() {
             let bus = format!("{:04x}:{:02x}", address.domain, address.bus);
@@ -89,9 +94,22 @@ struct Painter<'a> {
     names: &'a PciNames,
     topology: &'a Topology,
     groups: HashMap<PciAddress, (u32, usize)>,
+    /// Groups with a ceded function.
+    begun: HashSet<u32>,
+    /// Groups with a function that could be ceded.
+    useful: HashSet<u32>,
+}
+
+fn holds(host: &Host, devices: &[PciAddress], is_meant: impl Fn(&PciDevice) -> bool) -> bool {
+    devices.iter().filter_map(|address| host.device(*address)).any(is_meant)
 }
 
 impl Painter<'_> {
+    fn blocks(&self, device: &PciDevice, group: Option<u32>) -> bool {
+        let groups = if group_choice::stays(device) { &self.useful } else { &self.begun };
+        group.is_some_and(|group| groups.contains(&group)) && group_choice::blocks(device)
+    }
+
     fn node(&self, address: PciAddress) -> NodeView {
         let device = self.host.device(address);
         let hop = self.topology.hop(address);
@@ -108,6 +126,7 @@ impl Painter<'_> {
             isolates: hop.and_then(|hop| hop.judgement.isolates),
             stays: device.is_some_and(group_choice::stays),
             ceded: device.is_some_and(|device| device.is_on_vfio()),
+            blocks: device.is_some_and(|device| self.blocks(device, group.map(|(id, _)| *id))),
             behind: self.topology.behind(address).map(|address| self.node(address)).collect(),
         }
     }
