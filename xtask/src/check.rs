@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Debian packages that the tests need beside those of the virtual machines, of which they use the emulator.
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 21] = [
     "bash",
     "dash",
     "kmod",
@@ -25,6 +25,7 @@ const PACKAGES: [&str; 20] = [
     "libvirt-clients",
     "libxml2-utils",
     "patch",
+    "chromium",
 ];
 
 /// What is installed where there is no cargo-deny: cargo wants all three numbers.
@@ -39,7 +40,7 @@ struct Part {
     argv: &'static [&'static str],
 }
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part { name: "format", argv: &["cargo", "fmt", "--all", "--check"] },
     Part { name: "clippy", argv: &["cargo", "clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"] },
     Part { name: "tests", argv: &["cargo", "test", "--workspace", "--quiet"] },
@@ -51,6 +52,7 @@ const PARTS: [Part; 13] = [
         name: "cuts",
         argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "cuts", "--host", "grub-initramfs-tools", "kill", "odd"],
     },
+    Part { name: "pages", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "pages"] },
     Part { name: "virtual machines", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm"] },
     Part { name: "oracle", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "oracle", "12", "1"] },
     Part { name: "trial boots", argv: &["cargo", "run", "--quiet", "--package", "xtask", "--", "vm", "--trial"] },

@@ -10,6 +10,7 @@ mod cuts;
 mod fuzz;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
+mod pages;
 mod tidy;
 mod vm;
 
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   cuts   `cede` stopped or failed at every system call of an operation (cargo xtask cuts --help)
   fuzz   what reads a host's text and tables, fed with bytes that nobody thought of (cargo xtask fuzz --help)
   oracle the groups foretold of random machines, beside those that a kernel makes of them (cargo xtask oracle --help)
+  pages  the pages of `cede report` in a real browser (cargo xtask pages --help)
   test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
   vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("oracle") => oracle::main(arguments),
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         Some(oracle::GUEST) => oracle::guest(arguments),
+        Some("pages") => pages::main(arguments),
         Some("test") => check::main(arguments),
         Some("vm") => vm::main(arguments),
         Some("help" | "--help" | "-h") => {
