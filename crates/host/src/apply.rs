@@ -89,7 +89,7 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     }
     leftovers::sweep_state(machine, &operations);
     if plan.is_runtime() {
-        attribute::check(&host, plan, verb, &operations)?;
+        attribute::check(machine, &host, plan, verb, &operations)?;
     } else {
         check(machine, &host, plan, verb.adds())?;
     }

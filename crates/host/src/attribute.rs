@@ -9,13 +9,13 @@ use cede_model::pci::device::PCI_DEVICES;
 use cede_model::{Entry, Host};
 use cede_plan::journal::{Operation, Verb};
 use cede_plan::plan::{Plan, Step};
-use cede_plan::runtime::{self, Attribute, Draft, Move};
+use cede_plan::runtime::{self, Attribute, Draft, Move, services};
 
 /// What the kernel shows where no override is set (drivers/pci/pci-sysfs.c `driver_override_show`).
 const NONE: &str = "(null)";
 
 /// The host must still need exactly this plan, and nobody may have come to use what it takes away.
-pub(crate) fn check(host: &Host, plan: &Plan, verb: Verb, operations: &[Operation]) -> Result<(), ApplyError> {
+pub(crate) fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb: Verb, operations: &[Operation]) -> Result<(), ApplyError> {
     let now = Draft::again(host, plan, verb, operations).plan;
     if let Some(refusal) = now.refused.first() {
         return Err(ApplyError::Unchanged(refusal.message.clone()));
@@ -24,7 +24,15 @@ pub(crate) fn check(host: &Host, plan: &Plan, verb: Verb, operations: &[Operatio
     if now.steps != plan.steps || now.devices.len() != plan.devices.len() || !same(&now, plan) {
         return Err(ApplyError::HostChanged("the functions or their drivers changed since the plan was made".to_owned()));
     }
-    Ok(())
+    let disks =
+        plan.devices.iter().flat_map(|device| services::disks(&host.capture, device.address).into_iter().map(move |disk| (device, disk)));
+    match disks.into_iter().find(|(_, disk)| machine.is_claimed(disk)) {
+        Some((device, disk)) => Err(ApplyError::Unchanged(format!(
+            "{} → {disk}: somebody has it for himself, perhaps mounted where it is not seen from here (`lsns -t mnt`, `lsblk`): end that first",
+            device.address
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Writes one attribute. What it said before must still be so, and what it brings about is read back.

@@ -38,8 +38,8 @@ pub fn write_here(path: &str, value: &str) -> u8 {
     if Attribute::parse(path).is_none() {
         return code(Errno::INVAL);
     }
-    let open = std::fs::OpenOptions::new().write(true).open(path);
-    // One write: the kernel takes each as a value of its own.
+    // As a shell opens it. One write: the kernel takes each as a value of its own.
+    let open = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
     let written = open.and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()));
     written.map_or_else(|error| error.raw_os_error().map_or_else(|| code(Errno::IO), |raw| u8::try_from(raw).unwrap_or(u8::MAX)), |()| 0)
 }

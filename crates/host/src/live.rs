@@ -120,6 +120,12 @@ impl Machine for Root {
         attribute_child::write(self, path, value)
     }
 
+    /// The kernel refuses to open it exclusively then (open(2), `O_EXCL` without `O_CREAT`).
+    fn is_claimed(&self, path: &str) -> bool {
+        let flags = OFlags::RDONLY | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        self.open_raw(Path::new(path), flags).is_err_and(|errno| errno == rustix::io::Errno::BUSY)
+    }
+
     fn settles_in(&self) -> Duration {
         SETTLES_IN
     }

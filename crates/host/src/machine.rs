@@ -109,6 +109,11 @@ pub trait Machine: ReadHost {
         Err(EffectError::File(format!("{path}: attributes are written on the running system alone")))
     }
 
+    /// True for a block device that somebody has for himself: it is mounted, also where it is not seen from here, or another one is made of it.
+    fn is_claimed(&self, _path: &str) -> bool {
+        false
+    }
+
     /// How long it may take until what drivers bring shows up.
     fn settles_in(&self) -> Duration {
         Duration::ZERO

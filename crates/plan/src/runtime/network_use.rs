@@ -25,7 +25,8 @@ pub(super) fn of(capture: &Capture, address: PciAddress) -> Vec<Use> {
             let what = format!("is a part of {above}");
             list.push(Use { advice: format!("ip link set {interface} nomaster"), what, interface: interface.clone() });
         }
-        if let Some(route) = routes.iter().find(|route| route.interface == interface && is_own(route)) {
+        let own = routes.iter().filter(|route| route.interface == interface && is_own(route));
+        if let Some(route) = own.min_by_key(|route| route.prefix == 0) {
             list.push(Use {
                 what: format!("has an address ({})", shown(route)),
                 advice: format!("ip link set {interface} down"),

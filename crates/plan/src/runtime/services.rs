@@ -14,6 +14,11 @@ pub(super) fn names_on(capture: &Capture, class: &str, address: PciAddress) -> V
     capture.names_in(class).filter(is_on).map(str::to_owned).collect()
 }
 
+/// The nodes of the disks on a function, partitions included.
+pub fn disks(capture: &Capture, address: PciAddress) -> Vec<String> {
+    names_on(capture, BLOCK, address).into_iter().map(|name| format!("/dev/{name}")).collect()
+}
+
 /// Everything that a function serves now.
 pub fn of(capture: &Capture, address: PciAddress) -> Vec<Service> {
     let nodes = nodes_on(capture, address);

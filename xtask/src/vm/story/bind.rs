@@ -30,11 +30,12 @@ const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -netdev
     -device pcie-root-port,id=port5,chassis=6,slot=6 -device nvme,drive=other,serial=other,bus=port5,addr=0.0,multifunction=on
     -device edu,bus=port5,addr=0.1";
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     ("cede runs in the machine", Story::install_cede),
     ("the host's drivers have the devices, and they work", Story::all_work),
     ("a mounted disk is refused", Story::mounted_is_refused),
     ("an open disk is refused", Story::open_is_refused),
+    ("a disk mounted where it is not seen is refused", Story::hidden_is_refused),
     ("a group with a mounted disk is refused", Story::foreign_is_refused),
     ("a card with an address is refused, and waited for", Story::address_is_waited_for),
     ("bind of the disk", Story::bind_disk),
@@ -90,7 +91,7 @@ block=$(ls "/sys/bus/pci/devices/$DISK/nvme/"*/ | grep -m1 -E '^nvme[0-9]+n[0-9]
 mount "/dev/$block" /run/data; cat /run/data/file; umount /run/data
 ls -d "/sys/bus/pci/devices/$USB/"usb*
 ls -d "/sys/bus/pci/devices/$DISPLAY_/drm/"card*; ls -d "/sys/bus/pci/devices/$AUDIO/sound/"card*
-printf '[Match]\nDriver=e1000e\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n' >/run/systemd/network/50-test.network
+printf '[Match]\nDriver=e1000e\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n[DHCPv4]\nUseRoutes=no\nUseGateway=no\n' >/run/systemd/network/50-test.network
 systemctl restart systemd-networkd
 for second in $(seq 90); do
     if grep -h '^ADDRESS=10.0.2.' /run/systemd/netif/leases/* 2>/dev/null; then exit 0; fi
@@ -163,6 +164,27 @@ impl Story {
         Ok(message)
     }
 
+    /// In a mount namespace of somebody else only the kernel knows of it.
+    fn hidden_is_refused(&mut self) -> Outcome<String> {
+        let disk = self.one(DISK)?;
+        let block = self.block_of(&disk)?;
+        let pid =
+            self.machine.output(&format!("unshare -m sh -c 'mount /dev/{block} /run/data; exec sleep 1000' >/dev/null 2>&1 & echo $!"))?;
+        self.machine.output(&format!(
+            "until grep -q /run/data /proc/{}/mountinfo; do sleep 0.2; done; ! grep /run/data /proc/mounts",
+            pid.trim()
+        ))?;
+        let answer = self.cede_json(&format!("bind {} --yes", disk.address), "cede.error/1", REFUSED)?;
+        self.machine.output(&format!("kill {0}; while kill -0 {0} 2>/dev/null; do sleep 0.2; done", pid.trim()))?;
+        let error = text_of(&answer, "error").to_owned();
+        let as_it_was = self.one(DISK)? == disk;
+        if as_it_was && error.contains(&format!("/dev/{block}: somebody has it for himself")) {
+            Ok(error)
+        } else {
+            Err(format!("{answer:#}"))
+        }
+    }
+
     fn foreign_is_refused(&mut self) -> Outcome<String> {
         let edu = self.one(EDU)?;
         let other = self.with_id(DISK)?.pop().ok_or("no second disk")?;
@@ -178,7 +200,7 @@ impl Story {
 
     fn address_is_waited_for(&mut self) -> Outcome<String> {
         let card = self.one(NETWORK)?;
-        let message = self.refused(&card, "held", &["has an address (10.0.2.0/24)"])?;
+        let message = self.refused(&card, "held", &["has an address (10.0.2."])?;
         let talk = self.machine.output(&format!(
             "cede bind {0} --yes --wait 120 >/run/bind.log 2>&1 & bind=$!
 for second in $(seq 60); do grep -q 'waiting for {0}' /run/bind.log && break; sleep 1; done
