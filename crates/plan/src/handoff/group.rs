@@ -201,7 +201,7 @@ fn not_ready(host: &Host, member: &Member) -> Refusal {
     Refusal::new(
         "not-ceded",
         format!(
-            "{address} {now} and not on vfio-pci, so no guest can be given its group: `sudo cede apply {address}`, then the reboot, come first"
+            "{address} {now} and not on vfio-pci, so no guest can be given its group: `sudo cede bind {address}` until the next start, or `sudo cede apply {address}` and the reboot, come first"
         ),
     )
 }
