@@ -115,6 +115,8 @@ pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
                 let _ = remove_directories(machine, undone.map(|operation| operation.made.as_slice()).unwrap_or_default());
             }
             run.finish(End::Applied).map_err(|error| run.reopen(error))?;
+            // Of what could not be removed at once.
+            leftovers::sweep_beside(machine, plan, &run.kept);
             leftovers::forget_copies(machine, |copied| copied == number);
             Ok(Applied { number, proof, left_to_run: run.left_to_run(), why_left: machine.no_tools() })
         }
@@ -373,7 +375,7 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
             problems.push(problem);
         }
     }
-    leftovers::sweep_beside(machine, operation);
+    leftovers::sweep_beside(machine, &operation.plan, &operation.kept);
     if let Err(error) = remove_directories(machine, &operation.made) {
         problems.push(error.to_string());
     }

@@ -2,7 +2,7 @@
 
 use crate::machine::Machine;
 use cede_plan::journal::{self, Operation};
-use cede_plan::plan::Step;
+use cede_plan::plan::{Plan, Step};
 
 /// Takes away what lies among our own files: nobody else works on the host while the lock is held.
 pub(crate) fn sweep_state(machine: &dyn Machine, operations: &[Operation]) {
@@ -11,10 +11,10 @@ pub(crate) fn sweep_state(machine: &dyn Machine, operations: &[Operation]) {
     forget_copies(machine, |number| journal::interrupted(operations, None).is_none_or(|open| open.number != number));
 }
 
-/// Takes away what lies beside the files of an operation.
-pub(crate) fn sweep_beside(machine: &dyn Machine, operation: &Operation) {
-    let files = operation.plan.steps.iter().filter_map(Step::path);
-    for path in files.chain(operation.kept.iter().map(|(path, _)| path.as_str())) {
+/// Takes away what lies beside the files of a plan and beside those that its tools replaced.
+pub(crate) fn sweep_beside(machine: &dyn Machine, plan: &Plan, kept: &[(String, Option<String>)]) {
+    let files = plan.steps.iter().filter_map(Step::path);
+    for path in files.chain(kept.iter().map(|(path, _)| path.as_str())) {
         machine.sweep(path);
     }
 }

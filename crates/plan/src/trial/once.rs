@@ -63,23 +63,26 @@ fn variable() -> Vec<u8> {
     ATTRIBUTES.into_iter().chain(ENTRY_FILE.encode_utf16().chain([0]).flat_map(u16::to_le_bytes)).collect()
 }
 
-/// The step that takes our choice back, or what the loader left of it: GRUB leaves the variable empty. `now` is what stands at the path, `before`
-/// what stood there before we chose. `None` where nothing is to do, also where someone else has chosen since.
+/// The step that brings a choice back to what it was before, or what the loader left of it: GRUB leaves the variable empty. `now` is what stands
+/// at the path; `before` is nothing or another value where we chose, and our choice where we took it away. `None` where nothing is to do, also where
+/// someone else has chosen since.
 pub fn back(path: &str, now: Option<&[u8]>, before: Option<&[u8]>) -> Option<Step> {
-    let now = now?;
-    let after = if path == ENV_BLOCK {
-        if env_block::get(now, NEXT_ENTRY).is_some_and(|chosen| chosen != ENTRY.as_bytes()) {
-            return None;
-        }
-        let clean = env_block::unset(now, NEXT_ENTRY).ok()?;
-        let was = before.filter(|before| env_block::unset(before, NEXT_ENTRY).as_ref() == Ok(&clean)).map(<[u8]>::to_vec);
-        if before.is_none() && clean == env_block::empty() { None } else { Some(was.unwrap_or(clean)) }
-    } else if now == variable() {
-        None
-    } else {
+    let after = if path == ENV_BLOCK { block_back(now?, before)? } else { variable_back(now, before)? };
+    (after.as_deref() != now).then(|| Step::ReplaceFile { path: path.to_owned(), before: now.map(<[u8]>::to_vec), after })
+}
+
+fn block_back(now: &[u8], before: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
+    if env_block::get(now, NEXT_ENTRY).is_some_and(|chosen| chosen != ENTRY.as_bytes()) {
         return None;
-    };
-    (after.as_deref() != Some(now)).then(|| Step::ReplaceFile { path: path.to_owned(), before: Some(now.to_vec()), after })
+    }
+    let clean = env_block::unset(now, NEXT_ENTRY).ok()?;
+    let was = before.filter(|before| env_block::unset(before, NEXT_ENTRY).as_ref() == Ok(&clean)).map(<[u8]>::to_vec);
+    Some(if before.is_none() && clean == env_block::empty() { None } else { Some(was.unwrap_or(clean)) })
+}
+
+/// A file without a byte is no variable: it was made, and not written any more.
+fn variable_back(now: Option<&[u8]>, before: Option<&[u8]>) -> Option<Option<Vec<u8>>> {
+    now.is_none_or(|now| now.is_empty() || now == variable()).then(|| before.map(<[u8]>::to_vec))
 }
 
 /// True where our choice waits for a start.
@@ -120,5 +123,8 @@ mod tests {
         assert_eq!(after(back(ONE_SHOT, Some(&variable()), None)), Some(None));
         assert_eq!(back(ONE_SHOT, Some(b"\x07\0\0\0x\0\0\0"), None), None);
         assert_eq!(back(ONE_SHOT, None, None), None);
+        assert_eq!(after(back(ONE_SHOT, Some(b""), None)), Some(None));
+        assert_eq!(after(back(ONE_SHOT, None, Some(&variable()))), Some(Some(variable())));
+        assert_eq!(back(ONE_SHOT, Some(&variable()), Some(&variable())), None);
     }
 }
