@@ -4,9 +4,11 @@ use super::hosts::Started;
 use super::scenario::{Landed, Past, SCRIPTS, Scenario, said};
 use super::stage::{Stage, Tree};
 use super::stepper::{self, Action, Call, Ended, Watch};
-use super::{Result, calls, odd};
+use super::{Result, calls, odd, still};
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
@@ -21,6 +23,7 @@ const NEAR: usize = 5;
 /// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    Still,
     Kill,
     Orphan,
     Again,
@@ -31,7 +34,8 @@ pub(super) enum Kind {
 }
 
 /// By name.
-pub(super) const KINDS: [(&str, Kind); 7] = [
+pub(super) const KINDS: [(&str, Kind); 8] = [
+    ("still", Kind::Still),
     ("kill", Kind::Kill),
     ("orphan", Kind::Orphan),
     ("again", Kind::Again),
@@ -54,9 +58,14 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts an outcome; what is lost is shown at once.
     pub(super) fn add(&mut self, operation: &'static str, result: std::result::Result<&'static str, String>) {
-        self.instants += 1;
+        self.add_all(operation, 1, result);
+    }
+
+    /// Counts an outcome of several instants.
+    pub(super) fn add_all(&mut self, operation: &'static str, instants: usize, result: std::result::Result<&'static str, String>) {
+        self.instants += instants;
         match result {
-            Ok(what) => *self.counts.entry(operation).or_default().entry(what).or_default() += 1,
+            Ok(what) => *self.counts.entry(operation).or_default().entry(what).or_default() += instants,
             Err(why) => {
                 println!("LOST {why}");
                 self.lost.push(why);
@@ -90,14 +99,14 @@ pub(super) struct Campaign<'a> {
 
 /// What came of files that a killed run left.
 #[derive(Default)]
-pub(super) struct Judged(Mutex<HashMap<(&'static str, Tree), Landed>>);
+pub(super) struct Judged(Mutex<HashMap<(&'static str, u64), Landed>>);
 
 impl Judged {
-    fn get(&self, operation: &'static str, left: &Tree) -> Option<Landed> {
-        self.0.lock().ok()?.get(&(operation, left.clone())).copied()
+    fn get(&self, operation: &'static str, left: u64) -> Option<Landed> {
+        self.0.lock().ok()?.get(&(operation, left)).copied()
     }
 
-    fn put(&self, operation: &'static str, left: Tree, landed: Landed) {
+    fn put(&self, operation: &'static str, left: u64, landed: Landed) {
         if let Ok(mut known) = self.0.lock() {
             known.insert((operation, left), landed);
         }
@@ -120,8 +129,11 @@ impl Campaign<'_> {
     pub(super) fn run(&self, kind: Kind) -> Result<()> {
         let next = SCRIPTS.map(|_| AtomicUsize::new(0));
         std::thread::scope(|threads| {
-            let workers: Vec<_> =
-                (0..self.jobs).map(|_| threads.spawn(|| self.work(kind, &next).map_err(|error| error.to_string()))).collect();
+            let work = |number| {
+                stay_on(number);
+                self.work(kind, &next).map_err(|error| error.to_string())
+            };
+            let workers: Vec<_> = (0..self.jobs).map(|number| threads.spawn(move || work(number))).collect();
             workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker died".to_owned())?)
         })
         .map_err(Into::into)
@@ -133,6 +145,12 @@ impl Campaign<'_> {
         for (script, next) in SCRIPTS.iter().zip(next) {
             let scenario = &past.learn(script)?;
             if self.operation.is_some_and(|wanted| wanted != script.name) {
+                continue;
+            }
+            if kind == Kind::Still {
+                if next.fetch_add(1, Ordering::Relaxed) == 0 {
+                    still::run(&stage, scenario, self.tally)?;
+                }
                 continue;
             }
             if kind == Kind::Odd {
@@ -150,7 +168,7 @@ impl Campaign<'_> {
                     Kind::Kill => self.killed(&stage, scenario, *instant),
                     Kind::Orphan => orphaned(&stage, scenario, *instant),
                     Kind::Again => self.again(&stage, scenario, *instant),
-                    Kind::Fail | Kind::Persist | Kind::Signal | Kind::Odd => disturbed(&stage, scenario, *instant),
+                    _ => disturbed(&stage, scenario, *instant),
                 };
                 self.count(scenario, *instant, result);
             }
@@ -204,8 +222,8 @@ impl Campaign<'_> {
         if !self.all {
             return scenario.recover(stage).map(name);
         }
-        let left = stage.left().map_err(text)?;
-        if let Some(landed) = self.judged.get(scenario.name, &left) {
+        let left = stage.tree().and_then(|tree| stage.left(&tree)).map_err(text)?;
+        if let Some(landed) = self.judged.get(scenario.name, left) {
             return Ok(name(landed));
         }
         let landed = scenario.recover(stage)?;
@@ -237,6 +255,15 @@ impl Campaign<'_> {
     }
 }
 
+/// A worker and the processes that it steps through take turns: on one processor that costs least. Where that cannot be had, it is slower.
+fn stay_on(number: usize) {
+    let mut processors = CpuSet::new();
+    let there = std::thread::available_parallelism().map_or(1, usize::from);
+    if processors.set(number % there).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &processors);
+    }
+}
+
 fn actions(kind: Kind) -> Vec<Action> {
     let fail = |list: &[Errno]| list.iter().map(|errno| Action::Fail(*errno as i32)).collect();
     match kind {
@@ -244,12 +271,12 @@ fn actions(kind: Kind) -> Vec<Action> {
         Kind::Orphan => vec![Action::KillOwn],
         Kind::Fail => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO, Errno::EDQUOT, Errno::EACCES, Errno::EINTR]),
         Kind::Persist => fail(&[Errno::ENOSPC, Errno::EROFS, Errno::EIO]),
-        Kind::Odd => Vec::new(),
+        Kind::Odd | Kind::Still => Vec::new(),
         Kind::Signal => [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].map(Action::Signal).to_vec(),
     }
 }
 
-const fn name(landed: Landed) -> &'static str {
+pub(super) const fn name(landed: Landed) -> &'static str {
     match landed {
         Landed::Old => "old",
         Landed::New => "new",

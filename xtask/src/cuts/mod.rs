@@ -8,6 +8,7 @@ mod odd;
 mod scenario;
 mod stage;
 mod stepper;
+mod still;
 mod tool;
 
 use campaign::{Campaign, Judged, KINDS, Tally};
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [-
   As root. Runs the built cede in a chroot, on files, with tools that make real images and menus, and stops it at its system calls.
   Faster with the files in memory (TMPDIR=/dev/shm) and as `cargo run --release -p xtask -- cuts`.
 
+  still    the files as they are before and after every call, each different state recovered
   kill     every process is killed
   orphan   cede is killed and the tool that it started lives on
   again    killed, and the recovery killed too

@@ -3,6 +3,7 @@
 use super::Result;
 use cede_model::{Capture, Entry};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -114,10 +115,10 @@ impl Stage {
         Ok(tree)
     }
 
-    /// As [`Self::tree`], the same where only chance and the clock make a difference: random names, the time in the journal, and the place
+    /// What tells trees apart: the same where only chance and the clock make a difference: random names, the time in the journal, and the place
     /// of the stage. With the lock, which is all that is written elsewhere.
-    pub(super) fn left(&self) -> Result<Tree> {
-        let mut tree = self.tree()?;
+    pub(super) fn left(&self, tree: &Tree) -> Result<u64> {
+        let mut tree = tree.clone();
         walk(&self.root.join("run"), &mut tree)?;
         for (path, _, content) in &mut tree {
             let name = path.strip_prefix(&self.root)?.to_string_lossy().into_owned();
@@ -130,7 +131,9 @@ impl Stage {
             }
         }
         tree.sort();
-        Ok(tree)
+        let mut hasher = DefaultHasher::new();
+        tree.hash(&mut hasher);
+        Ok(hasher.finish())
     }
 
     /// Makes everything that may change as it was.
