@@ -141,9 +141,10 @@ fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
     if arguments.by_hand {
         return Ok(story::Road::ByHand);
     }
-    let way = match (arguments.trial, arguments.bind) {
-        (true, _) => story::Road::Trial,
-        (_, true) => story::Road::Bind,
+    let way = match (arguments.trial, arguments.trial_watchdog, arguments.bind) {
+        (true, ..) => story::Road::Trial,
+        (_, true, _) => story::Road::Watchdog,
+        (.., true) => story::Road::Bind,
         _ => story::Road::Cede,
     };
     if let Some(path) = &arguments.cede {

@@ -6,13 +6,14 @@ use super::Outcome;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --bind | --power-cuts N | --prove]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind | --power-cuts N | --prove]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
   --install-deps   install the missing Debian packages; root does so without being asked
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions
-  --trial          instead: a start for trial that fails and comes back, one that is confirmed, and the way back
+  --trial          instead: a start for trial without the root's disk, which fails and comes back, one that a service confirms, and the way back
+  --trial-watchdog instead: a start for trial that nobody confirms and that ends by itself
   --bind           instead: bind and release on the running system, in the intel machine with more hardware
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
   --prove          instead: `cede prove` in small machines without a disk";
@@ -30,6 +31,8 @@ pub(super) struct Arguments {
     pub(super) by_hand: bool,
     /// Start for trial.
     pub(super) trial: bool,
+    /// Start for trial, watched.
+    pub(super) trial_watchdog: bool,
     /// Bind and release.
     pub(super) bind: bool,
     /// Cut the power this often.
@@ -47,6 +50,7 @@ impl Arguments {
             install_deps: false,
             by_hand: false,
             trial: false,
+            trial_watchdog: false,
             bind: false,
             power_cuts: None,
             prove: false,
@@ -61,6 +65,7 @@ impl Arguments {
                 "--install-deps" => arguments.install_deps = true,
                 "--by-hand" => arguments.by_hand = true,
                 "--trial" => arguments.trial = true,
+                "--trial-watchdog" => arguments.trial_watchdog = true,
                 "--prove" => arguments.prove = true,
                 "--bind" => arguments.bind = true,
                 "--power-cuts" => {
@@ -71,7 +76,7 @@ impl Arguments {
                 other => return Err(format!("unknown argument `{other}`")),
             }
         }
-        if (arguments.trial || arguments.power_cuts.is_some()) && arguments.models == ALL {
+        if (arguments.trial || arguments.trial_watchdog || arguments.power_cuts.is_some()) && arguments.models == ALL {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
@@ -81,9 +86,11 @@ impl Arguments {
         if arguments.bind && arguments.models != [Model::Intel] {
             return Err("--bind is for the intel machine".into());
         }
-        let ways = [arguments.by_hand, arguments.trial, arguments.bind, arguments.power_cuts.is_some(), arguments.prove];
+        let trials = [arguments.trial, arguments.trial_watchdog];
+        let others = [arguments.by_hand, arguments.bind, arguments.power_cuts.is_some(), arguments.prove];
+        let ways: Vec<bool> = trials.into_iter().chain(others).collect();
         if ways.iter().filter(|way| **way).count() > 1 || arguments.by_hand && arguments.cede.is_some() {
-            return Err("--by-hand, --trial, --bind, --power-cuts and --prove exclude each other, and --by-hand does without --cede".into());
+            return Err("the ways exclude each other, and --by-hand does without --cede".into());
         }
         Ok(Some(arguments))
     }
@@ -126,6 +133,7 @@ mod tests {
             &["--cede"],
             &["-x"],
             &["--by-hand", "--cede", "x"],
+            &["--trial", "--trial-watchdog"],
             &["--power-cuts"],
             &["--power-cuts", "0"],
         ] {

@@ -197,6 +197,11 @@ impl Machine {
         self.await_agent(starts)
     }
 
+    /// Waits for a restart that the machine makes by itself.
+    pub(super) fn come_back(&mut self) -> Outcome<()> {
+        self.await_agent(1)
+    }
+
     /// Shuts down and waits for the end of the emulator.
     pub(super) fn power_off(mut self) -> Outcome<()> {
         self.wire.send("systemctl --no-block poweroff")?;

@@ -24,6 +24,8 @@ pub(super) enum Road {
     Cede(PathBuf),
     /// By this binary, with a start for trial first.
     Trial(PathBuf),
+    /// By this binary, with a start for trial that is watched.
+    Watchdog(PathBuf),
     /// By this binary, on the running system.
     Bind(PathBuf),
     /// By a shell script, with the same assertions about the machine.
@@ -84,6 +86,7 @@ fn walk(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<
     let (upload, middle): (_, &[Step]) = match road {
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::Trial(binary) => (Some(binary.as_path()), &trial::TRIAL),
+        Road::Watchdog(binary) => (Some(binary.as_path()), &trial::WATCHDOG),
         Road::Bind(_) => return Err("this has a machine of its own".into()),
         Road::ByHand => (None, &BY_HAND),
     };

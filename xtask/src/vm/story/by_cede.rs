@@ -84,9 +84,7 @@ cede --version"
 
     /// The disk's controller carries the root, so it is refused, with the chain between them.
     pub(super) fn disk_is_refused(&mut self) -> Outcome<String> {
-        let path = self.machine.output("readlink -f /sys/class/block/vda")?;
-        let function =
-            path.split('/').rfind(|part| part.matches(':').count() == 2).ok_or_else(|| format!("no function in {path}"))?.to_owned();
+        let function = self.root_controller()?;
         let plan = self.cede_json(&format!("plan {function}"), "cede.plan/1", REFUSED)?;
         let root = self.model.root_device().trim_start_matches("/dev/");
         let chain = format!("{function} virtio-pci → {root} → /: ");
@@ -95,6 +93,13 @@ cede --version"
             Some(_) => Ok(chain),
             None => Err(format!("no refusal begins with `{chain}`:\n{plan:#}")),
         }
+    }
+
+    /// The function that carries the root's disk.
+    pub(super) fn root_controller(&mut self) -> Outcome<String> {
+        let path = self.machine.output("readlink -f /sys/class/block/vda")?;
+        let function = path.split('/').rfind(|part| part.matches(':').count() == 2);
+        function.map(str::to_owned).ok_or_else(|| format!("no function in {path}"))
     }
 
     /// Each machine takes one of the ways of telling vfio-pci; the one with two displays alike chooses by itself.
