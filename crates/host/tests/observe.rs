@@ -155,3 +155,40 @@ fn the_session_is_that_of_this_process_or_of_one_above_it() {
     assert_eq!(session(&circle), Some(Entry::Absent));
     assert_eq!(session(&[("etc/x", "")]), Some(Entry::Absent));
 }
+
+#[test]
+fn what_the_guard_rests_on_is_read_and_no_more_of_it() {
+    let block = "sys/class/block";
+    let tree = Tree::new(
+        "guard",
+        &[
+            (&format!("{block}/sdx/dev"), "65:112\n"),
+            (&format!("{block}/sdx/device/state"), "offline\n"),
+            (&format!("{block}/sdy/device/state"), "running\n"),
+            (&format!("{block}/dm-0/dm/uuid"), "mpath-3600\n"),
+            (&format!("{block}/dm-0/slaves/sdx/x"), ""),
+            (&format!("{block}/nvme3c0n1/ana_state"), "optimized\n"),
+            (&format!("{block}/nvme3n1/ana_state"), "never read\n"),
+            ("etc/crypttab", "# note\nroot UUID=1 /k:LABEL=K luks,header=/dev/disk/by-id/x,tries=3,keyscript=/secret\n"),
+            ("run/lvm/pvs_online/abc", "8:2\nvg:vg\ndev:/dev/sda2\n"),
+            ("proc/net/route", "Iface\n"),
+            ("proc/net/fib_trie", "Id 7:\n  |-- 0.0.0.0\n     /0 universe UNICAST\n  |-- 192.0.2.1\n     /32 link UNICAST\n"),
+            ("dev/x", ""),
+            ("sys/class/bluetooth/x", ""),
+        ],
+    );
+    fs::create_dir_all(tree.0.join("dev/disk/by-id")).unwrap();
+    symlink("../../sdu1", tree.0.join("dev/disk/by-id/x")).unwrap();
+    symlink("../../devices/hci0", tree.0.join("sys/class/bluetooth/hci0")).unwrap();
+    symlink("../../devices/hci0/hci0:256", tree.0.join("sys/class/bluetooth/hci0:256")).unwrap();
+    let host = tree.host();
+    let text = |path: &str| host.capture.attribute(path);
+    assert_eq!(text("/sys/class/block/sdx/device/state"), Some("offline"));
+    assert_eq!((text("/sys/class/block/sdy/device/state"), text("/sys/class/block/nvme3n1/ana_state")), (None, None));
+    assert_eq!(text("/sys/class/block/nvme3c0n1/ana_state"), Some("optimized"));
+    assert_eq!(text("/etc/crypttab"), Some("root UUID=1 /k:LABEL=K header=/dev/disk/by-id/x"));
+    assert_eq!(host.capture.link("/dev/disk/by-id/x"), Some("../../sdu1"));
+    assert!(text("/run/lvm/pvs_online/abc").unwrap().contains("vg:vg"));
+    assert_eq!(text("/proc/net/fib_trie"), Some("Id 7:\n  |-- 0.0.0.0\n     /0 universe UNICAST"));
+    assert!(host.capture.link("/sys/class/bluetooth/hci0").is_some() && host.capture.get("/sys/class/bluetooth/hci0:256").is_none());
+}

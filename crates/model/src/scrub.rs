@@ -15,9 +15,11 @@ pub fn scrub(capture: &mut Capture) -> Vec<String> {
     let mut serials = MadeUp::default();
     serial_numbers(capture, &mut serials);
     let uses = scrub_uses(capture);
-    let started = started_from(capture);
+    let started = partition_name(capture, firmware_boot::partition(capture));
+    let loaded = partition_name(capture, firmware_boot::loader_partition(capture));
     let (macs, ids) = identifiers(capture, &mut serials);
     rewrite_boot_option(capture, started.as_deref());
+    rewrite_loader(capture, loaded.as_deref());
     if serials.count() > 0 {
         said.push(format!("{} device serial numbers, each replaced by a made-up one", serials.count()));
     }
@@ -55,10 +57,17 @@ impl MadeUp {
     }
 }
 
-/// The partition that the firmware's boot option names, by its kernel name.
-fn started_from(capture: &Capture) -> Option<String> {
-    let uuid = firmware_boot::partition(capture)?;
-    by_source(capture, &format!("PARTUUID={uuid}")).pop()
+/// The kernel's name for the partition of a `PARTUUID`.
+fn partition_name(capture: &Capture, uuid: Option<String>) -> Option<String> {
+    by_source(capture, &format!("PARTUUID={}", uuid?)).pop()
+}
+
+/// The loader's variable speaks of the partition as the rest of the capture does now.
+fn rewrite_loader(capture: &mut Capture, loaded: Option<&str>) {
+    match loaded.and_then(|name| property(capture, name, "ID_PART_ENTRY_UUID")).map(str::to_owned) {
+        Some(uuid) => firmware_boot::rewrite_loader(capture, &uuid),
+        None => _ = capture.remove(firmware_boot::LOADER),
+    }
 }
 
 /// The boot option speaks of the partition as the rest of the capture does now, and of nothing else.
@@ -348,11 +357,14 @@ mod tests {
         capture.insert(firmware_boot::current(), Entry::File(vec![6, 0, 0, 0, 0, 0]));
         let option = firmware_boot::option(&capture).unwrap();
         firmware_boot::rewrite(&mut capture, uuid);
+        firmware_boot::rewrite_loader(&mut capture, uuid);
+        assert_eq!(firmware_boot::partitions(&capture), [uuid, uuid]);
         capture.insert("/sys/class/block/sda1/dev", Entry::File(b"8:1\n".to_vec()));
         capture.insert("/run/udev/data/b8:1", Entry::File(format!("E:ID_PART_ENTRY_UUID={uuid}\n").into_bytes()));
         scrub(&mut capture);
         assert_ne!(firmware_boot::partition(&capture).as_deref(), Some(uuid));
-        assert_eq!(started_from(&capture).as_deref(), Some("sda1"));
+        assert_eq!(partition_name(&capture, firmware_boot::partition(&capture)).as_deref(), Some("sda1"));
+        assert_eq!(firmware_boot::loader_partition(&capture), firmware_boot::partition(&capture));
         capture.remove("/run/udev/data/b8:1");
         scrub(&mut capture);
         assert_eq!(capture.get(&option), None, "what cannot be told apart from a disk's identity goes");

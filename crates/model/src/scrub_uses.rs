@@ -5,14 +5,14 @@ use crate::uses::block_names::BLOCK;
 use crate::uses::keyboards::{self, INPUT};
 use crate::uses::mounts::mounts;
 use crate::uses::net::{self, NET, SESSION, SSH_CONNECTION, Session};
-use crate::uses::remote::is_remote;
-use crate::uses::routes::{Route, default_routes, interfaces_to, routes};
+use crate::uses::remote::{FIBRE_CHANNEL, is_remote, server};
+use crate::uses::routes::{Route, default_routes, interfaces_to, preferred, routes};
 use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Where names of disks and interfaces stand.
-const PLACES: [&str; 7] = ["/sys/class/", "/sys/fs/", "/proc/", "/dev/", "/run/udev/", "/etc/fstab", "/sys/firmware/ibft"];
+const PLACES: [&str; 8] = ["/sys/class/", "/sys/fs/", "/proc/", "/dev/", "/run/udev/", "/etc/fstab", "/etc/crypttab", "/sys/firmware/ibft"];
 
 /// Scrubs; returns what was scrubbed, one line each.
 pub(crate) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
@@ -77,13 +77,15 @@ fn telling_names(capture: &Capture) -> BTreeMap<String, String> {
     names
 }
 
-/// Of the UUID of a mapped device only its maker is needed: `LVM-…`, `CRYPT-LUKS2-…`, `mpath-…`, `part1-mpath-…`.
+/// Of the UUID of a mapped device only its maker is needed, `LVM-…`, `mpath-…`, `part1-mpath-…`, and the type where it is cryptsetup:
+/// `CRYPT-LUKS2-…`.
 fn cut_uuids(capture: &mut Capture) {
     let paths: Vec<String> = capture.names_in(BLOCK).map(|name| format!("{BLOCK}/{name}/dm/uuid")).collect();
     for path in paths {
         let Some(uuid) = capture.attribute(&path).map(str::to_owned) else { continue };
-        let maker = uuid.split('-').next().unwrap_or_default();
-        capture.insert(path, Entry::File(format!("{maker}-\n").into_bytes()));
+        let count = if uuid.starts_with("CRYPT-") { 2 } else { 1 };
+        let maker: String = uuid.split('-').take(count).map(|word| format!("{word}-")).collect();
+        capture.insert(path, Entry::File(format!("{maker}\n").into_bytes()));
     }
 }
 
@@ -97,13 +99,7 @@ struct Addresses {
 impl Addresses {
     fn of(capture: &Capture) -> Self {
         let mut all: BTreeSet<IpAddr> = BTreeSet::new();
-        all.extend(
-            mounts(capture)
-                .unwrap_or_default()
-                .iter()
-                .filter(|mount| is_remote(mount))
-                .filter_map(|mount| mount.option("addr")?.parse::<IpAddr>().ok()),
-        );
+        all.extend(mounts(capture).unwrap_or_default().iter().filter(|mount| is_remote(mount)).filter_map(server));
         all.extend(connections(capture).iter().filter_map(|path| capture.attribute(path)?.parse::<IpAddr>().ok()));
         all.extend(controllers(capture).iter().filter_map(|path| transport(capture.attribute(path)?)));
         let made_up = all.into_iter().enumerate().map(|(index, address)| (address, index + 1)).collect();
@@ -134,6 +130,7 @@ impl Addresses {
             let new = match (text.parse().ok(), transport(&text)) {
                 (Some(address), _) => self.alias(address),
                 (None, Some(address)) => format!("traddr={}", self.alias(address)),
+                (None, None) if text.contains(FIBRE_CHANNEL) => format!("traddr={FIBRE_CHANNEL}0"),
                 (None, None) => continue,
             };
             capture.insert(path, Entry::File(format!("{new}\n").into_bytes()));
@@ -151,7 +148,7 @@ impl Addresses {
             Session::Local | Session::Unseen(_) => Vec::new(),
         };
         let by_address = self.made_up.iter().flat_map(|(address, number)| {
-            interfaces_to(&self.routes, *address).into_iter().map(move |route| (*number, route.interface.clone()))
+            preferred(interfaces_to(&self.routes, *address)).into_iter().map(move |route| (*number, route.interface.clone()))
         });
         for (number, interface) in by_session.into_iter().map(|interface| (0, interface)).chain(by_address) {
             let _ = writeln!(text, "{interface}\t00{number:02X}12C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0");
@@ -176,7 +173,7 @@ impl Addresses {
                 .iter()
                 .find(|mount| line.contains(&format!(" - {} ", mount.kind)) && before.split(' ').nth(2) == Some(&mount.number));
             let Some(mount) = mount else { return format!("{line}\n") };
-            let address = mount.option("addr").and_then(|text| text.parse().ok()).map(|address| format!(",addr={}", self.alias(address)));
+            let address = server(mount).map(|address| format!(",addr={}", self.alias(address)));
             format!("{before} - {} server:/share rw{}\n", mount.kind, address.unwrap_or_default())
         };
         let new: String = text.lines().map(line).collect();

@@ -169,7 +169,12 @@ fn the_session_is_found_by_either_end() {
         near().ssh(from_here).loses_nothing();
     }
     // An address of 32 bits with everything behind a router.
-    Net::new().default("eth0").ssh("203.0.113.9 51000 198.51.100.2 22").loses("ssh-session", "eth0");
+    Net::new().default("eth0").ssh("203.0.113.9 51000 198.51.100.2 22").loses("ssh-session", "eth0 may carry this SSH session");
+    // The session's own network is in another table, such as a VRF's.
+    Net::new().default("wlan0").ssh("203.0.113.9 51000 198.51.100.2 22").loses("ssh-session", "eth0 may carry this SSH session");
+    // From afar to the address of one card, while a default route of the other one only waits.
+    let two = near().near("eth0", 1).route("eth0", "00000000", "00000000", 600);
+    two.ssh("203.0.113.9 51000 192.168.2.2 22").loses_nothing();
     Net::new()
         .near("wlan0", 2)
         .ssh("2001:db8::9 5 2001:db8::2 22")
@@ -210,8 +215,67 @@ fn roots_and_disks_of_other_machines() {
     let fabric = disk(net(), "nvme1n1", "virtual/nvme-fabrics/ctl/nvme1/nvme1n1");
     fabric.text("/sys/class/nvme/nvme1/address", "traddr=192.168.1.7,trsvcid=4420\n").loses("network-storage", "eth0 → nvme1n1 → /");
     let nbd = disk(Net::new().default("eth0"), "nbd0", "virtual/block/nbd0");
-    nbd.loses("network-storage", "eth0 → nbd0 → /");
+    nbd.loses("network-storage", "eth0 → nbd0 (from where is not shown) → /");
     let mut firmware = net();
     firmware.0 = firmware.0.link("/sys/firmware/ibft/ethernet0/device", "../../../devices/pci0000:00/0000:00:1d.1/0000:05:00.0");
     firmware.loses("boot-disk", "0000:05:00.0 igb → iSCSI boot ethernet0 → the disk that the firmware starts from");
+}
+
+#[test]
+fn routes_in_other_tables_may_go_over_any_card() {
+    let trie =
+        "Id 100:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\nMain:\n  |-- 192.168.1.0\n     /24 link UNICAST\n";
+    let ruled = |net: Net| net.text("/proc/net/fib_trie", trie);
+    ruled(Net::new().near("eth0", 1)).loses("network-route", "0000:05:00.0 igb → eth0 may carry the default route of the table `Id 100`: ");
+    ruled(Net::new().default("wlan0")).loses_nothing();
+    let main_only = trie.replace("Id 100", "Main");
+    Net::new().near("eth0", 1).text("/proc/net/fib_trie", &main_only).loses_nothing();
+    let tunnel = Net::new().above("vx0", "vxlan", &[]).above("tap0", "", &[]).above("br0", "bridge", &["vx0", "tap0"]).default("br0");
+    tunnel.loses("network-route", "eth0 may carry br0 → the default route: what vx0 goes over is not shown");
+    Net::new().above("tap0", "", &[]).above("br0", "bridge", &["tap0"]).default("br0").loses_nothing();
+}
+
+#[test]
+fn disks_of_other_machines_of_which_little_is_shown() {
+    let mounts = |net: Net, line: &str| net.text("/proc/self/mountinfo", &format!("{line}\n"));
+    let disk = |net: Net, name: &str, path: &str| {
+        let net = net.text(&format!("/sys/class/block/{name}/dev"), "65:0\n");
+        let machine = net.0.link(&format!("/sys/class/block/{name}"), &format!("../../devices/{path}"));
+        mounts(Net(machine, net.1), &format!("29 1 65:0 / / rw - ext4 /dev/{name} rw"))
+    };
+    // Any card may lead to a server that is not shown, but one that is down.
+    let nbd = disk(Net::new().default("wlan0"), "nbd0", "virtual/block/nbd0");
+    nbd.loses("network-storage", "eth0 → nbd0 (from where is not shown) → /");
+    nbd.text("/sys/class/net/eth0/operstate", "down\n").loses_nothing();
+    let v6 = "20010db8000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0\n";
+    let by_v6 = mounts(Net::new().default("wlan0").text("/proc/net/ipv6_route", v6), "29 1 0:50 / / rw - nfs [2001:db8::9]:/srv rw");
+    by_v6.loses("network-storage", "eth0 → nfs → /");
+    let ceph = "29 1 0:50 / /srv rw - ceph me@0a1b.fs=/ rw,mon_addr=192.168.1.7:6789/192.168.1.8:6789";
+    mounts(Net::new().near("eth0", 1).default("wlan0"), ceph).loses("network-storage", "eth0 → ceph → /srv");
+    // The route that is in use counts, not the one that waits.
+    let waiting = Net::new().default("wlan0").route("eth0", "00000000", "00000000", 600);
+    mounts(waiting, "29 1 0:50 / /srv rw - nfs4 nas:/ rw,addr=203.0.113.7").loses_nothing();
+    let over_ethernet = Net::new().above("eth0.200", "vlan", &["eth0"]);
+    let over_ethernet = disk(over_ethernet, "sdf", "virtual/net/eth0.200/ctlr_0/host8/rport-8:0-1/target8:0:0/8:0:0:0/block/sdf");
+    over_ethernet.loses("network-storage", "eth0 → VLAN eth0.200 → sdf → /");
+    let fabric = disk(Net::new().default("eth0"), "nvme5n1", "virtual/nvme-fabrics/ctl/nvme5/nvme5n1");
+    let fabric = fabric.text("/sys/class/nvme/nvme5/address", "traddr=nn-0x20:pn-0x10,host_traddr=nn-0x21:pn-0x11\n");
+    assert_eq!(fabric.lost(CARD).iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["network-route"]);
+    let lost = fabric.lost("02:00.0");
+    assert!(lost[0].0 == "unseen-storage" && lost[0].1.contains("the Fibre Channel adapter of nvme5n1 is not shown"), "{lost:?}");
+}
+
+#[test]
+fn an_array_over_two_networks_goes_on_with_less() {
+    let mut net = Net::new().near("eth0", 1).near("wlan0", 2).text("/sys/class/block/dm-0/dev", "254:0\n");
+    for (disk, session) in [("sdi", 1), ("sdj", 2)] {
+        let path = format!("../../devices/platform/host9/session{session}/target9:0:0/9:0:0:0/block/{disk}");
+        net.0 = net.0.link(&format!("/sys/class/block/{disk}"), &path).directory(&format!("/sys/class/block/dm-0/slaves/{disk}"));
+        let connection = format!("/sys/class/iscsi_connection/connection{session}:0/address");
+        net = net.text(&connection, &format!("192.168.{session}.7\n"));
+    }
+    net.0 = net.0.link("/sys/class/block/dm-0", "../../devices/virtual/block/dm-0");
+    let net = net.text("/sys/class/block/dm-0/dm/name", "mpatha\n").text("/sys/class/block/dm-0/dm/uuid", "mpath-1\n");
+    let net = net.text("/proc/self/mountinfo", "29 1 254:0 / / rw - ext4 /dev/mapper/mpatha rw\n");
+    net.loses("redundancy", "0000:05:00.0 igb → eth0 → sdi → multipath mpatha → /");
 }

@@ -65,6 +65,11 @@ fn the_last_keyboard_is_found_wherever_it_is_plugged_in() {
     assert_eq!(lost(&usb(&[ON_BOARD, ON_PS2]), USB), []);
     assert_eq!(lost(&usb(&[ON_BOARD, ON_I2C]), USB), []);
     assert_eq!(lost(&usb(&[ON_BOARD, BY_AIR]), USB)[0].0, "last-keyboard", "its receiver may hang there too");
+    let adapter = "../../devices/pci0000:00/0000:00:14.0/usb1/1-7/1-7:1.0/bluetooth/hci0";
+    let by_air = lost(&usb(&[BY_AIR]).link("/sys/class/bluetooth/hci0", adapter), USB);
+    assert!(by_air[0].0 == "last-keyboard" && by_air[0].1.contains("0000:00:14.0 xhci_hcd → Model M"), "{by_air:?}");
+    assert_eq!(lost(&usb(&[BY_AIR, ON_PS2]).link("/sys/class/bluetooth/hci0", adapter), USB), []);
+    assert_eq!(lost(&usb(&[BY_AIR]).link("/sys/class/bluetooth/hci0", adapter), CARD), []);
     assert_eq!(lost(&usb(&[ON_BOARD]), CARD), []);
     assert_eq!(lost(&usb(&[]), USB), [], "a host without keyboards");
     // Switched to another machine now, or plugged in when needed.
@@ -98,6 +103,11 @@ fn a_console_on_a_card_is_lost_with_it() {
     assert_eq!(found[0].0, "console");
     assert!(found[0].1.starts_with("0000:05:00.0 serial → ttyS4 → the kernel's console: "), "{found:?}");
     assert_eq!(lost(&serial("ttyS0"), CARD), []);
+    let virtio = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x1af4, 0x1043), 0x07_8000).driver("virtio-pci");
+    let guest = Machine::arch(Loader::Grub).functions(&[virtio]).text("/proc/self/mountinfo", "28 1 0:20 / / rw - tmpfs x rw\n");
+    let found = lost(&guest.clone().text("/sys/class/tty/console/active", "hvc0\n"), CARD);
+    assert!(found[0].0 == "console" && found[0].1.contains("0000:05:00.0 virtio-pci → hvc0 → the kernel's console"), "{found:?}");
+    assert_eq!(lost(&guest.text("/sys/class/tty/console/active", "tty0\n"), CARD), []);
 }
 
 #[test]
@@ -111,6 +121,23 @@ fn the_boot_display_is_named_with_the_one_that_stays() {
     let lit = dark.text("/sys/class/drm/card1-DP-1/status", "connected\n");
     assert!(lost(&lit, "00:02.0")[0].1.contains("0000:01:00.0 stays: "));
     assert_eq!(lost(&lit, "01:00.0"), []);
+}
+
+#[test]
+fn a_display_that_is_no_vga_controller_may_be_the_only_one() {
+    let card = |id: u16, status: &str| {
+        let mut machine = host(0x03_8000, "amdgpu", &[]);
+        for function in ["00:02.0", "01:00.0"] {
+            machine = machine.link(&format!("/sys/bus/pci/devices/0000:{function}/driver"), "../../../bus/pci/drivers/vfio-pci");
+            machine = machine.text(&format!("/sys/bus/pci/devices/0000:{function}/boot_vga"), "0\n");
+        }
+        let connector = format!("/sys/class/drm/card{id}-eDP-1");
+        let path = format!("../../devices/pci0000:00/0000:00:1d.1/0000:05:00.0/drm/card{id}/card{id}-eDP-1");
+        lost(&machine.link(&connector, &path).text(&format!("{connector}/status"), status), CARD)
+    };
+    let found = card(1, "connected\n");
+    assert!(found.iter().any(|(id, message)| *id == "only-display" && message.contains("0000:05:00.0 amdgpu")), "{found:?}");
+    assert_eq!(card(1, "disconnected\n"), []);
 }
 
 #[test]

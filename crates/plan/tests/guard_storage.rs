@@ -12,101 +12,9 @@ mod support;
 use cede_model::{Entry, Host};
 use cede_plan::guard::{Loss, losses};
 use cede_plan::intent::{BindMethod, Identity};
-use cede_plan::plan::Refusal;
 use cede_plan::planner::plan_accepting;
-use support::machine::{Loader, Machine};
-use support::pci::Function;
-use support::{assert_tells_what_to_do, at, plan_on, refused};
-
-const NVME: &str = "02:00.0";
-const NVME_PATH: &str = "pci0000:00/0000:00:1d.0/0000:02:00.0/nvme/nvme0/nvme0n1";
-/// A SATA controller of the chipset, which is not ceded.
-const SATA_PATH: &str = "pci0000:00/0000:00:17.0/ata1/host0/target0:0:0/0:0:0:0/block/sda";
-const USB_PATH: &str = "pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdu";
-
-/// The laptop with an NVMe disk of three partitions and a SATA disk of two.
-struct Stack(Machine);
-
-impl Stack {
-    fn new() -> Self {
-        let sata = Function::new("0000:00:17.0", "pci0000:00", (0x8086, 0xa353), 0x01_0601).express(None).driver("ahci");
-        let mut stack = Self(Machine::arch(Loader::Grub).functions(&[sata]).directory("/sys/class/block"));
-        stack = stack.disk("nvme0n1", "259:0", NVME_PATH).disk("sda", "8:0", SATA_PATH);
-        for (disk, path, parts) in [("nvme0n1p", NVME_PATH, 3), ("sda", SATA_PATH, 2)] {
-            for part in 1..=parts {
-                let number = if disk == "sda" { format!("8:{part}") } else { format!("259:{part}") };
-                stack = stack.disk(&format!("{disk}{part}"), &number, &format!("{path}/{disk}{part}"));
-            }
-        }
-        stack.text("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n")
-    }
-
-    fn disk(self, name: &str, number: &str, path: &str) -> Self {
-        let machine = self.0.link(&format!("/sys/class/block/{name}"), &format!("../../devices/{path}"));
-        Self(machine.text(&format!("/sys/class/block/{name}/dev"), &format!("{number}\n")))
-    }
-
-    /// A virtual device above others.
-    fn above(self, name: &str, number: &str, slaves: &[&str]) -> Self {
-        let mut stack = self.disk(name, number, &format!("virtual/block/{name}"));
-        for slave in slaves {
-            stack.0 = stack.0.directory(&format!("/sys/class/block/{name}/slaves/{slave}"));
-        }
-        stack
-    }
-
-    fn dm(self, (name, number): (&str, &str), slaves: &[&str], label: &str, uuid: &str) -> Self {
-        let stack = self.above(name, number, slaves);
-        let stack = stack.text(&format!("/sys/class/block/{name}/dm/name"), &format!("{label}\n"));
-        stack.text(&format!("/sys/class/block/{name}/dm/uuid"), &format!("{uuid}\n"))
-    }
-
-    /// An MD array whose members are all in sync.
-    fn md(self, name: &str, number: &str, level: &str, members: &[&str]) -> Self {
-        let mut stack = self.above(name, number, members).text(&format!("/sys/class/block/{name}/md/level"), &format!("{level}\n"));
-        stack = stack.text(&format!("/sys/class/block/{name}/md/raid_disks"), &format!("{}\n", members.len()));
-        for member in members {
-            stack = stack.text(&format!("/sys/class/block/{name}/md/dev-{member}/state"), "in_sync\n");
-        }
-        stack
-    }
-
-    fn text(self, path: &str, text: &str) -> Self {
-        Self(self.0.text(path, text))
-    }
-
-    fn mounted(self, lines: &[&str]) -> Self {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        self.text("/proc/self/mountinfo", &text)
-    }
-
-    fn udev(self, number: &str, properties: &str) -> Self {
-        self.text(&format!("/run/udev/data/b{number}"), properties)
-    }
-
-    /// What ceding the NVMe disk loses: name and message.
-    fn lost(&self) -> Vec<(&'static str, String)> {
-        let host = Host::from_capture(self.0.capture.clone());
-        let identity = Identity::of(host.device(at(NVME)).unwrap()).unwrap();
-        losses(&host, &[identity]).into_iter().map(|lost| (lost.loss.id(), Refusal::from(lost).message)).collect()
-    }
-
-    #[track_caller]
-    fn loses(&self, id: &str, chain: &str) {
-        let lost = self.lost();
-        assert!(lost.iter().any(|(found, message)| *found == id && message.contains(chain)), "{id} by {chain} is not in {lost:#?}");
-        let plan = plan_on(&self.0.capture, &[NVME], BindMethod::Cmdline);
-        assert!(refused(&plan).contains(&id) && plan.steps.is_empty());
-        assert_tells_what_to_do(&plan);
-    }
-
-    #[track_caller]
-    fn loses_nothing(&self) {
-        assert_eq!(self.lost(), []);
-    }
-}
-
-const ROOT_ON_SATA: &str = "28 1 8:1 / / rw - ext4 /dev/sda1 rw";
+use support::stack::{NVME, NVME_PATH, ROOT_ON_SATA, Stack, USB_PATH};
+use support::{at, plan_on, refused};
 
 #[test]
 fn partitions_volumes_and_their_order() {
@@ -160,7 +68,7 @@ fn several_ways_to_a_disk() {
     let one = native(Stack::new()).disk("nvme0c0n1", "259:8", &path);
     let one = one.mounted(&["29 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw"]);
     one.loses("root-disk", "0000:02:00.0 nvme → nvme0c0n1 → nvme0n1 → nvme0n1p2 → /");
-    let two = Stack(one.0).disk("nvme0c1n1", "259:9", "pci0000:00/0000:00:1c.0/0000:06:00.0/nvme/nvme1/nvme0c1n1");
+    let two = one.disk("nvme0c1n1", "259:9", "pci0000:00/0000:00:1c.0/0000:06:00.0/nvme/nvme1/nvme0c1n1");
     two.loses("redundancy", "nvme0c0n1 → nvme0n1 → nvme0n1p2 → /");
 }
 
@@ -191,7 +99,7 @@ fn file_systems_of_several_devices() {
     zfs(Stack::new()).loses("unseen-storage", "ZFS pool rpool could not be told");
     let elsewhere = zfs(Stack::new().udev("8:2", "E:ID_FS_TYPE=zfs_member\nE:ID_FS_LABEL=rpool\n"));
     elsewhere.loses_nothing();
-    let here = Stack(elsewhere.0).udev("259:3", "E:ID_FS_TYPE=zfs_member\nE:ID_FS_LABEL=rpool\n");
+    let here = elsewhere.udev("259:3", "E:ID_FS_TYPE=zfs_member\nE:ID_FS_LABEL=rpool\n");
     here.loses("root-disk", "nvme0n1p3 → ZFS rpool → /");
     let other = "30 29 8:1 / /boot rw - ext4 /dev/sda1 rw";
     let volume = here
@@ -208,7 +116,7 @@ fn swap_is_a_device_or_a_file_or_memory() {
         stack.above("zram0", "251:0", &[]).text("/proc/swaps", &format!("Filename Type Size Used Priority\n{line} 8 0 -2\n"))
     };
     swap("/dev/nvme0n1p2 partition").loses("swap", "nvme0n1p2 → swap: the host swaps to it; run `swapoff /dev/nvme0n1p2`");
-    swap("/data/swap\\040file file").loses("swap", "nvme0n1p3 → swap: the host swaps to it; run `swapoff /data/swap file`");
+    swap("/data/swap\\040file file").loses("swap", "nvme0n1p3 → swap: the host swaps to it; run `swapoff '/data/swap file'`");
     let ids = |stack: &Stack| stack.lost().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(ids(&swap("/dev/zram0 partition")), ["mounted-disk"]);
     let written_back = swap("/dev/zram0 partition").text("/sys/class/block/zram0/backing_dev", "/dev/nvme0n1p2\n");
@@ -237,7 +145,7 @@ fn boot_partitions_and_what_the_start_waits_for() {
     table("defaults").loses("mounted-disk", "nvme0n1p3 → /data: the host uses it, and its start stops in the emergency shell without it");
     table("nofail").loses_nothing();
     table("noauto").loses_nothing();
-    let mounted = Stack(table("nofail").0).mounted(&[ROOT_ON_SATA, "40 28 259:3 / /data rw - ext4 /dev/nvme0n1p3 rw"]);
+    let mounted = table("nofail").mounted(&[ROOT_ON_SATA, "40 28 259:3 / /data rw - ext4 /dev/nvme0n1p3 rw"]);
     mounted.loses("mounted-disk", "nvme0n1p3 → /data: the host uses it; run `umount /data`");
     let by_hand = Stack::new().mounted(&[ROOT_ON_SATA, "40 28 259:3 / /run/media/me/x rw - ext4 /dev/nvme0n1p3 rw"]);
     by_hand.loses_nothing();

@@ -2,10 +2,14 @@
 
 use super::Reader;
 use cede_model::uses::consoles::{ACTIVE, DRM, active};
-use cede_model::uses::keyboards::INPUT;
+use cede_model::uses::keyboards::{BLUETOOTH, INPUT};
 
 pub(super) fn observe(reader: &mut Reader<'_>) {
     reader.text(INPUT);
+    // `hci0`; connections are `hci0:256`.
+    for name in reader.list(BLUETOOTH).iter().filter(|name| !name.contains(':')) {
+        reader.link(&format!("{BLUETOOTH}/{name}"));
+    }
     reader.text(ACTIVE);
     let consoles: Vec<String> = active(reader.capture).into_iter().map(|name| format!("/sys/class/tty/{name}")).collect();
     consoles.iter().for_each(|path| reader.link(path));

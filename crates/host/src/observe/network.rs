@@ -4,6 +4,7 @@ use super::Reader;
 use crate::read_host::{ATTRIBUTE_LIMIT, ReadHost};
 use cede_model::Entry;
 use cede_model::uses::net::{NET, SESSION, SSH_CONNECTION};
+use cede_model::uses::routes::{self, TABLES, default_routes, routes};
 
 /// Longest line of parents that is followed.
 const PARENTS: usize = 64;
@@ -23,6 +24,11 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
     reader.text("/proc/net/route");
     reader.text("/proc/net/ipv6_route");
+    if default_routes(&routes(reader.capture), false).is_empty() {
+        reader.text(TABLES);
+        let reduced = routes::tables_reduced(reader.capture);
+        reader.capture.insert(TABLES, Entry::File(reduced.into_bytes()));
+    }
     for connection in reader.list("/sys/class/iscsi_connection") {
         for name in ["address", "persistent_address"] {
             reader.text(&format!("/sys/class/iscsi_connection/{connection}/{name}"));

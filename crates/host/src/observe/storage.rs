@@ -2,7 +2,10 @@
 
 use super::Reader;
 use cede_model::Entry;
+use cede_model::uses::arrays::{ANA_STATE, WAY_STATE};
 use cede_model::uses::block_names::BLOCK;
+use cede_model::uses::unlock::{self, CRYPTTAB};
+use cede_model::uses::volume_groups::ONLINE;
 use cede_model::uses::{firmware_boot, mounts};
 
 /// What is taken of udev's database: by what people name devices, and what is on them. The rest has serial numbers.
@@ -23,7 +26,13 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
             ["data", "metadata", "system"].iter().for_each(|kind| reader.names(&format!("{path}/allocation/{kind}")));
         }
     }
+    reader.text(CRYPTTAB);
+    if let Some(text) = reader.capture.attribute(CRYPTTAB).map(unlock::reduced) {
+        reader.capture.insert(CRYPTTAB, Entry::File(text.into_bytes()));
+    }
+    reader.texts_in(ONLINE, "");
     sources(reader);
+    reader.text(firmware_boot::LOADER);
     reader.text(&firmware_boot::current());
     if let Some(option) = firmware_boot::option(reader.capture) {
         reader.text(&option);
@@ -43,15 +52,27 @@ fn device(reader: &mut Reader<'_>, name: &str) {
         () => &[],
     };
     more.iter().for_each(|attribute| reader.text(&format!("{path}/{attribute}")));
+    if is_nvme_way(name) {
+        [WAY_STATE, ANA_STATE].iter().for_each(|attribute| reader.text(&format!("{path}/{attribute}")));
+    }
+    let is_multipath = reader.capture.attribute(&format!("{path}/dm/uuid")).is_some_and(|uuid| uuid.starts_with("mpath-"));
     for slave in reader.host.list(&format!("{path}/slaves")).unwrap_or_default() {
         reader.probe(&format!("{path}/slaves/{slave}"));
         if has("md") {
             reader.text(&format!("{path}/md/dev-{slave}/state"));
         }
+        if is_multipath {
+            reader.text(&format!("{BLOCK}/{slave}/{WAY_STATE}"));
+        }
     }
     if let Some(number) = reader.capture.attribute(&format!("{path}/dev")).map(str::to_owned) {
         properties(reader, &format!("/run/udev/data/b{number}"));
     }
+}
+
+/// `nvme0c1n1` is one of several ways to `nvme0n1`.
+fn is_nvme_way(name: &str) -> bool {
+    name.strip_prefix("nvme").is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('c'))
 }
 
 fn properties(reader: &mut Reader<'_>, path: &str) {
@@ -63,11 +84,12 @@ fn properties(reader: &mut Reader<'_>, path: &str) {
     reader.capture.insert(path, Entry::File(kept.into_bytes()));
 }
 
-/// Names below /dev by which something is mounted or swapped to are links to the kernel's names.
+/// Names below /dev by which something is mounted, swapped to or unlocked are links to the kernel's names.
 fn sources(reader: &mut Reader<'_>) {
     let mounted = mounts::mounts(reader.capture).unwrap_or_default().into_iter().map(|mount| mount.source);
     let listed = mounts::listed(reader.capture).into_iter().map(|line| line.source);
-    let all: Vec<String> = mounted.chain(listed).chain(mounts::swaps(reader.capture)).collect();
+    let keys = unlock::needed(reader.capture).into_iter().map(|needed| needed.source);
+    let all: Vec<String> = mounted.chain(listed).chain(mounts::swaps(reader.capture)).chain(keys).collect();
     for path in all.iter().filter(|path| path.strip_prefix("/dev/").is_some_and(|name| name.contains('/'))) {
         reader.link(path);
     }

@@ -4,20 +4,40 @@ use super::block_names::BLOCK;
 use super::graph::Needs;
 use crate::capture::Capture;
 
+/// The state of a disk, below its block device.
+pub const WAY_STATE: &str = "device/state";
+
+/// What an NVMe target says of a way to a namespace, below the way's block device.
+pub const ANA_STATE: &str = "ana_state";
+
 /// What an MD array needs of its members, and which of them do not hold its data now (Documentation/admin-guide/md.rst).
 pub fn md(capture: &Capture, name: &str, members: &[String]) -> (Needs, Vec<String>) {
     let attribute = |what: &str| capture.attribute(&format!("{BLOCK}/{name}/md/{what}"));
     let disks: Option<usize> = attribute("raid_disks").and_then(|count| count.split_whitespace().next()?.parse().ok());
+    let state = |member: &String| attribute(&format!("dev-{member}/state")).unwrap_or_default();
+    let has = |member: &String, what: &str| state(member).split(',').any(|word| word == what);
     let needs = match (attribute("level"), disks) {
+        // Without its journal an array is not assembled at the start (mdadm(8), `--force`).
+        _ if members.iter().any(|member| has(member, "journal")) => Needs::All,
         (Some("raid1"), _) => Needs::Some(1),
         // Which members of a RAID10 mirror each other is not told, so it is taken to bear one loss only.
         (Some("raid4" | "raid5" | "raid10"), Some(disks)) => Needs::Some(disks.saturating_sub(1)),
         (Some("raid6"), Some(disks)) => Needs::Some(disks.saturating_sub(2)),
         _ => Needs::All,
     };
-    let in_sync =
-        |member: &String| attribute(&format!("dev-{member}/state")).is_some_and(|state| state.split(',').any(|word| word == "in_sync"));
-    (needs, members.iter().filter(|member| !in_sync(member)).cloned().collect())
+    (needs, members.iter().filter(|member| !has(member, "in_sync")).cloned().collect())
+}
+
+/// Of several ways to a disk one is enough, and which of them do not work now: the state of the SCSI device or NVMe controller
+/// (drivers/scsi/scsi_sysfs.c `sdev_states`, drivers/nvme/host/sysfs.c `nvme_sysfs_show_state`), and what the target says of the way
+/// (drivers/nvme/host/multipath.c `nvme_ana_state_names`).
+pub fn ways(capture: &Capture, members: &[String]) -> (Needs, Vec<String>) {
+    let attribute = |name: &str, what: &str| capture.attribute(&format!("{BLOCK}/{name}/{what}"));
+    let is_idle = |name: &&String| {
+        attribute(name, WAY_STATE).is_some_and(|state| !matches!(state, "running" | "live"))
+            || attribute(name, ANA_STATE).is_some_and(|state| matches!(state, "inaccessible" | "persistent-loss" | "change"))
+    };
+    (Needs::Some(1), members.iter().filter(is_idle).cloned().collect())
 }
 
 /// Devices that a btrfs needs: all of them, whatever its profile, for it is not mounted at the start with one missing, unless the option

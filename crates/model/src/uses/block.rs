@@ -2,7 +2,7 @@
 
 use super::arrays;
 use super::block_names::{BLOCK, property, volume};
-use super::graph::{Graph, Kind, Needs, Node, functions_on};
+use super::graph::{Graph, Kind, Node, functions_on};
 use super::mounts::Mount;
 use super::remote;
 use crate::capture::Capture;
@@ -35,7 +35,7 @@ fn device(capture: &Capture, name: &str, link: &str) -> Node {
     if name.starts_with("dm-") {
         (node.kind, node.name) = mapped(capture, name);
         if node.kind == Kind::Multipath {
-            node.needs = Needs::Some(1);
+            (node.needs, node.idle) = arrays::ways(capture, &node.below);
         }
     } else if name.starts_with("md") && capture.attribute(&format!("{BLOCK}/{name}/md/level")).is_some() {
         node.kind = Kind::Md;
@@ -43,22 +43,29 @@ fn device(capture: &Capture, name: &str, link: &str) -> Node {
     } else if name.starts_with("bcache") {
         node.kind = Kind::Bcache;
     }
-    if let Some(interfaces) = remote::carriers(capture, name, link) {
-        node.below.extend(interfaces);
+    if let Some(carried) = remote::carriers(capture, name, link) {
+        node.name.push_str(carried.note);
+        node.below.extend(carried.below);
+        node.unseen = carried.unseen;
     } else if node.functions.is_empty() && node.below.is_empty() {
         on_virtual(capture, name, link, &mut node);
     }
     node
 }
 
-/// A mapped device by its UUID, which says who made it (`CRYPT-LUKS2-…`, `LVM-…`, `mpath-…`).
+/// A mapped device by its UUID, which says who made it (`CRYPT-LUKS2-…`, `LVM-…`, `mpath-…`), and for cryptsetup of what type
+/// (`dm_prepare_uuid`).
 fn mapped(capture: &Capture, name: &str) -> (Kind, String) {
     let attribute = |what: &str| capture.attribute(&format!("{BLOCK}/{name}/dm/{what}"));
     let label = attribute("name").unwrap_or(name);
-    match attribute("uuid").and_then(|uuid| uuid.split('-').next()) {
-        Some("CRYPT") => (Kind::Luks, label.to_owned()),
-        Some("LVM") => (Kind::Lvm, volume(label)),
-        Some("mpath") => (Kind::Multipath, label.to_owned()),
+    let mut words = attribute("uuid").unwrap_or_default().split('-');
+    match (words.next(), words.next()) {
+        (Some("CRYPT"), Some("VERITY")) => (Kind::Verity, label.to_owned()),
+        (Some("CRYPT"), Some("INTEGRITY" | "SUBDEV")) => (Kind::Integrity, label.to_owned()),
+        (Some("CRYPT"), Some("BITLK")) => (Kind::BitLocker, label.to_owned()),
+        (Some("CRYPT"), _) => (Kind::Luks, label.to_owned()),
+        (Some("LVM"), _) => (Kind::Lvm, volume(label)),
+        (Some("mpath"), _) => (Kind::Multipath, label.to_owned()),
         _ => (Kind::Mapped, label.to_owned()),
     }
 }
@@ -70,7 +77,7 @@ fn on_virtual(capture: &Capture, name: &str, link: &str, node: &mut Node) {
         node.below = vec![whole.to_owned()];
     } else if link.contains("/nvme-subsystem/") {
         node.below = nvme_paths(capture, name);
-        node.needs = Needs::Some(1);
+        (node.needs, node.idle) = arrays::ways(capture, &node.below);
     } else if let Some(backing) = capture.attribute(&format!("{BLOCK}/{name}/backing_dev")).and_then(|path| path.strip_prefix("/dev/")) {
         // zram that writes what does not compress to a disk (Documentation/admin-guide/blockdev/zram.rst).
         node.below = vec![backing.to_owned()];

@@ -23,6 +23,11 @@ pub fn by_source(capture: &Capture, source: &str) -> Vec<String> {
         return vec![last.to_owned()];
     }
     let Some(name) = source.strip_prefix("/dev/") else { return Vec::new() };
+    // `cciss/c0d0p1` is `cciss!c0d0p1` in /sys (lib/kobject.c `kobject_set_name_vargs`).
+    let own = name.replace('/', "!");
+    if capture.link(&format!("{BLOCK}/{own}")).is_some() {
+        return vec![own];
+    }
     match name.split('/').collect::<Vec<_>>().as_slice() {
         ["root"] => by_root_parameter(capture),
         [name] => vec![(*name).to_owned()],
@@ -63,6 +68,12 @@ fn by_tag(capture: &Capture, tag: &str, value: &str) -> Vec<String> {
     let same = |found: &str| if tag.ends_with("UUID") { found.eq_ignore_ascii_case(value) } else { found == value };
     let has = |name: &&str| property(capture, name, key).is_some_and(same);
     capture.names_in(BLOCK).filter(has).map(str::to_owned).collect()
+}
+
+/// Whether udev told anything of any block device.
+pub fn has_database(capture: &Capture) -> bool {
+    let number = |name: &str| capture.attribute(&format!("{BLOCK}/{name}/dev")).map(str::to_owned);
+    capture.names_in(BLOCK).filter_map(number).any(|number| capture.file(&format!("/run/udev/data/b{number}")).is_some())
 }
 
 /// A property of a block device in udev's database (systemd: `src/libsystemd/sd-device/device-private.c`, lines `E:NAME=VALUE`).

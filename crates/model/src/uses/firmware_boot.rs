@@ -7,6 +7,9 @@ const GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
 
+/// The partition that the boot loader itself was read from, as text (systemd: The Boot Loader Interface; GRUB's module `bli`).
+pub const LOADER: &str = "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
 /// efivarfs puts the attributes of a variable before its value.
 const ATTRIBUTES: usize = 4;
 
@@ -19,6 +22,24 @@ pub fn current() -> String {
 pub fn option(capture: &Capture) -> Option<String> {
     let number = word(capture.file(&current())?.get(ATTRIBUTES..)?, 0)?;
     Some(format!("{VARIABLES}/Boot{number:04X}-{GUID}"))
+}
+
+/// `PARTUUID` of the partitions that the start was from: by the boot option, and by the loader.
+pub fn partitions(capture: &Capture) -> Vec<String> {
+    partition(capture).into_iter().chain(loader_partition(capture)).collect()
+}
+
+/// `PARTUUID` of the partition that the loader was read from.
+pub fn loader_partition(capture: &Capture) -> Option<String> {
+    let pairs = capture.file(LOADER)?.get(ATTRIBUTES..)?.chunks_exact(2);
+    let text = String::from_utf16_lossy(&pairs.filter_map(|pair| word(pair, 0)).take_while(|unit| *unit != 0).collect::<Vec<u16>>());
+    (!text.is_empty()).then(|| text.to_ascii_lowercase())
+}
+
+/// Writes what the loader says of its partition anew.
+pub(crate) fn rewrite_loader(capture: &mut Capture, uuid: &str) {
+    let text = uuid.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+    capture.insert(LOADER, Entry::File([0; ATTRIBUTES].into_iter().chain(text).collect()));
 }
 
 /// `PARTUUID` of the partition in the boot option, as udev writes it.

@@ -1,7 +1,7 @@
 //! Things that rest on others, down to PCI functions, and what becomes of them when functions go.
 
 use crate::pci::PciAddress;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How a thing is made of those below it.
@@ -12,6 +12,12 @@ pub enum Kind {
     Plain,
     /// An opened LUKS or plain dm-crypt volume.
     Luks,
+    /// Checked against a tree of sums (dm-verity).
+    Verity,
+    /// Sectors with sums beside them (dm-integrity).
+    Integrity,
+    /// An opened BitLocker volume.
+    BitLocker,
     /// A logical volume, as `group/volume`.
     Lvm,
     /// Several ways to one disk.
@@ -48,6 +54,9 @@ impl Kind {
         match self {
             Self::Plain | Self::Remote => "",
             Self::Luks => "LUKS ",
+            Self::Verity => "verity ",
+            Self::Integrity => "integrity ",
+            Self::BitLocker => "BitLocker ",
             Self::Lvm => "LVM ",
             Self::Multipath => "multipath ",
             Self::Mapped => "dm ",
@@ -87,7 +96,7 @@ pub struct Chain {
     pub function: PciAddress,
     /// What rests on it, lowest first.
     pub links: Vec<Link>,
-    /// True where it goes over the network.
+    /// True where it goes over the network; of a thing that goes on with less, where it is the network that does.
     pub over_network: bool,
 }
 
@@ -168,6 +177,18 @@ impl Graph {
         self.follow(key, gone, 0, &mut BTreeMap::new())
     }
 
+    /// A thing and all that it rests on.
+    pub fn reach<'a>(&'a self, key: &'a str) -> BTreeSet<&'a str> {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![key];
+        while let Some(key) = next.pop() {
+            if seen.insert(key) {
+                next.extend(self.nodes.get(key).into_iter().flat_map(|node| node.below.iter().map(String::as_str)));
+            }
+        }
+        seen
+    }
+
     /// Each node is judged once, however many ways lead to it; one that rests on itself is unknown.
     fn follow<'a>(&'a self, key: &'a str, gone: &dyn Fn(PciAddress) -> bool, depth: usize, known: &mut BTreeMap<&'a str, Fate>) -> Fate {
         if let Some(fate) = known.get(key) {
@@ -195,7 +216,9 @@ impl Graph {
         let unknown = fates.iter().find_map(|(_, fate)| if let Fate::Unknown(why) = fate { Some(why.clone()) } else { None });
         let degraded = fates.iter().find_map(|(_, fate)| if let Fate::Degraded(chain) = fate { Some(with(chain)) } else { None });
         match (lost, node.needs) {
-            (Some(chain), Needs::Some(count)) if staying >= count => Fate::Degraded(chain),
+            (Some(chain), Needs::Some(count)) if staying >= count => {
+                Fate::Degraded(Chain { over_network: key.starts_with("net/"), ..chain })
+            }
             (Some(chain), _) => Fate::Lost(chain),
             (None, _) => match (node.unseen.clone().or(unknown), degraded) {
                 (Some(why), _) => Fate::Unknown(why),

@@ -13,29 +13,42 @@ pub const INPUT: &str = "/proc/bus/input/devices";
 pub struct Keyboard {
     /// What it calls itself.
     pub name: String,
-    /// The functions on its way in `/sys/devices`; none for a laptop's own keyboard on PS/2 or I2C behind no function.
+    /// The functions on its way in `/sys/devices`; none for a laptop's own keyboard on PS/2 or I2C behind no function. For one that is
+    /// reached by Bluetooth through a program, those of the adapters.
     pub functions: Vec<PciAddress>,
     /// Made by a program or come over the air: where from is not shown.
     pub is_virtual: bool,
 }
 
+/// Bluetooth adapters, each a link into `/sys/devices`.
+pub const BLUETOOTH: &str = "/sys/class/bluetooth";
+
 /// The keyboards of a host.
 pub fn keyboards(capture: &Capture) -> Observed<Vec<Keyboard>> {
-    capture.observed(INPUT).map(|bytes| String::from_utf8_lossy(bytes).split("\n\n").filter_map(keyboard).collect())
+    let adapters: Vec<PciAddress> =
+        capture.names_in(BLUETOOTH).filter_map(|name| capture.link(&format!("{BLUETOOTH}/{name}"))).flat_map(functions_on).collect();
+    let found = |block: &str| {
+        let (keyboard, path) = keyboard(block)?;
+        // BlueZ makes them through uhid, with the bus in their names (include/uapi/linux/input.h `BUS_BLUETOOTH`).
+        let by_air = keyboard.is_virtual && path.contains("/0005:");
+        Some(if by_air { Keyboard { functions: adapters.clone(), ..keyboard } } else { keyboard })
+    };
+    capture.observed(INPUT).map(|bytes| String::from_utf8_lossy(bytes).split("\n\n").filter_map(found).collect())
 }
 
-fn keyboard(block: &str) -> Option<Keyboard> {
+fn keyboard(block: &str) -> Option<(Keyboard, &str)> {
     let line = |start: &str| block.lines().find_map(|line| line.strip_prefix(start));
     let path = line("S: Sysfs=")?;
     let low = line("B: KEY=")?.split_whitespace().next_back()?;
     let keys = u64::from_str_radix(low, 16).ok()?;
     // Escape, the digits and the first letters: what udev calls a keyboard (systemd: src/udev/udev-builtin-input_id.c `test_key`). Power
     // buttons, remote controls and mice have some keys too.
-    (keys & 0xffff_fffe == 0xffff_fffe).then(|| Keyboard {
+    let found = Keyboard {
         name: line("N: Name=").unwrap_or_default().trim_matches('"').to_owned(),
         functions: functions_on(path),
         is_virtual: path.starts_with("/devices/virtual/"),
-    })
+    };
+    (keys & 0xffff_fffe == 0xffff_fffe).then_some((found, path))
 }
 
 /// The list without what tells who its owner is: names that people give, serial numbers, addresses. Only keyboards stay.

@@ -14,3 +14,5 @@ pub mod nodes;
 pub mod remote;
 pub mod routes;
 pub mod storage;
+pub mod unlock;
+pub mod volume_groups;

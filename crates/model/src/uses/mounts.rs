@@ -20,7 +20,12 @@ pub struct Mount {
 impl Mount {
     /// The value of an option `name=value`.
     pub fn option(&self, name: &str) -> Option<&str> {
-        self.options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
+        self.options_named(name).first().copied()
+    }
+
+    /// The values of an option that stands several times.
+    pub fn options_named(&self, name: &str) -> Vec<&str> {
+        self.options.split(',').filter_map(|option| option.strip_prefix(name)?.strip_prefix('=')).collect()
     }
 
     /// True where an option stands alone.

@@ -1,7 +1,7 @@
 //! The interfaces of a host, what each goes over, and what depends on them: default routes, the SSH session, remote storage.
 
 use super::graph::{Graph, Kind, Needs, Node, functions_on};
-use super::routes::{Route, default_routes, interfaces_to, routes};
+use super::routes::{Route, default_routes, interfaces_to, preferred, routes};
 use crate::capture::{Capture, Entry};
 use core::net::IpAddr;
 use std::collections::BTreeSet;
@@ -33,8 +33,7 @@ pub fn graph(capture: &Capture) -> Graph {
 }
 
 fn interface(capture: &Capture, name: &str, link: &str) -> Node {
-    let uevent = capture.attribute(&format!("{NET}/{name}/uevent")).unwrap_or_default();
-    let kind = uevent.lines().find_map(|line| line.strip_prefix("DEVTYPE=")).unwrap_or_default();
+    let kind = kind_of(capture, name);
     let lower = |name: &str| {
         capture.names_in(&format!("{NET}/{name}")).filter_map(|entry| entry.strip_prefix("lower_")).map(str::to_owned).collect::<Vec<_>>()
     };
@@ -48,10 +47,10 @@ fn interface(capture: &Capture, name: &str, link: &str) -> Node {
         }
         "bridge" => {
             node.kind = Kind::Bridge;
-            // Ports of guests and containers lead nowhere outside.
+            // Ports of guests and containers, which have no type, lead nowhere outside.
             let is_outside = |port: &String| {
                 let link = capture.link(&format!("{NET}/{port}")).unwrap_or_default();
-                !functions_on(link).is_empty() || !lower(port).is_empty()
+                !functions_on(link).is_empty() || !lower(port).is_empty() || !kind_of(capture, port).is_empty()
             };
             members.retain(is_outside);
         }
@@ -64,6 +63,11 @@ fn interface(capture: &Capture, name: &str, link: &str) -> Node {
         node.unseen = Some(format!("what {name} goes over is not shown by the kernel"));
     }
     node
+}
+
+fn kind_of<'a>(capture: &'a Capture, name: &str) -> &'a str {
+    let uevent = capture.attribute(&format!("{NET}/{name}/uevent")).unwrap_or_default();
+    uevent.lines().find_map(|line| line.strip_prefix("DEVTYPE=")).unwrap_or_default()
 }
 
 /// The interfaces of the best default routes of a family, and those that would take over.
@@ -119,29 +123,36 @@ fn over(capture: &Capture, client: &str, server: &str) -> Option<Vec<String>> {
     if [client, server].iter().flatten().any(IpAddr::is_loopback) || (client.is_some() && client == server) {
         return Some(Vec::new());
     }
-    let near = server.map(|address| interfaces_to(&routes, address)).unwrap_or_default().into_iter().filter(|route| route.prefix > 0);
-    let far = client.map(|address| interfaces_to(&routes, address)).unwrap_or_default();
-    let by_route = near.chain(far).map(|route| route.interface.clone());
-    let all: BTreeSet<String> = zone.into_iter().chain(server_zone).chain(by_route).collect();
-    (!all.is_empty()).then(|| all.into_iter().collect())
+    let mut near = server.map(|address| interfaces_to(&routes, address)).unwrap_or_default();
+    near.retain(|route| route.prefix > 0);
+    let far = preferred(client.map(|address| interfaces_to(&routes, address)).unwrap_or_default());
+    let zones: Vec<String> = zone.into_iter().chain(server_zone).collect();
+    // An address of which no network is in the main table may be in another one, where other routes hold.
+    if near.is_empty() && zones.is_empty() && far.iter().all(|route| route.prefix == 0) {
+        return None;
+    }
+    let by_route = near.into_iter().chain(far).map(|route| route.interface.clone());
+    Some(zones.into_iter().chain(by_route).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 /// The nodes of the interfaces that lead to an address; where that is not known, those of the default routes; where there are none, every
-/// interface with a function.
+/// interface that is up.
 pub fn leading_to(capture: &Capture, address: Option<IpAddr>) -> Vec<String> {
     if address.is_some_and(|address| address.to_canonical().is_loopback()) {
         return Vec::new();
     }
     let routes = routes(capture);
-    let mut found = address.map(|address| interfaces_to(&routes, address)).unwrap_or_default();
+    let mut found = preferred(address.map(|address| interfaces_to(&routes, address)).unwrap_or_default());
     if found.is_empty() {
-        found = routes.iter().filter(|route| route.prefix == 0).collect();
+        found = [false, true].into_iter().flat_map(|v6| preferred(default_routes(&routes, v6))).collect();
     }
-    let names: BTreeSet<&str> = if found.is_empty() {
-        let has_function = |name: &&str| !functions_on(capture.link(&format!("{NET}/{name}")).unwrap_or_default()).is_empty();
-        capture.names_in(NET).filter(has_function).collect()
-    } else {
-        found.iter().map(|route| route.interface.as_str()).collect()
-    };
-    names.into_iter().map(key).collect()
+    let names: BTreeSet<&str> = found.iter().map(|route| route.interface.as_str()).collect();
+    if names.is_empty() { up(capture) } else { names.into_iter().map(key).collect() }
+}
+
+/// The nodes of the interfaces on functions but those that are down.
+pub fn up(capture: &Capture) -> Vec<String> {
+    let has_function = |name: &&str| !functions_on(capture.link(&format!("{NET}/{name}")).unwrap_or_default()).is_empty();
+    let is_up = |name: &&str| capture.attribute(&format!("{NET}/{name}/operstate")) != Some("down");
+    capture.names_in(NET).filter(has_function).filter(is_up).map(key).collect()
 }

@@ -78,6 +78,38 @@ pub fn interfaces_to(routes: &[Route], address: IpAddr) -> Vec<&Route> {
     routes.iter().filter(holds).filter(|route| Some(route.prefix) == best).collect()
 }
 
+/// Of routes to the same address those of the lowest metric, which are the ones in use.
+pub fn preferred(mut routes: Vec<&Route>) -> Vec<&Route> {
+    let best = routes.iter().map(|route| route.metric).min();
+    routes.retain(|route| Some(route.metric) == best);
+    routes
+}
+
+/// Where the kernel shows the tables of IPv4 besides the main one: their networks, and not the interfaces (net/ipv4/fib_trie.c
+/// `fib_trie_seq_show`).
+pub const TABLES: &str = "/proc/net/fib_trie";
+
+/// Names of the tables besides the main one that have a default route.
+pub fn other_defaults(capture: &Capture) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut table, mut leaf) = ("", "");
+    for line in capture.attribute(TABLES).unwrap_or_default().lines() {
+        match line.trim_start() {
+            text if text.len() == line.len() => table = text.trim_end_matches(':'),
+            text if text.starts_with("|-- ") => leaf = text,
+            text if text.starts_with("/0 ") && text.ends_with(" UNICAST") && leaf == "|-- 0.0.0.0" => found.push(table),
+            _ => {}
+        }
+    }
+    found.retain(|table| !matches!(*table, "Main" | "Local"));
+    found
+}
+
+/// The tables with nothing in them but default routes.
+pub fn tables_reduced(capture: &Capture) -> String {
+    other_defaults(capture).iter().map(|table| format!("{table}:\n  |-- 0.0.0.0\n     /0 universe UNICAST\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,10 @@
 //! What the host keeps on its block devices: the system, what it starts from, other file systems, swap.
 
 use super::block;
-use super::block_names::{BLOCK, by_number, by_source};
+use super::block_names::{BLOCK, by_number, by_source, has_database};
 use super::graph::{Graph, Kind, Node};
 use super::mounts::{self, Listed, Mount, mount_of};
-use super::{firmware_boot, net, remote};
+use super::{firmware_boot, net, remote, unlock, volume_groups};
 use crate::capture::Capture;
 
 /// What a block device is used for.
@@ -40,13 +40,13 @@ pub struct Storage {
     pub unseen: Option<String>,
 }
 
-/// Directories without which the system does not run. `/nix` and `/gnu` hold whole systems.
-const SYSTEM: [&str; 10] = ["/", "/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib64", "/nix", "/gnu"];
+/// Directories without which the system does not run. `/nix`, `/gnu` and ostree's `/sysroot` hold whole systems.
+const SYSTEM: [&str; 11] = ["/", "/usr", "/etc", "/var", "/bin", "/sbin", "/lib", "/lib64", "/nix", "/gnu", "/sysroot"];
 
 /// Where a boot partition is mounted (systemd: bootctl(1)).
 pub const BOOT: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
 
-/// Media that were put in by hand are no concern of the next start.
+/// Media that were put in by hand are no concern of the next start, where fstab(5) does not list them.
 const BY_HAND: [&str; 2] = ["/run/media/", "/media/"];
 
 /// What a file system rests on.
@@ -71,15 +71,18 @@ impl Storage {
         }
         let listed = mounts::listed(capture);
         storage.add_loops(capture, &mounts);
-        for mount in mounts.iter().filter(|mount| !BY_HAND.iter().any(|place| mount.place.starts_with(place))) {
+        let is_listed = |mount: &Mount| listed.iter().any(|line| line.place == mount.place);
+        let by_hand = |mount: &Mount| BY_HAND.iter().any(|place| mount.place.starts_with(place)) && !is_listed(mount);
+        for mount in mounts.iter().filter(|mount| !by_hand(mount)) {
             storage.add_mount(capture, mount, &mounts, &listed);
         }
         for swap in mounts::swaps(capture) {
             storage.add_swap(capture, swap, &mounts);
         }
         storage.add_listed(capture, &listed, &mounts);
-        let started = firmware_boot::partition(capture).map(|uuid| by_source(capture, &format!("PARTUUID={uuid}"))).unwrap_or_default();
-        storage.used.extend(started.into_iter().map(|key| Used { key, place: Place::Boot("the firmware's boot partition".to_owned()) }));
+        storage.add_started(capture, &mounts);
+        storage.add_keys(capture);
+        storage.add_groups(capture);
         storage.used.sort();
         storage.used.dedup();
         storage
@@ -123,12 +126,53 @@ impl Storage {
 
     /// What the start will look for and is not mounted now: boot partitions that are mounted on the first access, data disks.
     fn add_listed(&mut self, capture: &Capture, listed: &[Listed], mounts: &[Mount]) {
-        for line in listed.iter().filter(|line| !mounts.iter().any(|mount| mount.place == line.place)) {
+        // Until the first access there is only a trap of automount's.
+        let is_mounted = |place: &str| mounts.iter().any(|mount| mount.place == place && mount.kind != "autofs");
+        for line in listed.iter().filter(|line| !is_mounted(&line.place)) {
             let wanted = BOOT.contains(&line.place.as_str()) || (line.at_start && !line.may_fail && line.place.starts_with('/'));
             for key in by_source(capture, &line.source).into_iter().filter(|_| wanted) {
                 if self.graph.get(&key).is_some() {
                     self.used.push(Used { key, place: place(&line.place, true) });
                 }
+            }
+            if wanted && !line.source.starts_with("/dev/") && !has_database(capture) {
+                let (place, source) = (&line.place, &line.source);
+                self.unseen.get_or_insert_with(|| format!("which disk {place} is on could not be seen ({source}, /run/udev/data)"));
+            }
+        }
+    }
+
+    /// What the firmware started from. Partitions are known by udev's database alone, unless one is mounted.
+    fn add_started(&mut self, capture: &Capture, mounts: &[Mount]) {
+        let sources: Vec<String> = firmware_boot::partitions(capture).iter().map(|uuid| format!("PARTUUID={uuid}")).collect();
+        let keys = sources.iter().flat_map(|source| by_source(capture, source));
+        self.used.extend(keys.map(|key| Used { key, place: Place::Boot("the firmware's boot partition".to_owned()) }));
+        let is_mounted = || mounts.iter().any(|mount| BOOT.contains(&mount.place.as_str()) && mount.kind == "vfat");
+        if !sources.is_empty() && !has_database(capture) && !is_mounted() {
+            self.unseen.get_or_insert_with(|| "which disk has the firmware's boot partition could not be seen (/run/udev/data)".to_owned());
+        }
+    }
+
+    /// What unlocks a volume is part of the start.
+    fn add_keys(&mut self, capture: &Capture) {
+        for needed in unlock::needed(capture) {
+            let volume = needed.volume.unwrap_or_else(|| "the system".to_owned());
+            let place = Place::Boot(format!("what unlocks {volume}"));
+            let keys = by_source(capture, &needed.source).into_iter().filter(|key| self.graph.get(key).is_some());
+            self.used.extend(keys.map(|key| Used { key, place: place.clone() }).collect::<Vec<_>>());
+        }
+    }
+
+    /// What the next start needs of a volume group, though nothing is kept on it.
+    fn add_groups(&mut self, capture: &Capture) {
+        for used in self.used.clone() {
+            if matches!(used.place, Place::Swap(_) | Place::Mounted(_, false)) {
+                continue;
+            }
+            for (group, below) in volume_groups::besides(capture, &self.graph, &used.key, &|number| by_number(capture, number)) {
+                let (key, name) = (format!("{group} of {}", used.key), format!("{group} (not whole without it)"));
+                self.graph.insert(key.as_str(), Node { kind: Kind::Lvm, name, below, ..Node::default() });
+                self.used.push(Used { key, place: used.place.clone() });
             }
         }
     }
@@ -143,7 +187,7 @@ impl Storage {
             }
             "zfs" => return Carrier::Node(format!("zfs/{}", mount.source.split('/').next().unwrap_or_default())),
             "overlay" if mount.place == "/" => return Carrier::Node(self.overlay(capture, mount, mounts)),
-            "bcachefs" => return Carrier::Node(self.bcachefs(&mount.source)),
+            "bcachefs" => return Carrier::Node(self.bcachefs(capture, &mount.source)),
             _ => {}
         }
         let by_number = by_number(capture, &mount.number);
@@ -171,18 +215,21 @@ impl Storage {
     }
 
     /// `/dev/sda1:/dev/sdb1` (fs/bcachefs/fs.c `bch2_show_devname`).
-    fn bcachefs(&mut self, source: &str) -> String {
+    fn bcachefs(&mut self, capture: &Capture, source: &str) -> String {
         let key = format!("bcachefs/{source}");
-        let below = source.split(':').map(|path| path.trim_start_matches("/dev/").to_owned()).collect();
+        let member = |path: &str| by_source(capture, path).pop().unwrap_or_else(|| path.trim_start_matches("/dev/").to_owned());
+        let below = source.split(':').map(member).collect();
         self.graph.insert(key.as_str(), Node { kind: Kind::Bcachefs, below, ..Node::default() });
         key
     }
 
-    /// Layers of directories, each on a mount of its own; those below `/` itself are hidden by it and cannot be told.
+    /// Layers of directories, each on a mount of its own; those below `/` itself are hidden by it and cannot be told. Newer kernels show
+    /// each lower one by itself (fs/overlayfs/params.c `ovl_show_options`).
     fn overlay(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> String {
         let lower = mount.option("lowerdir").unwrap_or_default().split(':').filter(|path| !path.is_empty());
+        let single = ["lowerdir+", "datadir+", "upperdir"].into_iter().flat_map(|name| mount.options_named(name));
         let mut node = Node { kind: Kind::Overlay, ..Node::default() };
-        for path in lower.chain(mount.option("upperdir")) {
+        for path in lower.chain(single) {
             let layer = mount_of(mounts, path).filter(|layer| layer.place != "/");
             match layer.map(|layer| self.carrier(capture, layer, mounts)) {
                 Some(Carrier::Node(key)) => node.below.push(key),

@@ -10,7 +10,7 @@ use cede_model::uses::keyboards::{INPUT, Keyboard};
 const ADVICE: &str = "nothing could be typed at the machine any more; plug one in elsewhere first, or choose another device";
 
 /// The keyboards that are there are all behind what goes. One made by a program, or come over the air, may hang on one of them too, and does
-/// not count as left. A host without any is not looked after by keyboard.
+/// not count as left, unless there is no other. A host without any is not looked after by keyboard.
 pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     let list = match stakes.keyboards() {
         Observed::Known(list) => list,
@@ -19,7 +19,9 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
         }
         Observed::Absent | Observed::Unknown(_) => return Vec::new(),
     };
-    let real: Vec<&Keyboard> = list.iter().filter(|keyboard| !keyboard.is_virtual).collect();
+    let is_real = |keyboard: &&Keyboard| !keyboard.is_virtual;
+    let has_real = list.iter().any(|keyboard| is_real(&keyboard));
+    let real: Vec<&Keyboard> = list.iter().filter(|keyboard| is_real(keyboard) || (!has_real && !keyboard.functions.is_empty())).collect();
     let behind = |keyboard: &&Keyboard| keyboard.functions.iter().copied().find(|function| gone.has(*function));
     let lost: Vec<(PciAddress, &Keyboard)> = real.iter().filter_map(|keyboard| Some((behind(keyboard)?, *keyboard))).collect();
     let Some((function, keyboard)) = lost.first().filter(|_| lost.len() == real.len()) else { return Vec::new() };

@@ -5,6 +5,7 @@ use super::loss::{Loss, Lost};
 use super::stakes::{Network, Stakes};
 use cede_model::uses::graph::{Fate, Graph};
 use cede_model::uses::net::{self, Session};
+use cede_model::uses::routes::TABLES;
 
 /// What of the host's network goes, and what cannot be told.
 pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
@@ -30,7 +31,20 @@ fn routes(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {
         }
     }
     list.dedup();
+    if list.is_empty() {
+        list.extend(elsewhere(gone, network));
+    }
     list
+}
+
+/// Without a default route in the main table, one in another table (of a VRF, of a rule) may go over any interface.
+fn elsewhere(gone: &Gone<'_>, network: &Network) -> Option<Lost> {
+    let has_default = network.defaults.iter().any(|(best, _)| !best.is_empty());
+    let table = network.other_defaults.first().filter(|_| !has_default)?;
+    let carried = carried(&network.graph, gone)?;
+    let advice = format!("which interfaces it goes over is not seen in {TABLES}; look at `ip rule` and `ip route show table all`");
+    let advice = format!("{advice}, and give the host another way first, or choose another device");
+    Some(Lost::new(Loss::NetworkRoute, format!("{carried} may carry the default route of the table `{table}`"), advice))
 }
 
 fn session(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {

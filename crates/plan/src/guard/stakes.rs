@@ -7,6 +7,7 @@ use cede_model::pci::PciDevice;
 use cede_model::uses::graph::Graph;
 use cede_model::uses::keyboards::{Keyboard, keyboards};
 use cede_model::uses::net::{self, Session};
+use cede_model::uses::routes::other_defaults;
 use cede_model::uses::storage::Storage;
 use std::cell::OnceCell;
 
@@ -26,6 +27,8 @@ pub(super) struct Network {
     pub(super) graph: Graph,
     /// Of IPv4 and IPv6, the interfaces of the default route and those that would take over.
     pub(super) defaults: [(Vec<String>, Vec<String>); 2],
+    /// Names of the tables besides the main one that have a default route.
+    pub(super) other_defaults: Vec<String>,
     pub(super) session: Session,
 }
 
@@ -51,6 +54,7 @@ impl<'a> Stakes<'a> {
         self.network.get_or_init(|| Network {
             graph: net::graph(capture),
             defaults: [net::defaults(capture, false), net::defaults(capture, true)],
+            other_defaults: other_defaults(capture).into_iter().map(str::to_owned).collect(),
             session: net::session(capture),
         })
     }

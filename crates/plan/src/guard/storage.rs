@@ -3,8 +3,9 @@
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
 use super::stakes::Stakes;
+use crate::handoff::qemu::quoted;
 use cede_model::pci::PciDevice;
-use cede_model::uses::graph::{Chain, Fate};
+use cede_model::uses::graph::{Chain, Fate, Graph};
 use cede_model::uses::storage::Place;
 use std::collections::BTreeMap;
 
@@ -28,7 +29,7 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     }
     join_system(&mut ways);
     let mut list: Vec<Lost> = ways.iter().map(|((loss, chain), places)| lost(gone, *loss, chain, places)).collect();
-    list.extend(unseen.and_then(|why| cannot_tell(gone, &why)));
+    list.extend(unseen.and_then(|why| cannot_tell(gone, &storage.graph, &why)));
     list
 }
 
@@ -67,7 +68,7 @@ fn name(place: &Place) -> &str {
 }
 
 fn advice(loss: Loss, places: &[&Place]) -> String {
-    let first = places.first().map(|place| name(place)).unwrap_or_default();
+    let first = quoted(places.first().map(|place| name(place)).unwrap_or_default());
     let waited = places.iter().any(|place| matches!(place, Place::Mounted(_, true)));
     match (loss, places.first()) {
         (Loss::RootDisk, _) => "the host lives on it; move that to another disk first, or choose another device".to_owned(),
@@ -79,7 +80,9 @@ fn advice(loss: Loss, places: &[&Place]) -> String {
             "it goes on without that part, and the next failure loses it; take the part out of it first, or choose another device"
                 .to_owned()
         }
-        (Loss::Swap, Some(Place::Swap(path))) => format!("the host swaps to it; run `swapoff {path}` and take it out of /etc/fstab first"),
+        (Loss::Swap, Some(Place::Swap(path))) => {
+            format!("the host swaps to it; run `swapoff {}` and take it out of /etc/fstab first", quoted(path))
+        }
         _ if waited => format!(
             "the host uses it, and its start stops in the emergency shell without it; run `umount {first}` and take it out of /etc/fstab first"
         ),
@@ -87,11 +90,13 @@ fn advice(loss: Loss, places: &[&Place]) -> String {
     }
 }
 
-/// Where it cannot be told what the host lives on, no storage controller is given away.
-fn cannot_tell(gone: &Gone<'_>, why: &str) -> Option<Lost> {
-    // Mass storage controllers, and hosts of SD cards and eMMC.
-    let is_storage = |device: &PciDevice| device.class.is_some_and(|class| class.base() == 0x01 || class.base_and_sub() == 0x0805);
-    let device = gone.first(is_storage)?;
+/// Where it cannot be told what the host lives on, no storage controller is given away, and nothing that a disk is plugged in behind.
+fn cannot_tell(gone: &Gone<'_>, graph: &Graph, why: &str) -> Option<Lost> {
+    // Mass storage controllers, hosts of SD cards and eMMC, Fibre Channel.
+    let is_storage =
+        |device: &PciDevice| device.class.is_some_and(|class| class.base() == 0x01 || matches!(class.base_and_sub(), 0x0805 | 0x0c04));
+    let carries = |device: &PciDevice| graph.iter().any(|(key, node)| !key.starts_with("net/") && node.functions.contains(&device.address));
+    let device = gone.first(|device| is_storage(device) || carries(device))?;
     let what = gone.function(device.address);
     Some(Lost::new(
         Loss::UnseenStorage,

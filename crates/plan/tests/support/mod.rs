@@ -6,6 +6,7 @@
 pub mod machine;
 pub mod pci;
 pub mod shell;
+pub mod stack;
 
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host};
