@@ -10,9 +10,10 @@
 mod support;
 
 use cede_model::{Entry, Host};
-use cede_plan::guard::{Loss, losses};
+use cede_plan::guard::{Loss, Stakes, losses};
 use cede_plan::intent::{BindMethod, Identity};
 use cede_plan::planner::plan_accepting;
+use support::pci::Function;
 use support::stack::{NVME, NVME_PATH, ROOT_ON_SATA, Stack, USB_PATH};
 use support::{at, plan_on, refused};
 
@@ -210,6 +211,39 @@ fn disks_on_other_buses_are_traced_to_their_controller() {
     let behind_vmd = "pci0000:00/0000:00:1d.0/0000:02:00.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0/nvme/nvme5/nvme5n1";
     let stack = Stack::new().disk("nvme5n1", "259:30", behind_vmd).mounted(&["29 1 259:30 / / rw - ext4 /dev/nvme5n1 rw"]);
     stack.loses("root-disk", "0000:02:00.0 nvme → nvme5n1 → /");
+}
+
+#[test]
+fn a_disk_on_a_virtual_function_goes_with_the_physical_one() {
+    let function = Function::new("0000:02:00.1", "pci0000:00/0000:00:1d.0", (0x144d, 0xa808), 0x01_0802).express(None).driver("nvme");
+    let mut stack = Stack::new().mounted(&["29 1 259:30 / / rw - ext4 /dev/nvme5n1 rw"]);
+    stack = stack.disk("nvme5n1", "259:30", "pci0000:00/0000:00:1d.0/0000:02:00.1/nvme/nvme5/nvme5n1");
+    stack.0 = stack.0.functions(&[function]).link("/sys/bus/pci/devices/0000:02:00.1/physfn", "../0000:02:00.0");
+    let lost = stack.lost();
+    assert!(matches!(&lost[..], [("root-disk", way)] if way.contains("0000:02:00.1 nvme → nvme5n1 → /")), "{lost:?}");
+}
+
+#[test]
+fn one_look_at_the_host_serves_many_questions() {
+    let stack = Stack::new().md("md0", "9:0", "raid1", &["nvme0n1p1", "sda2"]).mounted(&[
+        "29 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw",
+        "30 29 9:0 / /srv rw - ext4 /dev/md0 rw",
+        "31 29 0:99 / /odd rw - zfs tank/odd rw",
+    ]);
+    let host = Host::from_capture(stack.0.capture.clone());
+    let stakes = Stakes::new(&host);
+    let mut found = 0;
+    for _ in 0..2 {
+        for one in &host.devices {
+            for other in &host.devices {
+                let ceded: Vec<Identity> = [one, other].into_iter().filter_map(Identity::of).collect();
+                let lost = stakes.losses(&ceded);
+                assert_eq!(lost, losses(&host, &ceded), "{} {}", one.address, other.address);
+                found += lost.len();
+            }
+        }
+    }
+    assert!(found > 20, "{found}");
 }
 
 #[test]

@@ -172,6 +172,11 @@ impl Graph {
         self.nodes.iter().map(|(key, node)| (key.as_str(), node))
     }
 
+    /// Every function that a thing rests on, through whatever is between.
+    pub fn functions_below(&self, key: &str) -> BTreeSet<PciAddress> {
+        self.reach(key).iter().filter_map(|key| self.nodes.get(*key)).flat_map(|node| node.functions.iter().copied()).collect()
+    }
+
     /// What becomes of a thing when the functions go for which `gone` is true.
     pub fn fate(&self, key: &str, gone: &dyn Fn(PciAddress) -> bool) -> Fate {
         self.follow(key, gone, 0, &mut BTreeMap::new())
@@ -284,6 +289,8 @@ mod tests {
         assert_eq!(fate("md2", &["02:00.0"]), "lost sdb → RAID md2");
         assert_eq!(fate("top", &["02:00.0"]), "degraded sdb → RAID md1 → RAID top");
         assert_eq!(fate("blind", &["02:00.0"]), "unknown why");
+        assert_eq!(graph.functions_below("top"), ["00:17.0", "02:00.0"].map(at).into());
+        assert!(graph.functions_below("circle").is_empty() && graph.functions_below("none").is_empty());
         assert!(fate("circle", &["02:00.0"]).starts_with("unknown") && fate("none", &[]).starts_with("unknown"));
     }
 

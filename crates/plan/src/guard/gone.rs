@@ -17,6 +17,11 @@ impl<'a> Gone<'a> {
         Self { host, addresses: ceded.iter().map(|identity| identity.address).filter(is_used).collect() }
     }
 
+    /// Those that were named; virtual functions go with them.
+    pub(super) fn addresses(&self) -> &[PciAddress] {
+        &self.addresses
+    }
+
     pub(super) fn has(&self, address: PciAddress) -> bool {
         self.addresses.contains(&address) || self.host.device(address).is_some_and(|device| self.takes(device))
     }

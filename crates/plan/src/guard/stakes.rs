@@ -3,23 +3,52 @@
 use super::display::{self, ids_told};
 use cede_model::Host;
 use cede_model::Observed;
-use cede_model::pci::PciDevice;
-use cede_model::uses::graph::Graph;
+use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::uses::graph::{Fate, Graph};
 use cede_model::uses::keyboards::{Keyboard, keyboards};
 use cede_model::uses::net::{self, Session};
 use cede_model::uses::routes::other_defaults;
-use cede_model::uses::storage::Storage;
+use cede_model::uses::storage::{Storage, Used};
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 /// Disks, networks, keyboards and screens of a host, each read when it is first asked for: on a large host reading them costs far more than
 /// judging one group by them.
 pub struct Stakes<'a> {
     pub(super) host: &'a Host,
-    storage: OnceCell<Storage>,
+    storage: OnceCell<Kept>,
     network: OnceCell<Network>,
     keyboards: OnceCell<Observed<Vec<Keyboard>>>,
     screens: OnceCell<Vec<&'a PciDevice>>,
     ids_told: OnceCell<Vec<String>>,
+}
+
+/// What is kept on disks, and for each use of them what it rests on.
+pub(super) struct Kept {
+    pub(super) storage: Storage,
+    /// In the order of [`Storage::used`].
+    pub(super) rests: Vec<Rest>,
+}
+
+/// What a use rests on.
+pub(super) struct Rest {
+    /// Functions whose going touches it: those on the way to it, and of virtual ones the physical.
+    pub(super) on: BTreeSet<PciAddress>,
+    /// What becomes of it when none of them goes.
+    pub(super) untouched: Fate,
+}
+
+impl Kept {
+    fn read(host: &Host) -> Self {
+        let storage = Storage::read(&host.capture);
+        let physical = |address: &PciAddress| host.device(*address)?.physical_function;
+        let rest = |used: &Used| {
+            let mut on = storage.graph.functions_below(&used.key);
+            on.extend(on.iter().filter_map(physical).collect::<Vec<_>>());
+            Rest { on, untouched: storage.graph.fate(&used.key, &|_| false) }
+        };
+        Self { rests: storage.used.iter().map(rest).collect(), storage }
+    }
 }
 
 /// Interfaces, and what depends on them.
@@ -45,8 +74,8 @@ impl<'a> Stakes<'a> {
         }
     }
 
-    pub(super) fn storage(&self) -> &Storage {
-        self.storage.get_or_init(|| Storage::read(&self.host.capture))
+    pub(super) fn kept(&self) -> &Kept {
+        self.storage.get_or_init(|| Kept::read(self.host))
     }
 
     pub(super) fn network(&self) -> &Network {

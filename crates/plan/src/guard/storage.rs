@@ -2,7 +2,7 @@
 
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
-use super::stakes::Stakes;
+use super::stakes::{Kept, Stakes};
 use crate::handoff::qemu::quoted;
 use cede_model::pci::PciDevice;
 use cede_model::uses::graph::{Chain, Fate, Graph};
@@ -14,11 +14,13 @@ const NAMED: usize = 4;
 
 /// What of the host's storage goes, what goes on with less, and what cannot be told.
 pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
-    let storage = stakes.storage();
+    let Kept { storage, rests } = stakes.kept();
     let mut ways: BTreeMap<(Loss, Chain), Vec<&Place>> = BTreeMap::new();
     let mut unseen = storage.unseen.clone();
-    for used in &storage.used {
-        match storage.graph.fate(&used.key, &|address| gone.has(address)) {
+    for (used, rest) in storage.used.iter().zip(rests) {
+        let is_touched = gone.addresses().iter().any(|address| rest.on.contains(address));
+        let fate = if is_touched { storage.graph.fate(&used.key, &|address| gone.has(address)) } else { rest.untouched.clone() };
+        match fate {
             Fate::Stays => {}
             Fate::Lost(chain) => ways.entry((loss_of(&used.place, &chain), chain)).or_default().push(&used.place),
             // Other interfaces carry on, and nothing is kept on the one that goes.
