@@ -220,7 +220,8 @@ pub struct GroupsArgs {
     /// Foretell the groups even where the kernel has made them
     #[arg(long)]
     pub predict: bool,
-    /// Draw the functions as they are wired, each with its group; ports that do not isolate what is behind them are `open`
+    /// Draw the functions as they are wired, each with its group; ports that do not isolate what is behind them are `open`;
+    /// with `--verbose`, each of many that are alike on a line of its own
     #[arg(long, conflicts_with = "addresses")]
     pub tree: bool,
     /// What would change: `move ADDR SLOT`, `remove ADDR`, `add VVVV:DDDD under PORT`, `kernel=6.12`,

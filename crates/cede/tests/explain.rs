@@ -9,6 +9,7 @@
 
 mod support;
 
+use cede_model::{Entry, capture_text};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -49,7 +50,7 @@ why   root port 0000:00:01.0 has no ACS: it may turn requests between devices
       it
 
 way to the root
-  0000:01:00.0  legacy endpoint  open  several functions, no ACS between them
+  0000:01:00.0  legacy endpoint  open  no ACS between its functions
   0000:00:01.0  root port        open  no ACS capability
 
 with it in the group
@@ -169,9 +170,39 @@ fn the_tree_is_drawn_with_what_the_terminal_can_show() {
     assert!(ascii.is_ascii());
     let drawn = Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().env("LC_ALL", "C.UTF-8").output().unwrap();
     assert!(text(&drawn).contains("│  └─ 01:00.1  [1]"));
+    assert!(ascii.ends_with(&format!("next: cede --lspci {} explain 0000:01:00.0\n", omen())), "{ascii}");
     let view = parsed(&cede(&["groups", "--lspci", &omen(), "--tree", "--json"]));
     assert_eq!((&view["format"], &view["roots"][0]["bus"]), (&json!("cede.tree/1"), &json!("0000:00")));
     assert_eq!(view["roots"][0]["functions"][1]["behind"][1]["address"], "0000:01:00.1");
+}
+
+#[test]
+fn the_tree_says_without_colour_what_is_ceded_and_draws_many_alike_as_one_line() {
+    let dir = Dir::new("tree-marks");
+    let mut capture = capture_text::parse(&std::fs::read_to_string(capture("hp-omen-obelisk-i7-8700")).unwrap()).unwrap();
+    for (function, driver) in [("0000:01:00.0", "vfio-pci"), ("0000:01:00.1", "snd_hda_intel")] {
+        capture.insert(format!("/sys/bus/pci/devices/{function}/driver"), Entry::Link(format!("../../../bus/pci/drivers/{driver}")));
+    }
+    for function in 0..40 {
+        let address = format!("0000:02:{:02x}.{}", 16 + function / 8, function % 8);
+        let link = format!("../../../devices/pci0000:00/0000:00:1c.0/{address}");
+        capture.insert(format!("/sys/bus/pci/devices/{address}"), Entry::Link(link));
+        for (name, text) in [("vendor", "0x8086"), ("device", "0x154c"), ("class", "0x020000")] {
+            capture.insert(format!("/sys/bus/pci/devices/{address}/{name}"), Entry::File(text.into()));
+        }
+        let group = format!("../../../kernel/iommu_groups/{}", 100 + function);
+        capture.insert(format!("/sys/bus/pci/devices/{address}/iommu_group"), Entry::Link(group));
+    }
+    std::fs::write(dir.path("host"), capture_text::render(&capture)).unwrap();
+    let tree = |more: &[&str]| {
+        let drawn = text(&cede(&[&["--host", &dir.path("host"), "groups", "--tree"], more].concat()));
+        drawn.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect::<String>()
+    };
+    let short = tree(&[]);
+    assert!(short.contains("01:00.0 [1] ceded NVIDIA") && short.contains("01:00.1 [1] blocks NVIDIA"), "{short}");
+    assert!(short.contains("`- 02:10.0-14.7 100-139 40 alike: Intel Ethernet Virtual Function"), "{short}");
+    let long = tree(&["--verbose"]);
+    assert!(long.lines().count() == short.lines().count() + 39 && long.contains("02:14.7 139 Intel"), "{long}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn cession(host: &Host, address: PciAddress) -> Cession {
         Err(refused) => Cession { refused, host_unseen, ..Cession::default() },
         Ok(Choice { ceded, .. }) => Cession {
             goes: ceded.iter().map(|identity| identity.address).collect(),
-            costs: guard::costs(host, &ceded),
+            costs: if host_unseen { Vec::new() } else { guard::costs(host, &ceded) },
             refused: if host_unseen { Vec::new() } else { guard::refusals(host, &ceded, &[]) },
             host_unseen,
         },

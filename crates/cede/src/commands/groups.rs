@@ -12,7 +12,7 @@ use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::device_name::describe;
 use crate::view::groups::{GroupsView, origin, perhaps};
-use crate::view::tree::TreeView;
+use crate::view::tree::{TreeView, worth_asking};
 use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::foretell::GroupOrigin;
@@ -79,7 +79,14 @@ fn show_tree(host: &Host, table: &GroupTable, global: &Global, ui: &mut Ui) -> R
         return print_json(ui, &view);
     }
     head(ui, host, table)?;
-    render::tree::print(ui, &view)
+    render::tree::print(ui, &view, global.verbose)?;
+    if table.rows.iter().any(|row| row.devices.len() > 1) {
+        writeln!(ui.out(), "\n[N]: several functions are in group N, which go together or not at all")?;
+    }
+    if let Some(address) = worth_asking(host, table) {
+        writeln!(ui.out(), "\n{} {}", paint(HEADING, "next:"), global.command(&format!("explain {address}"), false))?;
+    }
+    Ok(())
 }
 
 fn show_table(host: &Host, table: &GroupTable, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> Result<(), CommandError> {

@@ -84,7 +84,7 @@ fn cession(ui: &mut Ui, view: &ExplainView, width: Option<usize>) -> Result<(), 
         let along = if view.cede.goes.len() > 1 { format!("as it is: {} go", shortened(&view.cede.goes)) } else { "as it is".to_owned() };
         section(out, &format!("{}  ", paint(GOOD, "can be ceded")), &along, width)?;
         for cost in &view.cede.costs {
-            wrapped(out, "  the host would lose: ", cost, width)?;
+            wrapped(out, "  for the host: ", cost, width)?;
         }
         if view.cede.costs.is_empty() && !view.cede.host_unseen {
             writeln!(out, "  the host would lose nothing that it uses now, as far as was seen")?;

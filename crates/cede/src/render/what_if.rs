@@ -15,13 +15,13 @@ use cede_model::pci::PciNames;
 pub fn print(ui: &mut Ui, view: &WhatIfView, host: &Host, names: &PciNames) -> Result<(), CommandError> {
     let width = Some(ui.width().unwrap_or(80));
     let out = ui.out();
-    let what = format!("{} ", paint(HEADING, format_args!("with {}:", view.changes.join(", "))));
     if view.regroupings.is_empty() {
-        wrapped(out, &what, "no group would change", width)?;
+        wrapped(out, "", "no group would change", width)?;
     } else {
         let counts = format!("{} would become {}", counted(view.before, "group"), view.after);
-        wrapped(out, &what, &format!("{counts}; what differs:"), width)?;
+        wrapped(out, "", &format!("{counts}; what differs is shown below"), width)?;
     }
+    wrapped(out, &format!("{} ", paint(HEADING, "with")), &view.changes.join(", "), width)?;
     if view.origin == "bounds" {
         wrapped(out, &format!("{} ", paint(WARN, "note")), "capabilities could not all be read: only what is certain is compared", width)?;
     }

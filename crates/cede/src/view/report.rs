@@ -2,13 +2,13 @@
 
 use super::check::CheckView;
 use super::groups::{origin, perhaps};
-use super::tree::TreeView;
+use super::tree::{TreeView, shared, worth_asking};
 use crate::cli::Global;
 use crate::render::table::counted;
 use cede_model::Host;
 use cede_model::iommu::foretell::GroupRow;
 use cede_model::iommu::{GroupTable, IommuState};
-use cede_model::pci::{PciAddress, PciDevice, PciNames};
+use cede_model::pci::{PciDevice, PciNames};
 use cede_plan::guard::Stakes;
 use cede_plan::intent::Identity;
 use cede_plan::{Verdict, checks, group_choice};
@@ -113,22 +113,19 @@ fn of_host(host: &Host, standing: Standing) -> Head {
 
 /// A listing shows how functions are wired, and nothing of kernel, boot files and disks.
 fn of_listing(host: &Host, table: &GroupTable, tree: &TreeView, global: &Global) -> Head {
-    let goes = |address: &PciAddress| host.device(*address).is_some_and(|device| !group_choice::stays(device));
-    let shared: Vec<&GroupRow> = table.rows.iter().filter(|row| row.devices.iter().filter(|address| goes(address)).count() > 1).collect();
-    let display = |row: &&&GroupRow| row.devices.iter().any(|address| host.device(*address).is_some_and(PciDevice::is_display));
-    let row = shared.iter().find(display).or(shared.first()).copied().or(table.rows.first());
-    let asked = row.and_then(|row| row.devices.iter().find(|address| goes(address)).or(row.devices.first()));
+    let shared = shared(host, table).count();
     Head {
         title: format!("A listing of lspci, {}", counted(tree.roots.len(), "root bus").replace("buss", "buses")),
-        verdict: match shared.len() {
+        verdict: match shared {
             0 => "Every device has a group of its own".to_owned(),
             1 => "1 group holds several functions, which go together or not at all".to_owned(),
             count => format!("{count} groups hold several functions, which go together or not at all"),
         },
-        grade: if shared.is_empty() { Verdict::Fine } else { Verdict::Advice },
+        grade: if shared == 0 { Verdict::Fine } else { Verdict::Advice },
         facts: Vec::new(),
         findings: None,
-        next: asked.map_or_else(|| global.command("groups", false), |address| global.command(&format!("explain {address}"), false)),
+        next: worth_asking(host, table)
+            .map_or_else(|| global.command("groups", false), |address| global.command(&format!("explain {address}"), false)),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::view::device_name::describe;
 use crate::view::explain_words::kind_name;
 use crate::view::groups::{IommuView, state_name};
 use cede_model::Host;
+use cede_model::iommu::foretell::GroupRow;
 use cede_model::iommu::{GroupTable, Topology};
 use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
@@ -64,6 +65,13 @@ pub struct NodeView {
     pub behind: Vec<NodeView>,
 }
 
+impl NodeView {
+    /// Its address without the domain, which stands above.
+    pub fn without_domain(&self) -> &str {
+        self.address.split_once(':').map_or(self.address.as_str(), |(_, rest)| rest)
+    }
+}
+
 impl TreeView {
     /// The picture of a host.
     pub fn new(host: &Host, table: &GroupTable, names: &PciNames) -> Self {
@@ -87,6 +95,27 @@ impl TreeView {
         }
         Self { format: "cede.tree/1", iommu: IommuView { state: state_name(host.iommu) }, origin: table.origin.name(), roots }
     }
+}
+
+/// Groups of which several functions could be given away.
+pub fn shared<'a>(host: &'a Host, table: &'a GroupTable) -> impl Iterator<Item = &'a GroupRow> {
+    table.rows.iter().filter(|row| goes(host, row).nth(1).is_some())
+}
+
+/// The function of which people ask first why its group is what it is: a display that shares, else the first that shares, else any.
+pub fn worth_asking(host: &Host, table: &GroupTable) -> Option<PciAddress> {
+    let is_display = |row: &&GroupRow| holds(host, &row.devices, PciDevice::is_display);
+    let row = shared(host, table).find(is_display).or(shared(host, table).next());
+    let row = row.or(table.rows.iter().find(|row| goes(host, row).next().is_some())).or(table.rows.first())?;
+    goes(host, row)
+        .find(|device| device.is_display())
+        .or(goes(host, row).next())
+        .map_or(row.devices.first().copied(), |device| Some(device.address))
+}
+
+/// The functions of a group that do not stay.
+fn goes<'a>(host: &'a Host, row: &'a GroupRow) -> impl Iterator<Item = &'a PciDevice> {
+    row.devices.iter().filter_map(|address| host.device(*address)).filter(|device| !group_choice::stays(device))
 }
 
 struct Painter<'a> {

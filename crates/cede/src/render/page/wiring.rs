@@ -149,7 +149,7 @@ fn wires(wires: &[Wire]) -> Markup {
 fn what(line: &Line<'_>) -> Markup {
     let [node] = line.nodes else { return run(line.nodes) };
     let name = if node.stays { "name stays" } else { "name" };
-    html! { div.function { code id=(node.address) { (without_domain(node)) } " " span.(name) { (shown(&node.name)) } " " (marks(node)) } }
+    html! { div.function { code id=(node.address) { (node.without_domain()) } " " span.(name) { (shown(&node.name)) } " " (marks(node)) } }
 }
 
 /// Functions that are alike: what they have in common, and each by its address below it.
@@ -159,13 +159,13 @@ fn run(nodes: &[NodeView]) -> Markup {
     html! {
         details {
             summary {
-                code { (without_domain(first)) " … " (without_domain(last)) } " "
+                code { (first.without_domain()) " … " (last.without_domain()) } " "
                 span.name { (nodes.len()) " alike: " (shown(&first.name)) } " " (marks(first))
             }
             ol.alike {
                 @for node in nodes {
                     li {
-                        code id=(node.address) { (without_domain(node)) }
+                        code id=(node.address) { (node.without_domain()) }
                         @if let (true, Some(group)) = (has_own, node.group) { " " span id=(format!("group-{group}")) { "group " (group) } }
                     }
                 }
@@ -196,9 +196,4 @@ fn remarks(remarks: &Remarks) -> Markup {
         }
         @if let Some(perhaps) = &remarks.perhaps { p.remark { span.mark { "? at least" } " " (prose(perhaps)) } }
     }
-}
-
-/// The domain stands above.
-fn without_domain(node: &NodeView) -> &str {
-    node.address.split_once(':').map_or(node.address.as_str(), |(_, rest)| rest)
 }
