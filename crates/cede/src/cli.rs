@@ -293,6 +293,9 @@ pub struct BindArgs {
     /// Give up what it was refused for, by exactly this name; once for each loss. A disk in use cannot be given up
     #[arg(long = "accept-loss", value_name = "LOSS", value_parser = losses())]
     pub accepted: Vec<Loss>,
+    /// Make N virtual functions of the one function that is named, and give them instead of it; 0 takes them away
+    #[arg(long, value_name = "N")]
+    pub vfs: Option<u32>,
     #[command(flatten)]
     pub now: NowArgs,
 }

@@ -9,7 +9,7 @@ use cede_model::pci::device::PCI_DEVICES;
 use cede_model::{Entry, Host};
 use cede_plan::journal::{Operation, Verb};
 use cede_plan::plan::{Plan, Step};
-use cede_plan::runtime::{self, Attribute, Draft, Move, services};
+use cede_plan::runtime::{self, Attribute, Back, Draft, services};
 
 /// What the kernel shows where no override is set (drivers/pci/pci-sysfs.c `driver_override_show`).
 const NONE: &str = "(null)";
@@ -48,12 +48,15 @@ pub(crate) fn write(machine: &dyn Machine, path: &str, before: Option<&str>, aft
     }
     machine.write_attribute(path, after).map_err(|error| error.to_string())?;
     let (came, wanted) = match &attribute {
-        Attribute::Override(_) => (found(path)?, after.to_owned()),
+        Attribute::Override(_) | Attribute::VirtualFunctions(_) | Attribute::Autoprobe(_) => (found(path)?, after.to_owned()),
         Attribute::Unbind(_) => (driver(machine, address).unwrap_or_default(), String::new()),
         Attribute::Bind(name) => (driver(machine, address).unwrap_or_default(), name.clone()),
     };
     if came == wanted {
         return Ok(());
+    }
+    if came.parse::<u32>().is_ok() || attribute == Attribute::VirtualFunctions(address) {
+        return Err(format!("{path} was written and says `{came}`, not `{wanted}`: `sudo dmesg` may tell why"));
     }
     let shown = |name: &str| if name.is_empty() { "no driver".to_owned() } else { format!("`{name}`") };
     Err(format!("{path} was written, and {address} is with {}, not {}: `sudo dmesg` may tell why", shown(&came), shown(&wanted)))
@@ -87,11 +90,10 @@ pub(crate) fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
-fn one_back(machine: &dyn Machine, host: &Host, way: &Move, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
-    let device = host.device(way.address).filter(|_| way.from.driver.is_some() && way.from.driver != way.to.driver);
-    let holders = device.map(|device| runtime::holders(host, device, &[])).unwrap_or_default();
-    if let Some(holder) = holders.first() {
+fn one_back(machine: &dyn Machine, host: &Host, way: &Back, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), String> {
+    let unbound = way.unbound.iter().filter_map(|address| host.device(*address));
+    if let Some(holder) = unbound.flat_map(|device| runtime::holders(host, device, &[])).next() {
         return Err(format!("{} → {}: {}, then `sudo cede recover`", holder.function, holder.what, holder.advice));
     }
-    way.steps().iter().try_for_each(|step| perform(machine, step, tell))
+    way.steps.iter().try_for_each(|step| perform(machine, step, tell))
 }

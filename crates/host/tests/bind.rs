@@ -21,6 +21,7 @@ use support::faulty::Faulty;
 
 const LAPTOP: &str = include_str!("../../../fixtures/hosts/arch-gtx1650-laptop/host.capture");
 const GPU: &str = "0000:01:00.0";
+const PHYSICAL: &str = "0000:02:00.0";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The laptop with its IOMMU on, and what the drivers of its card show.
@@ -32,6 +33,9 @@ fn laptop() -> SimHost {
     for (number, target, name) in [("226:1", ".0/drm/card1", "dri/card1"), ("116:9", ".1/sound/card1/controlC1", "snd/controlC1")] {
         capture.insert(format!("/sys/dev/char/{number}"), Entry::Link(format!("{way}{target}")));
         capture.insert(format!("/sys/dev/char/{number}/uevent"), Entry::File(format!("DEVNAME={name}\n").into_bytes()));
+    }
+    for (name, text) in [("sriov_totalvfs", "8\n"), ("sriov_numvfs", "0\n"), ("sriov_drivers_autoprobe", "1\n")] {
+        capture.insert(format!("/sys/bus/pci/devices/{PHYSICAL}/{name}"), Entry::File(text.into()));
     }
     SimHost::new(capture)
 }
@@ -50,9 +54,16 @@ fn at(text: &str) -> PciAddress {
 
 fn draft(machine: &dyn Machine, verb: Verb) -> Draft {
     match verb {
+        Verb::Bind if makes(machine) => runtime::make_virtual(&seen(machine), at(PHYSICAL), 3),
+        Verb::Undo(_) if makes(machine) => runtime::make_virtual(&seen(machine), at(PHYSICAL), 0),
         Verb::Bind => runtime::bind(&seen(machine), &[at(GPU)], &[]),
         _ => runtime::release(&seen(machine), &[at(GPU)], &operations(machine)),
     }
+}
+
+/// Of a host with this mark, virtual functions are spoken of.
+fn makes(machine: &dyn Machine) -> bool {
+    matches!(machine.read("/run/makes", 1), Entry::File(_))
 }
 
 fn carry_out(machine: &dyn Machine, verb: Verb) -> Result<Applied, ApplyError> {
@@ -235,7 +246,7 @@ impl Story {
         carry_out(&machine, verb).unwrap();
         let effects = machine.count.load(Ordering::SeqCst);
         let new = state(&machine.sim);
-        assert!(effects > 15 && old != new);
+        assert!(effects > 8 && old != new);
         Self { start, verb, old, new, effects }
     }
 
@@ -294,4 +305,53 @@ fn every_failure_of_a_bind_lands_on_old_or_new() {
 #[test]
 fn every_failure_of_a_release_lands_on_old_or_new() {
     Story::new(bound, Verb::Release).try_all();
+}
+
+fn maker() -> SimHost {
+    let sim = laptop();
+    sim.others(|capture| capture.insert("/run/makes", Entry::File(Vec::new())));
+    sim
+}
+
+fn with_virtual() -> SimHost {
+    let sim = maker();
+    carry_out(&sim, Verb::Bind).unwrap();
+    sim
+}
+
+#[test]
+fn virtual_functions_are_made_given_away_and_taken_back() {
+    let sim = with_virtual();
+    let before = state(&maker());
+    let host = seen(&sim);
+    let made: Vec<PciAddress> = runtime::virtual_of(&host, at(PHYSICAL)).map(|device| device.address).collect();
+    assert_eq!(made, ["0000:02:00.1", "0000:02:00.2", "0000:02:00.3"].map(at));
+    assert!(made.iter().all(|address| host.device(*address).unwrap().driver_name().is_none()), "no driver of the host takes them");
+    let plan = runtime::bind(&host, &made, &[]).plan;
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    apply(&sim, &plan, Verb::Bind, &mut |_| {}).unwrap();
+    let host = seen(&sim);
+    assert!(made.iter().all(|address| host.device(*address).unwrap().is_on_vfio()));
+    let list = operations(&sim);
+    let boot_id = host.capture.attribute(BOOT_ID);
+    assert!(runtime::in_force(&list, &list[0], boot_id) && runtime::in_force(&list, &list[1], boot_id));
+    for (count, words) in [(9, "8 virtual functions at most"), (2, "only once these are gone")] {
+        let refused = runtime::make_virtual(&host, at(PHYSICAL), count).plan.refused;
+        assert!(refused[0].message.contains(words), "{refused:?}");
+    }
+    // A guest has one: none goes.
+    let group = host.device(made[1]).unwrap().iommu_group.unwrap();
+    sim.others(|capture| capture.insert("/proc/9/fd/3", Entry::Link(format!("/dev/vfio/{group}"))));
+    assert!(runtime::make_virtual(&seen(&sim), at(PHYSICAL), 0).may_wait());
+    sim.others(|capture| _ = capture.remove("/proc/9/fd/3"));
+    carry_out(&sim, Verb::Undo(1)).unwrap();
+    assert!(state(&sim) == before, "all of them are gone");
+    assert!(!runtime::in_force(&operations(&sim), &operations(&sim)[0], boot_id));
+    let none = runtime::make_virtual(&seen(&sim), at(GPU), 1).plan.refused;
+    assert!(none[0].message.contains("no SR-IOV"), "{none:?}");
+}
+
+#[test]
+fn every_failure_of_making_virtual_functions_lands_on_old_or_new() {
+    Story::new(maker, Verb::Bind).try_all();
 }

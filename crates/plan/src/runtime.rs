@@ -12,14 +12,17 @@ pub mod services;
 mod standing;
 mod unsafe_drivers;
 mod vfio_driver;
+mod virtual_functions;
 
 pub use attribute::Attribute;
 pub use bind::bind;
 pub use holders::{Holder, HolderKind, of as holders};
-pub use moves::{Move, Side, back, moves};
+pub use moves::{Back, Move, Side, back, moves};
 pub use now::may_accept;
 pub use release::release;
 pub use standing::{Held, expectations, held, in_force, is_void};
+
+pub use virtual_functions::{make_virtual, virtual_of, wanted as virtual_wanted};
 
 use crate::journal::{Operation, Verb};
 use crate::plan::{Plan, Refusal};
@@ -43,6 +46,9 @@ impl Draft {
 
     /// The plan made anew for the host as it is now. A foreign device in the group, another driver, a new holder: all of it shows there.
     pub fn again(host: &Host, plan: &Plan, verb: Verb, operations: &[Operation]) -> Self {
+        if let Some((physical, count)) = virtual_wanted(plan) {
+            return make_virtual(host, physical, count);
+        }
         let addresses: Vec<PciAddress> = plan.devices.iter().map(|device| device.address).collect();
         if verb == Verb::Bind { bind(host, &addresses, &plan.accepted) } else { release(host, &addresses, operations) }
     }

@@ -8,7 +8,7 @@ use crate::iommu_cause::{self, OffCause};
 use crate::parameter;
 use crate::plan::condition::Service;
 use crate::plan::{Condition, Expectation, When};
-use crate::runtime::services;
+use crate::runtime::{services, virtual_of};
 use crate::whereabouts;
 use cede_model::iommu::IommuState;
 use cede_model::kernel::installed::{ModuleForm, module_name, module_of_path};
@@ -96,9 +96,17 @@ pub fn judge(host: &Host, condition: &Condition) -> Outcome {
         Condition::NotOn { device, driver } => not_on(host, device, driver),
         Condition::GroupsWhole { devices } => groups_whole(host, devices),
         Condition::Serves { device, service } => serves(host, device, *service),
+        Condition::HasVirtualFunctions { device, count } => has_virtual_functions(host, device, *count),
         Condition::NoTwinTaken { devices } => no_twin_taken(host, devices),
     };
     Outcome { what: condition.to_string(), result, cause }
+}
+
+fn has_virtual_functions(host: &Host, device: &Identity, count: u32) -> Judged {
+    match virtual_of(host, device.address).count() {
+        seen if u32::try_from(seen) == Ok(count) => MET,
+        seen => not_met(format!("it has {seen}: `sudo dmesg` may tell why")),
+    }
 }
 
 fn serves(host: &Host, device: &Identity, service: Service) -> Judged {

@@ -30,6 +30,8 @@ struct Job<'a> {
     verb: Verb,
     addresses: &'a [PciAddress],
     accepted: &'a [Loss],
+    /// How many virtual functions the first one is to have, where that is what is asked for.
+    vfs: Option<u32>,
     now: &'a NowArgs,
 }
 
@@ -38,7 +40,14 @@ struct Job<'a> {
 /// # Errors
 /// See the exit codes.
 pub fn bind(arguments: &BindArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    Job { verb: Verb::Bind, addresses: &arguments.addresses, accepted: &arguments.accepted, now: &arguments.now }.answer(global, ui)
+    let job =
+        Job { verb: Verb::Bind, addresses: &arguments.addresses, accepted: &arguments.accepted, vfs: arguments.vfs, now: &arguments.now };
+    let mut view = BindView::new("bind");
+    let exit = match arguments.vfs {
+        Some(count) => job.with_virtual(count, global, ui, &mut view)?,
+        None => job.run(global, ui, &mut view)?,
+    };
+    answer(&view, exit, global, ui)
 }
 
 /// Gives functions back to their drivers.
@@ -46,7 +55,10 @@ pub fn bind(arguments: &BindArgs, global: &Global, ui: &mut Ui) -> Result<Exit, 
 /// # Errors
 /// See the exit codes.
 pub fn release(arguments: &ReleaseArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    Job { verb: Verb::Release, addresses: &arguments.addresses, accepted: &[], now: &arguments.now }.answer(global, ui)
+    let mut view = BindView::new("release");
+    let job = Job { verb: Verb::Release, addresses: &arguments.addresses, accepted: &[], vfs: None, now: &arguments.now };
+    let exit = job.run(global, ui, &mut view)?;
+    answer(&view, exit, global, ui)
 }
 
 /// Takes a bind back.
@@ -57,7 +69,9 @@ pub fn undo(operation: &Operation, global: &Global, ui: &mut Ui, view: &mut Oper
     let addresses: Vec<PciAddress> = operation.plan.devices.iter().map(|device| device.address).collect();
     let now = NowArgs { wait: None, timeout: 30, dry_run: false };
     let mut own = BindView::new("undo");
-    let exit = Job { verb: Verb::Undo(operation.number), addresses: &addresses, accepted: &[], now: &now }.run(global, ui, &mut own)?;
+    let vfs = runtime::virtual_wanted(&operation.plan).map(|_| 0);
+    let exit =
+        Job { verb: Verb::Undo(operation.number), addresses: &addresses, accepted: &[], vfs, now: &now }.run(global, ui, &mut own)?;
     (view.state, view.proof, view.operations) = (own.result, own.outcomes, own.operation.into_iter().collect());
     view.devices = addresses.iter().map(ToString::to_string).collect();
     view.refused = own.refused.into_iter().map(|one| one.reason).collect();
@@ -73,12 +87,23 @@ impl Job<'_> {
         if self.binds() { "bind" } else { "release" }
     }
 
-    fn answer(&self, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-        let mut view = BindView::new(self.name());
-        let exit = self.run(global, ui, &mut view)?;
-        if global.json {
-            print_json(ui, &view)?;
+    /// Makes the virtual functions, an operation of its own; then gives them to VFIO.
+    fn with_virtual(&self, count: u32, global: &Global, ui: &mut Ui, view: &mut BindView) -> Result<Exit, CommandError> {
+        let [physical] = self.addresses else {
+            return Err(CommandError::usage("--vfs goes with one physical function").hint("`cede bind ADDR --vfs N`"));
+        };
+        let exit = self.run(global, ui, view)?;
+        let made = matches!(view.result, "done" | "nothing_to_do");
+        if count == 0 || !made {
+            return Ok(exit);
         }
+        view.notes.extend(view.operation.map(|number| format!("operation {number} made {count} virtual functions of {physical}")));
+        let host = Host::from_capture(observe(&open(global, self.name())?, Scope::Runtime));
+        let addresses: Vec<PciAddress> = runtime::virtual_of(&host, *physical).map(|device| device.address).collect();
+        let notes = std::mem::take(&mut view.notes);
+        *view = BindView::new(self.name());
+        let exit = Job { addresses: &addresses, vfs: None, ..*self }.run(global, ui, view)?;
+        view.notes.splice(0..0, notes);
         Ok(exit)
     }
 
@@ -93,6 +118,9 @@ impl Job<'_> {
             return self.refuse(&draft, global, ui);
         }
         if draft.plan.is_empty() {
+            if self.vfs.is_some() {
+                return nothing(ui, "it has so many virtual functions already");
+            }
             return nothing(ui, if self.binds() { "a VFIO driver has them already" } else { "no VFIO driver has them" });
         }
         print_ways(ui, if self.binds() { "Bind" } else { "Release" }, &draft.plan, global.verbose)?;
@@ -117,6 +145,7 @@ impl Job<'_> {
     fn draft(&self, machine: &dyn Machine, operations: &[Operation]) -> Draft {
         let host = Host::from_capture(observe(machine, Scope::Runtime));
         match self.verb {
+            _ if let (Some(count), Some(physical)) = (self.vfs, self.addresses.first()) => runtime::make_virtual(&host, *physical, count),
             Verb::Bind => runtime::bind(&host, self.addresses, self.accepted),
             _ => runtime::release(&host, self.addresses, operations),
         }
@@ -158,6 +187,10 @@ impl Job<'_> {
 
     fn done(&self, draft: &Draft, applied: &Applied, ui: &mut Ui) -> Result<Exit, CommandError> {
         writeln!(ui.out())?;
+        if self.vfs.is_some() {
+            print_done(ui, "done until the next start", &draft.plan, applied.number)?;
+            return Ok(Exit::Fine);
+        }
         if !self.binds() {
             print_done(ui, "released", &draft.plan, applied.number)?;
             return Ok(Exit::Fine);
@@ -172,6 +205,13 @@ impl Job<'_> {
     fn words(&self) -> String {
         self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
+}
+
+fn answer(view: &BindView, exit: Exit, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if global.json {
+        print_json(ui, view)?;
+    }
+    Ok(exit)
 }
 
 /// Only the running system has drivers that can be changed.

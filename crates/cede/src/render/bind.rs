@@ -6,7 +6,7 @@ use crate::error::CommandError;
 use crate::ui::{BAD, GOOD, HEADING, Ui, paint};
 use cede_plan::Plan;
 use cede_plan::plan::Condition;
-use cede_plan::runtime::{Draft, Move, moves};
+use cede_plan::runtime::{Draft, Move, moves, virtual_wanted};
 
 /// Prints each function with its way; with `verbose` every write.
 ///
@@ -17,9 +17,14 @@ pub fn print_ways(ui: &mut Ui, title: &str, plan: &Plan, verbose: bool) -> Resul
     writeln!(ui.out(), "{} {}, without a reboot", paint(HEADING, title), counted(plan.devices.len(), "function"))?;
     let mut table = Table::new(2, 1);
     let ways = moves(&plan.steps);
+    let virtuals = virtual_wanted(plan).map(|(_, count)| counted(usize::try_from(count).unwrap_or(usize::MAX), "virtual function"));
     for device in &plan.devices {
         let way = ways.iter().find(|way| way.address == device.address);
-        table.row([&device.address.to_string(), &device.id.to_string(), &way.map_or_else(|| "stays as it is".to_owned(), arrow)]);
+        table.row([
+            &device.address.to_string(),
+            &device.id.to_string(),
+            &way.map(arrow).or_else(|| virtuals.clone()).unwrap_or_else(|| "stays as it is".to_owned()),
+        ]);
     }
     table.print(ui.out(), width)?;
     print_notes(ui, &plan.notes)?;
@@ -57,7 +62,7 @@ pub fn print_done(ui: &mut Ui, verdict: &str, plan: &Plan, operation: u32) -> Re
     let out = ui.out();
     writeln!(out, "{} (operation {operation})", paint(GOOD, verdict))?;
     for expectation in &plan.expects {
-        if matches!(expectation.what, Condition::BoundTo { .. } | Condition::Serves { .. })
+        if matches!(expectation.what, Condition::BoundTo { .. } | Condition::Serves { .. } | Condition::HasVirtualFunctions { .. })
             && expectation.when == cede_plan::plan::When::Now
         {
             wrapped(out, "  ", &expectation.what.to_string(), width)?;

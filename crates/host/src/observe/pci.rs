@@ -163,6 +163,9 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
     }
     if scope.is_full() {
         function.files(&["driver_override", "sriov_totalvfs", "sriov_numvfs"]);
+        if scope == Scope::Runtime && function.has("/sriov_totalvfs") {
+            function.files(&["sriov_drivers_autoprobe"]);
+        }
         function.links(&["physfn"]);
         let link = host.read_link(&function.dir);
         function.entries.push((function.dir.clone(), link));

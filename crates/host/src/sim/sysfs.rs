@@ -31,6 +31,8 @@ pub(super) fn write(state: &mut Capture, native: &Host, path: &str, value: &str)
             let text = if value.is_empty() { "(null)" } else { value };
             state.insert(path, Entry::File(format!("{text}\n").into_bytes()));
         }
+        Attribute::VirtualFunctions(_) => set_virtual(state, device, path, value)?,
+        Attribute::Autoprobe(_) => state.insert(path, Entry::File(format!("{value}\n").into_bytes())),
         Attribute::Unbind(driver) => {
             is_registered(state, &driver)?;
             if device.driver_name() != Some(&driver) {
@@ -117,4 +119,35 @@ pub(super) fn offer(state: &mut Capture, native: &Host, address: PciAddress) {
 fn shown(capture: &Capture, address: PciAddress) -> Vec<String> {
     let paths = CLASSES.iter().flat_map(|class| capture.names_in(class).map(move |name| format!("{class}/{name}")));
     paths.filter(|path| functions_on(capture.link(path).unwrap_or_default()).contains(&address)).collect()
+}
+
+/// Virtual functions come and go, each in a group of its own, and no driver takes them.
+fn set_virtual(state: &mut Capture, physical: &PciDevice, path: &str, count: &str) -> Result<(), &'static str> {
+    let wanted: u8 = count.parse().map_err(|_| "EINVAL")?;
+    let old = state.attribute(path).and_then(|text| text.parse::<u8>().ok()).unwrap_or(0);
+    if old != 0 && wanted != 0 {
+        return Err("EBUSY");
+    }
+    let id = physical.id.map(|id| format!("{:04X}:{:04X}", id.vendor, id.device + 1)).unwrap_or_default();
+    for number in 1..=old.max(wanted) {
+        let address = PciAddress { devfn: physical.address.devfn + number, ..physical.address };
+        let (place, group) = (format!("/sys/bus/pci/devices/{address}"), format!("/sys/kernel/iommu_groups/{}", 100 + u32::from(number)));
+        if wanted == 0 {
+            let gone: Vec<String> = [&place, &group]
+                .iter()
+                .flat_map(|below| state.below(format!("{below}/")).map(|(path, _)| path.to_owned()).collect::<Vec<_>>())
+                .collect();
+            gone.iter().for_each(|path| _ = state.remove(path));
+            continue;
+        }
+        let file = |text: String| Entry::File(text.into_bytes());
+        state.insert(format!("{place}/uevent"), file(format!("PCI_CLASS=10802\nPCI_ID={id}\nPCI_SUBSYS_ID=0000:0001\n")));
+        state.insert(format!("{place}/driver_override"), file("(null)\n".to_owned()));
+        state.insert(format!("{place}/physfn"), Entry::Link(format!("../{}", physical.address)));
+        state.insert(format!("{place}/iommu_group"), Entry::Link(format!("../../../..{}", group.trim_start_matches("/sys"))));
+        state.insert(format!("{group}/type"), file("DMA\n".to_owned()));
+        state.insert(format!("{group}/devices/{address}"), Entry::Link("x".to_owned()));
+    }
+    state.insert(path, Entry::File(format!("{wanted}\n").into_bytes()));
+    Ok(())
 }

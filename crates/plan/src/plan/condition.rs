@@ -114,6 +114,13 @@ pub enum Condition {
         /// What that is.
         service: Service,
     },
+    /// The physical function has so many virtual ones.
+    HasVirtualFunctions {
+        /// Which function.
+        device: Identity,
+        /// How many.
+        count: u32,
+    },
     /// No other function with these ids was taken along.
     NoTwinTaken {
         /// The ceded functions.
@@ -240,6 +247,7 @@ impl std::fmt::Display for Condition {
             Self::NotOn { device, driver } => write!(f, "{device} is not on {driver}"),
             Self::GroupsWhole { devices } => write!(f, "the whole group of {} is ceded", list(devices)),
             Self::Serves { device, service } => write!(f, "{device} has {}", service.words()),
+            Self::HasVirtualFunctions { device, count } => write!(f, "{device} has {count} virtual functions"),
             Self::NoTwinTaken { .. } => write!(f, "no other device was taken along"),
         }
     }

@@ -111,6 +111,7 @@ enum ConditionFile {
     NotOn { device: IdentityFile, driver: String },
     GroupsWhole { devices: Vec<String> },
     Serves { device: IdentityFile, service: String },
+    HasVirtualFunctions { device: IdentityFile, count: u32 },
     NoTwinTaken { devices: Vec<IdentityFile> },
 }
 
@@ -317,6 +318,7 @@ impl From<&Condition> for ConditionFile {
             Condition::Serves { device, service } => {
                 Self::Serves { device: IdentityFile::from(&device), service: service.name().to_owned() }
             }
+            Condition::HasVirtualFunctions { device, count } => Self::HasVirtualFunctions { device: IdentityFile::from(&device), count },
             Condition::NoTwinTaken { devices } => Self::NoTwinTaken { devices: devices.iter().map(IdentityFile::from).collect() },
         }
     }
@@ -346,6 +348,9 @@ impl TryFrom<ConditionFile> for Condition {
                 let known = Service::ALL.into_iter().find(|one| one.name() == service);
                 let service = known.ok_or_else(|| NotAPlan::Value(format!("`{service}` is nothing that a function serves")))?;
                 Self::Serves { device: Identity::try_from(&device)?, service }
+            }
+            ConditionFile::HasVirtualFunctions { device, count } => {
+                Self::HasVirtualFunctions { device: Identity::try_from(&device)?, count }
             }
             ConditionFile::NoTwinTaken { devices } => {
                 Self::NoTwinTaken { devices: devices.iter().map(Identity::try_from).collect::<Result<_, _>>()? }

@@ -1,6 +1,7 @@
 //! The ways of functions from one driver to another, as steps and back.
 
 use super::attribute::Attribute;
+use super::virtual_functions;
 use crate::plan::Step;
 use cede_model::Host;
 use cede_model::pci::{PciAddress, PciDevice};
@@ -33,6 +34,11 @@ pub struct Move {
 }
 
 impl Move {
+    /// The function, where it loses a driver.
+    fn loses(&self) -> Option<PciAddress> {
+        (self.from.driver.is_some() && self.from.driver != self.to.driver).then_some(self.address)
+    }
+
     /// The writes, in their order: once the override is set no other driver can come in between. `bind` of the driver itself fails where it does
     /// not take the function, as `drivers_probe` does not (drivers/base/bus.c `bind_store`, `drivers_probe_store`).
     pub fn steps(&self) -> Vec<Step> {
@@ -58,6 +64,9 @@ pub fn moves<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
         let Step::WriteAttribute { path, before, after } = step else { continue };
         let Some(attribute) = Attribute::parse(path) else { continue };
         let Some(address) = attribute.function(after) else { continue };
+        if matches!(attribute, Attribute::VirtualFunctions(_) | Attribute::Autoprobe(_)) {
+            continue;
+        }
         if !list.iter().any(|known| known.address == address) {
             list.push(Move { address, from: Side::default(), to: Side::default() });
         }
@@ -66,19 +75,30 @@ pub fn moves<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
             Attribute::Override(_) => (way.from.only, way.to.only) = (before.clone().unwrap_or_default(), after.clone()),
             Attribute::Unbind(driver) => way.from.driver = Some(driver),
             Attribute::Bind(driver) => way.to.driver = Some(driver),
+            Attribute::VirtualFunctions(_) | Attribute::Autoprobe(_) => {}
         }
     }
     list
 }
 
+/// A way back: the writes, and the functions that lose a driver by them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Back {
+    /// Functions that must not be in use.
+    pub unbound: Vec<PciAddress>,
+    /// What is written.
+    pub steps: Vec<Step>,
+}
+
 /// The ways back for those of `steps` that may have been begun, last one first, from how the functions are now. One that is gone has none.
-pub fn back<'s>(host: &Host, plan: &[Step], begun: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
-    let touched = moves(begun);
+pub fn back<'s>(host: &Host, plan: &[Step], begun: impl IntoIterator<Item = &'s Step> + Clone) -> Vec<Back> {
+    let touched = moves(begun.clone());
     let whole = moves(plan).into_iter().rev().filter(|way| touched.iter().any(|one| one.address == way.address));
-    whole
+    let ways = whole
         .filter_map(|way| Some(Move { address: way.address, from: Side::of(host.device(way.address)?), to: way.from }))
-        .filter(|way| way.from != way.to)
-        .collect()
+        .filter(|way| way.from != way.to);
+    let back = ways.map(|way| Back { unbound: way.loses().into_iter().collect(), steps: way.steps() });
+    back.chain(virtual_functions::back(host, begun)).collect()
 }
 
 #[cfg(test)]

@@ -28,9 +28,11 @@ const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -netdev
     -device pcie-root-port,id=port3,chassis=4,slot=4 -device nvme,drive=data,serial=data,bus=port3
     -device pcie-root-port,id=port4,chassis=5,slot=5 -device qemu-xhci,bus=port4
     -device pcie-root-port,id=port5,chassis=6,slot=6 -device nvme,drive=other,serial=other,bus=port5,addr=0.0,multifunction=on
-    -device edu,bus=port5,addr=0.1";
+    -device edu,bus=port5,addr=0.1
+    -device pcie-root-port,id=port6,chassis=7,slot=7 -device nvme-subsys,id=subsystem
+    -device nvme,serial=many,subsys=subsystem,bus=port6,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4";
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     ("cede runs in the machine", Story::install_cede),
     ("the host's drivers have the devices, and they work", Story::all_work),
     ("a mounted disk is refused", Story::mounted_is_refused),
@@ -45,6 +47,8 @@ const STEPS: [Step; 15] = [
     ("a guest's open group is refused", Story::guest_is_refused),
     ("release of all", Story::release_all),
     ("they work for the host again", Story::all_work),
+    ("virtual functions are made and bound", Story::virtual_made),
+    ("undo takes them away", Story::virtual_gone),
     ("killed in the middle of a bind, and recovered", Story::killed),
 ];
 
@@ -280,6 +284,37 @@ wait $bind; status=$?; cat /run/bind.log; exit $status",
         said.push(self.cede("undo --yes", DONE)?);
         let again = self.cede(&format!("release {card} --yes"), DONE)?;
         if again.contains("nothing to do") { Ok(said.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")) } else { Err(again) }
+    }
+
+    /// The one with SR-IOV, without a disk.
+    fn physical(&mut self) -> Outcome<String> {
+        Ok(self.machine.output("dirname $(grep -l -x 4 /sys/bus/pci/devices/*/sriov_totalvfs) | xargs basename")?.trim().to_owned())
+    }
+
+    /// How many virtual functions it has, and with which drivers.
+    fn virtual_drivers(&mut self, physical: &str) -> Outcome<Vec<String>> {
+        let listing = format!(
+            "cat /sys/bus/pci/devices/{physical}/sriov_numvfs /sys/bus/pci/devices/{physical}/sriov_drivers_autoprobe
+for link in /sys/bus/pci/devices/{physical}/virtfn*; do basename $(readlink $link/driver) 2>/dev/null; done; true"
+        );
+        Ok(self.machine.output(&listing)?.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn virtual_made(&mut self) -> Outcome<String> {
+        let physical = self.physical()?;
+        let report = self.cede_json(&format!("bind {physical} --vfs 3 --yes"), "cede.bind/1", DONE)?;
+        let seen = self.virtual_drivers(&physical)?;
+        let expected = ["3", "1", "vfio-pci", "vfio-pci", "vfio-pci"];
+        if seen == expected && text_of(&report, "result") == "done" { Ok(seen.join(" ")) } else { Err(format!("{seen:?}\n{report:#}")) }
+    }
+
+    fn virtual_gone(&mut self) -> Outcome<String> {
+        let physical = self.physical()?;
+        let log = self.cede_json("log", "cede.log/1", DONE)?;
+        let maker = list_of(&log, "operations").iter().rev().nth(1).and_then(|operation| operation.get("number")).map(ToString::to_string);
+        let text = self.cede(&format!("undo {} --yes", maker.unwrap_or_default()), DONE)?;
+        let seen = self.virtual_drivers(&physical)?;
+        if seen == ["0", "1"] { Ok(text.split_whitespace().collect::<Vec<_>>().join(" ")) } else { Err(format!("{seen:?}\n{text}")) }
     }
 
     fn killed(&mut self) -> Outcome<String> {
