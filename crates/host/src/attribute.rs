@@ -58,8 +58,8 @@ pub(crate) fn write(machine: &dyn Machine, path: &str, before: Option<&str>, aft
     if came.parse::<u32>().is_ok() || attribute == Attribute::VirtualFunctions(address) {
         return Err(format!("{path} was written and says `{came}`, not `{wanted}`: `sudo dmesg` may tell why"));
     }
-    let shown = |name: &str| if name.is_empty() { "no driver".to_owned() } else { format!("`{name}`") };
-    Err(format!("{path} was written, and {address} is with {}, not {}: `sudo dmesg` may tell why", shown(&came), shown(&wanted)))
+    let is_with = if came.is_empty() { "with no driver".to_owned() } else { format!("with `{came}`") };
+    Err(format!("{path} was written, and {address} is still {is_with}: `sudo dmesg` may tell why"))
 }
 
 fn text(machine: &dyn Machine, path: &str) -> Result<String, String> {

@@ -55,6 +55,9 @@ const STEPS: [Step; 17] = [
 /// Starts the machine with more hardware, its kernel given from outside, and goes through the steps.
 pub(in crate::vm) fn tell(model: Model, binary: &Path, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
     let (kernel, initrd) = image::kernel_of(base);
+    if !(kernel.exists() && initrd.exists()) {
+        return Err(format!("{} is without its kernel: remove it, and it is made anew", base.display()));
+    }
     let append = format!("root={} ro console=ttyS0 {TUNING} quiet intel_iommu=on", model.root_device());
     let hardware = |qemu: &mut Qemu| {
         for name in ["data", "other"] {
@@ -191,10 +194,8 @@ impl Story {
 
     fn foreign_is_refused(&mut self) -> Outcome<String> {
         let edu = self.one(EDU)?;
-        let other = self.with_id(DISK)?.pop().ok_or("no second disk")?;
-        if edu.group != other.group {
-            return Err(format!("{edu:?} and {other:?} are not of one group"));
-        }
+        let disks = self.with_id(DISK)?;
+        let other = disks.into_iter().find(|disk| disk.group == edu.group).ok_or("no disk is in a group with the other function")?;
         let block = self.block_of(&other)?;
         self.machine.output(&format!("mkdir -p /run/other; mount /dev/{block} /run/other"))?;
         let message = self.refused(&edu, "mounted-disk", &[&format!("{} nvme → {block} → /run/other", other.address)])?;
