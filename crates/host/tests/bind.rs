@@ -346,7 +346,9 @@ fn virtual_functions_are_made_given_away_and_taken_back() {
     sim.others(|capture| _ = capture.remove("/proc/9/fd/3"));
     carry_out(&sim, Verb::Undo(1)).unwrap();
     assert!(state(&sim) == before, "all of them are gone");
-    assert!(!runtime::in_force(&operations(&sim), &operations(&sim)[0], boot_id));
+    let list = operations(&sim);
+    assert!(!runtime::in_force(&list, &list[0], boot_id) && !runtime::in_force(&list, &list[1], boot_id));
+    assert!(runtime::held(&list, boot_id).is_empty() && runtime::expectations(&list, boot_id).is_empty(), "nobody waits for them");
     let none = runtime::make_virtual(&seen(&sim), at(GPU), 1).plan.refused;
     assert!(none[0].message.contains("no SR-IOV"), "{none:?}");
 }

@@ -17,14 +17,18 @@ pub fn print_ways(ui: &mut Ui, title: &str, plan: &Plan, verbose: bool) -> Resul
     writeln!(ui.out(), "{} {}, without a reboot", paint(HEADING, title), counted(plan.devices.len(), "function"))?;
     let mut table = Table::new(2, 1);
     let ways = moves(&plan.steps);
-    let virtuals = virtual_wanted(plan).map(|(_, count)| counted(usize::try_from(count).unwrap_or(usize::MAX), "virtual function"));
+    let virtuals = virtual_wanted(plan);
     for device in &plan.devices {
         let way = ways.iter().find(|way| way.address == device.address);
-        table.row([
-            &device.address.to_string(),
-            &device.id.to_string(),
-            &way.map(arrow).or_else(|| virtuals.clone()).unwrap_or_else(|| "stays as it is".to_owned()),
-        ]);
+        let what = match (way, virtuals) {
+            (Some(way), _) => arrow(way),
+            (None, Some((physical, count))) if physical == device.address => {
+                counted(usize::try_from(count).unwrap_or(usize::MAX), "virtual function")
+            }
+            (None, Some(_)) => "goes away".to_owned(),
+            (None, None) => "stays as it is".to_owned(),
+        };
+        table.row([&device.address.to_string(), &device.id.to_string(), &what]);
     }
     table.print(ui.out(), width)?;
     print_notes(ui, &plan.notes)?;

@@ -29,7 +29,9 @@ pub fn held<'o>(operations: &'o [Operation], boot_id: Option<&str>) -> Vec<Held<
     let mut list: Vec<Held<'o>> = Vec::new();
     for operation in operations.iter().filter(|operation| is_done(operation, boot_id)) {
         let ways = moves(&operation.plan.steps);
-        list.retain(|held| way_of(&ways, held.device.address).is_none());
+        let takes_away = virtual_wanted(&operation.plan).is_some_and(|(_, count)| count == 0);
+        let is_gone = |address: PciAddress| takes_away && operation.plan.devices.iter().any(|device| device.address == address);
+        list.retain(|held| way_of(&ways, held.device.address).is_none() && !is_gone(held.device.address));
         if operation.verb == Verb::Bind {
             let taken = operation.plan.devices.iter().filter_map(|device| Some((device, way_of(&ways, device.address)?)));
             list.extend(taken.map(|(device, way)| Held { device, former: way.from.clone(), operation }));

@@ -46,7 +46,9 @@ fn fill(host: &Host, physical: PciAddress, count: u32, draft: &mut Draft) -> Res
     if count == 0 {
         let used: Vec<&PciDevice> = virtual_of(host, physical).collect();
         draft.holders = used.iter().flat_map(|device| holders::of(host, device, &[])).collect();
-        let ceded = used.iter().filter_map(|device| Identity::of(device)).collect();
+        let ceded: Vec<Identity> = used.iter().filter_map(|device| Identity::of(device)).collect();
+        // What goes with it is what it is about, too: nobody holds those functions afterwards.
+        draft.plan.devices.extend(ceded.iter().cloned());
         let mut refused = now::guard(host, &Choice { ceded, ..Choice::default() }, &mut draft.plan);
         refused.extend(draft.holders.iter().map(Refusal::from));
         if !refused.is_empty() {

@@ -315,7 +315,12 @@ for link in /sys/bus/pci/devices/{physical}/virtfn*; do basename $(readlink $lin
         let maker = list_of(&log, "operations").iter().rev().nth(1).and_then(|operation| operation.get("number")).map(ToString::to_string);
         let text = self.cede(&format!("undo {} --yes", maker.unwrap_or_default()), DONE)?;
         let seen = self.virtual_drivers(&physical)?;
-        if seen == ["0", "1"] { Ok(text.split_whitespace().collect::<Vec<_>>().join(" ")) } else { Err(format!("{seen:?}\n{text}")) }
+        let held = self.cede_json("status", "cede.status/1", DONE)?;
+        if seen == ["0", "1"] && list_of(&held, "until_reboot").is_empty() {
+            Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
+        } else {
+            Err(format!("{seen:?}\n{text}"))
+        }
     }
 
     fn killed(&mut self) -> Outcome<String> {
