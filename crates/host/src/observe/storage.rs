@@ -3,7 +3,7 @@
 use super::Reader;
 use cede_model::Entry;
 use cede_model::uses::arrays::{ANA_STATE, WAY_STATE};
-use cede_model::uses::block_names::BLOCK;
+use cede_model::uses::block_names::{BLOCK, by_id};
 use cede_model::uses::unlock::{self, CRYPTTAB};
 use cede_model::uses::volume_groups::ONLINE;
 use cede_model::uses::{firmware_boot, mounts};
@@ -90,6 +90,7 @@ fn sources(reader: &mut Reader<'_>) {
     let listed = mounts::listed(reader.capture).into_iter().map(|line| line.source);
     let keys = unlock::needed(reader.capture).into_iter().map(|needed| needed.source);
     let all: Vec<String> = mounted.chain(listed).chain(mounts::swaps(reader.capture)).chain(keys).collect();
+    let all = all.into_iter().map(|source| source.strip_prefix("ID=").map(by_id).unwrap_or(source)).collect::<Vec<_>>();
     for path in all.iter().filter(|path| path.strip_prefix("/dev/").is_some_and(|name| name.contains('/'))) {
         reader.link(path);
     }

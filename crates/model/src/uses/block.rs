@@ -1,7 +1,7 @@
 //! The block devices of a host and what each is made of.
 
 use super::arrays;
-use super::block_names::{BLOCK, property, volume};
+use super::block_names::{BLOCK, alike, property, volume};
 use super::graph::{Graph, Kind, Node, functions_on};
 use super::mounts::Mount;
 use super::remote;
@@ -126,7 +126,8 @@ fn is_zfs_member(capture: &Capture, name: &str) -> bool {
 /// ZFS shows its members nowhere in /proc or /sys; udev recognises them by their labels. How many losses a pool bears is not seen, so it is
 /// taken to need them all.
 fn zfs(capture: &Capture, pool: &str) -> Node {
-    let is_member = |name: &&str| is_zfs_member(capture, name) && property(capture, name, "ID_FS_LABEL") == Some(pool);
+    let has_label = |name: &str| property(capture, name, "ID_FS_LABEL").is_some_and(|label| alike(label, pool));
+    let is_member = |name: &&str| is_zfs_member(capture, name) && has_label(name);
     let below: Vec<String> = capture.names_in(BLOCK).filter(is_member).map(str::to_owned).collect();
     let unseen = below.is_empty().then(|| format!("the disks of the ZFS pool {pool} could not be told (udev's database names none)"));
     Node { kind: Kind::Zfs, name: pool.to_owned(), below, unseen, ..Node::default() }

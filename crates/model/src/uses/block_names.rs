@@ -59,15 +59,27 @@ fn by_mapped_name(capture: &Capture, mapped: &str) -> Vec<String> {
 
 fn by_tag(capture: &Capture, tag: &str, value: &str) -> Vec<String> {
     let key = match tag {
+        "ID" if capture.link(&by_id(value)).is_some() => return by_source(capture, &by_id(value)),
         "UUID" => "ID_FS_UUID",
         "LABEL" => "ID_FS_LABEL",
         "PARTUUID" => "ID_PART_ENTRY_UUID",
         "PARTLABEL" => "ID_PART_ENTRY_NAME",
         _ => return Vec::new(),
     };
-    let same = |found: &str| if tag.ends_with("UUID") { found.eq_ignore_ascii_case(value) } else { found == value };
+    let same = |found: &str| if tag.ends_with("UUID") { found.eq_ignore_ascii_case(value) } else { alike(found, value) };
     let has = |name: &&str| property(capture, name, key).is_some_and(same);
     capture.names_in(BLOCK).filter(has).map(str::to_owned).collect()
+}
+
+/// Where udev puts a disk of `ID=…` (mount(8)).
+pub fn by_id(value: &str) -> String {
+    format!("/dev/disk/by-id/{value}")
+}
+
+/// True for names that are the same but for blanks, which udev writes as `_` or `\\x20` (systemd: src/udev/udev-builtin-blkid.c).
+pub fn alike(one: &str, other: &str) -> bool {
+    let plain = |text: &str| text.replace("\\x20", "_").replace(' ', "_");
+    plain(one) == plain(other)
 }
 
 /// Whether udev told anything of any block device.
@@ -111,9 +123,12 @@ mod tests {
         let mut text = |path: &str, text: &str| capture.insert(path, Entry::File(format!("{text}\n").into_bytes()));
         text("/sys/class/block/sda1/dev", "8:1");
         text("/run/udev/data/b8:1", "E:ID_FS_UUID=0A1B-2C3D\nE:ID_FS_LABEL=the disk\nE:ID_PART_ENTRY_UUID=aaaa-bb");
+        text("/sys/class/block/sdb1/dev", "8:17");
+        text("/run/udev/data/b8:17", "E:ID_FS_LABEL=two_words\nE:ID_PART_ENTRY_NAME=my\\x20part");
         text("/sys/class/block/dm-0/dev", "254:0");
         text("/sys/class/block/dm-0/dm/name", "my--vg-root");
         text("/proc/cmdline", "root=/dev/nvme0n1p9 root=PARTUUID=AAAA-BB ro");
+        capture.insert("/dev/disk/by-id/ata-x", Entry::Link("../../sdb1".into()));
         capture.insert("/dev/other/name", Entry::Link("../dm-0".into()));
         capture
     }
@@ -128,6 +143,9 @@ mod tests {
             ("PARTUUID=aaaa-BB", "sda1"),
             ("/dev/disk/by-label/the\\x20disk", "sda1"),
             ("/dev/disk/by-uuid/0A1B-2C3D", "sda1"),
+            ("LABEL=two words", "sdb1"),
+            ("PARTLABEL=my part", "sdb1"),
+            ("ID=ata-x", "sdb1"),
             ("/dev/root", "sda1"),
             ("/dev/mapper/my--vg-root", "dm-0"),
             ("/dev/my-vg/root", "dm-0"),

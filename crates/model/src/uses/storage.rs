@@ -135,7 +135,7 @@ impl Storage {
                     self.used.push(Used { key, place: place(&line.place, true) });
                 }
             }
-            if wanted && !line.source.starts_with("/dev/") && !has_database(capture) {
+            if wanted && !line.source.starts_with("/dev/") && by_source(capture, &line.source).is_empty() && !has_database(capture) {
                 let (place, source) = (&line.place, &line.source);
                 self.unseen.get_or_insert_with(|| format!("which disk {place} is on could not be seen ({source}, /run/udev/data)"));
             }
@@ -165,6 +165,9 @@ impl Storage {
 
     /// What the next start needs of a volume group, though nothing is kept on it.
     fn add_groups(&mut self, capture: &Capture) {
+        if capture.names_in(volume_groups::ONLINE).next().is_none() {
+            return;
+        }
         for used in self.used.clone() {
             if matches!(used.place, Place::Swap(_) | Place::Mounted(_, false)) {
                 continue;
