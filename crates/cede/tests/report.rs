@@ -66,6 +66,17 @@ fn a_listing_says_what_it_does_not_know() {
 }
 
 #[test]
+fn where_capabilities_were_not_read_no_group_is_promised() {
+    let listing = fixture("lspci/noacs-sreeragvn/listing.txt");
+    let page = page(&["--lspci", &listing, "report"]);
+    in_order(
+        &page,
+        &["What groups there will be cannot be told", "these are bounds", "id=\"group-0\"", "perhaps 0000:", "explain 0000:01:00.0"],
+    );
+    assert!(!page.contains("a group of its own"));
+}
+
+#[test]
 fn ceded_functions_and_those_that_block_them_are_marked() {
     let dir = Dir::new("report-ceded");
     let mut capture = capture_text::parse(&fs::read_to_string(fixture("hosts/hp-omen-obelisk-i7-8700/host.capture")).unwrap()).unwrap();

@@ -6,7 +6,7 @@ use super::tree::{TreeView, shared, worth_asking};
 use crate::cli::Global;
 use crate::render::table::counted;
 use cede_model::Host;
-use cede_model::iommu::foretell::GroupRow;
+use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::{PciDevice, PciNames};
 use cede_plan::guard::Stakes;
@@ -114,14 +114,22 @@ fn of_host(host: &Host, standing: Standing) -> Head {
 /// A listing shows how functions are wired, and nothing of kernel, boot files and disks.
 fn of_listing(host: &Host, table: &GroupTable, tree: &TreeView, global: &Global) -> Head {
     let shared = shared(host, table).count();
+    let is_told = table.origin != GroupOrigin::Bounds;
     Head {
         title: format!("A listing of lspci, {}", counted(tree.roots.len(), "root bus").replace("buss", "buses")),
         verdict: match shared {
+            _ if !is_told => "What groups there will be cannot be told from this listing".to_owned(),
             0 => "Every device has a group of its own".to_owned(),
             1 => "1 group holds several functions, which go together or not at all".to_owned(),
             count => format!("{count} groups hold several functions, which go together or not at all"),
         },
-        grade: if shared == 0 { Verdict::Fine } else { Verdict::Advice },
+        grade: if !is_told {
+            Verdict::CannotTell
+        } else if shared == 0 {
+            Verdict::Fine
+        } else {
+            Verdict::Advice
+        },
         facts: Vec::new(),
         findings: None,
         next: worth_asking(host, table)

@@ -106,7 +106,10 @@ pub fn shared<'a>(host: &'a Host, table: &'a GroupTable) -> impl Iterator<Item =
 pub fn worth_asking(host: &Host, table: &GroupTable) -> Option<PciAddress> {
     let is_display = |row: &&GroupRow| holds(host, &row.devices, PciDevice::is_display);
     let row = shared(host, table).find(is_display).or(shared(host, table).next());
-    let row = row.or(table.rows.iter().find(|row| goes(host, row).next().is_some())).or(table.rows.first())?;
+    let row = row
+        .or(table.rows.iter().find(is_display))
+        .or(table.rows.iter().find(|row| goes(host, row).next().is_some()))
+        .or(table.rows.first())?;
     goes(host, row)
         .find(|device| device.is_display())
         .or(goes(host, row).next())

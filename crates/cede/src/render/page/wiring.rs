@@ -40,6 +40,7 @@ fn legend() -> Markup {
             li { span.mark.bad { "◆ needed" } " the host would lose what is named" }
             li { span.stays { "● stays" } " a bridge or part of the chipset" }
             li { span.mark { "∥ isolates" } " a port that keeps what is behind it apart; " span.mark.warn { "∦ open" } " one that does not" }
+            li { span.mark { "?" } " could not be read; what stands after " span.mark { "? perhaps" } " may join the group" }
         }
     }
 }
@@ -194,6 +195,6 @@ fn remarks(remarks: &Remarks) -> Markup {
         @for (loss, way) in &remarks.lost {
             p.remark { span.mark.bad { "◆ needed" } " " (shown(way)) " (" (loss) ")" }
         }
-        @if let Some(perhaps) = &remarks.perhaps { p.remark { span.mark { "? at least" } " " (prose(perhaps)) } }
+        @if let Some(perhaps) = &remarks.perhaps { p.remark { span.mark { "?" } " " (prose(perhaps)) } }
     }
 }
