@@ -6,6 +6,7 @@ use cede_plan::BindMethod;
 use cede_plan::guard::Loss;
 use cede_plan::handoff::{TARGETS, Target};
 use cede_plan::prove::{Depth, Interface};
+use cede_plan::shell_word::quoted;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU16;
@@ -81,12 +82,6 @@ impl Global {
     }
 }
 
-/// A word as a shell takes it.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
-}
-
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -153,6 +148,9 @@ pub enum Command {
     Bind(BindArgs),
     /// Give functions back to the drivers that they had before `cede bind`, now
     Release(ReleaseArgs),
+    /// Have libvirt give devices to a guest when it starts, and take them back when it ends: for one GPU, or what is shared in time
+    #[command(subcommand)]
+    Hook(HookCommand),
     /// Print the text that gives the devices to a guest; only data on standard output
     Handoff(HandoffArgs),
     /// Read, check and save the option ROM of a device, or check one that was downloaded
@@ -187,6 +185,7 @@ impl Command {
         match self {
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
+            Self::Hook(HookCommand::Run { .. }) => Some("hook run"),
             Self::WriteAttribute { .. } => Some("write-attribute"),
             Self::Report { .. } => Some("report"),
             Self::Status
@@ -205,6 +204,7 @@ impl Command {
             | Self::Prove(_)
             | Self::Bind(_)
             | Self::Release(_)
+            | Self::Hook(HookCommand::Install { .. })
             | Self::Handoff(_)
             | Self::Rom(_) => None,
         }
@@ -322,6 +322,51 @@ pub struct NowArgs {
     /// Show what would be done, and stop there
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What is done about a guest's hook.
+#[derive(Debug, Subcommand)]
+pub enum HookCommand {
+    /// Write the hook of a guest: one file below /etc/libvirt/hooks/qemu.d; `cede undo` removes it
+    Install {
+        /// The guest's name
+        domain: String,
+        /// Functions to give it; without them, those that its definition names
+        #[arg(value_name = "ADDR")]
+        addresses: Vec<PciAddress>,
+        #[command(flatten)]
+        how: HookArgs,
+    },
+    /// What the hook runs
+    #[command(hide = true)]
+    Run {
+        /// The guest's name
+        domain: String,
+        /// What happens to it
+        event: HookEvent,
+        #[command(flatten)]
+        how: HookArgs,
+    },
+}
+
+/// How a hook goes about it.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// Stop the display manager before the guest starts, and start it again when the guest has ended: for the only GPU
+    #[arg(long)]
+    pub display_manager: bool,
+    /// Give up what it was refused for while the guest runs, by exactly this name; once for each loss
+    #[arg(long = "accept-loss", value_name = "LOSS", value_parser = losses())]
+    pub accepted: Vec<Loss>,
+}
+
+/// What happens to a guest, in libvirt's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HookEvent {
+    /// It is about to start.
+    Prepare,
+    /// It has ended, and everything of it was given back.
+    Release,
 }
 
 /// What is handed over, and to whom.

@@ -69,6 +69,7 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Prove(arguments) => commands::prove::run(arguments, global, ui),
         Command::Bind(arguments) => commands::bind::bind(arguments, global, ui),
         Command::Release(arguments) => commands::bind::release(arguments, global, ui),
+        Command::Hook(command) => commands::hook::run(command, global, ui),
         Command::Handoff(arguments) => commands::handoff::run(arguments, global, ui),
         Command::Rom(arguments) => commands::rom::run(arguments, global, ui),
         Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),

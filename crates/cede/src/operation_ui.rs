@@ -1,6 +1,5 @@
 //! Shows an operation while it runs.
 
-use crate::cli::quoted;
 use crate::commands::print_json;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -9,6 +8,7 @@ use crate::render::table::{clean_line, wrapped};
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, ApplyError, Event};
+use cede_plan::shell_word::quoted;
 use cede_plan::{Plan, Step};
 
 /// Prints an event on standard error.

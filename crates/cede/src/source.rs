@@ -1,6 +1,6 @@
 //! Where a command's host comes from: this machine, a mounted system, or a capture.
 
-use crate::cli::{Global, quoted};
+use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::table::wrapped;
@@ -8,6 +8,7 @@ use crate::ui::{Ui, WARN, paint};
 use cede_host::{Root, Scope, boot_mounts, observe};
 use cede_model::uses::mounts::Listed;
 use cede_model::{Entry, Host, capture_text, lspci};
+use cede_plan::shell_word::quoted;
 use std::io::Read;
 use std::path::Path;
 

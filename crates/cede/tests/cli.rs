@@ -264,3 +264,17 @@ fn the_demo_walks_the_whole_road() {
         assert!(said.contains(part), "{part}\n{said}");
     }
 }
+
+/// What libvirt would run must be the running system's.
+#[test]
+fn a_hook_is_for_the_machine_itself() {
+    let host = laptop();
+    let dir = Dir::new("hook");
+    for elsewhere in [["--host", host.to_str().unwrap()], ["--root", dir.0.to_str().unwrap()]] {
+        let output = cede(&[&elsewhere[..], &["hook", "install", "win11", "01:00.0"]].concat());
+        assert_eq!(code(&output), 2, "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("the machine that it is asked on"), "{}", text(&output.stderr));
+    }
+    let here = cede(&["hook", "install", "../win11", "01:00.0"]);
+    assert!(code(&here) == 4, "{}{}", text(&here.stdout), text(&here.stderr));
+}

@@ -14,6 +14,7 @@ use crate::lock;
 use crate::machine::{EffectError, Lock, Machine, Space, ToolEnd};
 use crate::menu;
 use cede_model::Entry;
+use cede_plan::plan::step;
 use rustix::fs::OFlags;
 use std::io::Write;
 use std::path::Path;
@@ -74,7 +75,7 @@ impl Machine for Root {
                 if let Some(parent) = Path::new(path).parent() {
                     self.create_dir_all(parent, 0o755).map_err(effect)?;
                 }
-                replace_file::replace_file(self, path, before, after, 0o644).map(|_| ()).map_err(effect)
+                replace_file::replace_file(self, path, before, after, step::mode(path)).map(|_| ()).map_err(effect)
             }
         }
     }

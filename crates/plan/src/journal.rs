@@ -32,12 +32,19 @@ pub enum Verb {
     Bind,
     /// Gives functions back to their drivers now.
     Release,
+    /// Has libvirt give functions to a guest when it starts.
+    Hook,
 }
 
 impl Verb {
     /// True where the operation adds something, which can be undone.
     pub fn adds(self) -> bool {
-        matches!(self, Self::Apply | Self::Trial | Self::Redo(_) | Self::Bind)
+        matches!(self, Self::Apply | Self::Trial | Self::Redo(_) | Self::Bind | Self::Hook)
+    }
+
+    /// True where the files are the operation's own, which no other one writes: it is taken back apart from all others.
+    pub fn is_apart(self) -> bool {
+        matches!(self, Self::Trial | Self::Hook)
     }
 }
 
@@ -303,12 +310,18 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
     operation.ok_or_else(|| JournalError::NoBegin { path: path.to_owned() })
 }
 
-/// The operations but for trials, what took them back, and what was about the running system alone.
+/// The operations but for those with files of their own, what took them back, and what was about the running system alone.
 pub fn lasting(operations: &[Operation]) -> Vec<Operation> {
-    let is_trial = |number: u32| operations.iter().any(|other| other.number == number && other.verb == Verb::Trial);
-    let ends_trial = |operation: &&Operation| matches!(operation.verb, Verb::Undo(number) if is_trial(number));
-    let is_lasting = |operation: &&Operation| operation.verb != Verb::Trial && !ends_trial(operation) && !operation.plan.is_runtime();
+    let is_apart = |number: u32| operations.iter().any(|other| other.number == number && other.verb.is_apart());
+    let ends_one = |operation: &&Operation| matches!(operation.verb, Verb::Undo(number) if is_apart(number));
+    let is_lasting = |operation: &&Operation| !operation.verb.is_apart() && !ends_one(operation) && !operation.plan.is_runtime();
     operations.iter().filter(is_lasting).cloned().collect()
+}
+
+/// True where the next start makes of the machine what the operation wrote: not where it was about the running system, or about guests.
+pub fn is_for_a_start(operations: &[Operation], operation: &Operation) -> bool {
+    let is_hook = |number: u32| operations.iter().any(|other| other.number == number && other.verb == Verb::Hook);
+    !operation.plan.is_runtime() && operation.verb != Verb::Hook && !matches!(operation.verb, Verb::Undo(number) if is_hook(number))
 }
 
 /// True where the operation's changes are in the host's files: it was applied, and no later operation took it back. What is about the running

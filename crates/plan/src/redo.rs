@@ -9,7 +9,7 @@ use cede_model::pci::PciAddress;
 pub fn last_undone(operations: &[Operation]) -> Option<&Operation> {
     // A trial is made anew, and so is what lasts until the next start; they are not brought back.
     let is_trial =
-        |number: u32| operations.iter().any(|other| other.number == number && (other.verb == Verb::Trial || other.plan.is_runtime()));
+        |number: u32| operations.iter().any(|other| other.number == number && (other.verb.is_apart() || other.plan.is_runtime()));
     let done = |operation: &&Operation| operation.end == Some(End::Applied);
     let undone = operations.iter().rev().filter(done).find_map(|operation| match operation.verb {
         Verb::Undo(number) if !is_trial(number) && !operations.iter().filter(done).any(|other| other.verb == Verb::Redo(number)) => {

@@ -16,7 +16,7 @@ mod virtual_functions;
 
 pub use attribute::Attribute;
 pub use bind::bind;
-pub use holders::{Holder, HolderKind, of as holders};
+pub use holders::{HELD, Holder, HolderKind, of as holders};
 pub use moves::{Back, Move, Side, back, moves};
 pub use now::may_accept;
 pub use release::release;

@@ -3,15 +3,15 @@
 //! Exactly what we added goes. Where nothing else of ours stays on the host, every file becomes what others would have made of it without us;
 //! else one operation is taken out, and what later ones need is planned anew on top.
 
+mod apart;
 mod copies;
 mod history;
-mod trial;
 
 use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
 use crate::initramfs::{self, Early};
-use crate::journal::{self, Operation, Verb};
+use crate::journal::{self, Operation};
 use crate::merge::Clash;
 use crate::parameter;
 use crate::plan::{Condition, Expectation, Plan, Refusal, RestsOn, Step, When};
@@ -73,8 +73,8 @@ struct Target {
 /// # Errors
 /// Files that someone else changed where we did, or that cannot be read; a later operation that needs what this one wrote.
 pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Result<Plan, CannotUndo> {
-    if operation.verb == Verb::Trial {
-        return trial::undo(host, operation).map_err(CannotUndo::Conflicts);
+    if operation.verb.is_apart() {
+        return apart::undo(host, operation).map_err(CannotUndo::Conflicts);
     }
     // A trial has files of its own, and is taken back apart.
     let operations = &journal::lasting(operations);

@@ -81,7 +81,7 @@ pub fn troubles(host: &Host, operations: &[Operation]) -> Vec<String> {
 
 /// The functions of all operations that are in force.
 pub fn ceded(operations: &[Operation]) -> Vec<Identity> {
-    let in_force = operations.iter().filter(|operation| journal::in_force(operations, operation));
+    let in_force = operations.iter().filter(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
     in_force.flat_map(|operation| operation.plan.devices.iter().cloned()).collect()
 }
 

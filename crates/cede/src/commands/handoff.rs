@@ -2,7 +2,7 @@
 
 use super::print_json;
 use super::rom::read_file;
-use crate::cli::{Global, HandoffArgs, quoted};
+use crate::cli::{Global, HandoffArgs};
 use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -14,6 +14,7 @@ use cede_host::{Machine, Root, Scope};
 use cede_model::Host;
 use cede_model::pci::OptionRom;
 use cede_plan::handoff::{Domain, Handoff, Options, Rom, handoff};
+use cede_plan::shell_word::quoted;
 use cede_plan::{Refusal, diff};
 use std::path::Path;
 

@@ -55,6 +55,7 @@ fn verb(operation: &Operation) -> String {
         Verb::Undo(number) => format!("undo {number}"),
         Verb::Redo(number) => format!("redo {number}"),
         Verb::Bind => "bind".to_owned(),
+        Verb::Hook => "hook".to_owned(),
         Verb::Release => "release".to_owned(),
     }
 }

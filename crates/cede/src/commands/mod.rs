@@ -10,6 +10,7 @@ pub mod devices;
 pub mod explain;
 pub mod groups;
 pub mod handoff;
+pub mod hook;
 pub mod log;
 pub mod plan;
 pub mod prove;

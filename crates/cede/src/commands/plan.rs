@@ -1,6 +1,6 @@
 //! `cede plan`.
 
-use crate::cli::{Global, WishArgs, quoted};
+use crate::cli::{Global, WishArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::{print_plan, print_refusals};
@@ -8,6 +8,7 @@ use crate::source;
 use crate::ui::Ui;
 use cede_host::Scope;
 use cede_plan::guard::Loss;
+use cede_plan::shell_word::quoted;
 use cede_plan::{Plan, plan::format, planner};
 use std::collections::BTreeSet;
 use std::path::Path;

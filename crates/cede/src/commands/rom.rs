@@ -1,7 +1,7 @@
 //! `cede rom`.
 
 use super::print_json;
-use crate::cli::{Global, RomArgs, quoted};
+use crate::cli::{Global, RomArgs};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::table::{Table, counted, wrapped};
@@ -12,6 +12,7 @@ use cede_host::Scope;
 use cede_host::option_rom::{self, ROM_LIMIT, RomError};
 use cede_model::pci::OptionRom;
 use cede_model::pci::PciDevice;
+use cede_plan::shell_word::quoted;
 use std::io::{Read, Write};
 use std::path::Path;
 

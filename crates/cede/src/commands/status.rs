@@ -75,10 +75,10 @@ impl<'a> Facts<'a> {
         let candidates = candidates(host);
         let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
         let held: Vec<String> = runtime::held(operations, boot_id).iter().map(|held| held.device.address.to_string()).collect();
-        let pending = operations.iter().rev().find(|operation| !operation.plan.is_runtime()).is_some_and(|operation| {
+        let pending = operations.iter().rev().find(|operation| journal::is_for_a_start(operations, operation)).is_some_and(|operation| {
             operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id && operation.end == Some(journal::End::Applied)
         });
-        let in_force = operations.iter().any(|operation| journal::in_force(operations, operation));
+        let in_force = operations.iter().any(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
         let verified = in_force && judge(host, operations).passed();
         let trial = trial::in_force(operations).map(|operation| (operation.number, trial::state(host, operation)));
         let next = match (journal::interrupted(operations, boot_id), pending, in_force, candidates.first()) {

@@ -98,7 +98,9 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
         let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();
         let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
         let over = operation.verb == Verb::Trial && trial::state(host, operation) == State::Over;
-        let part = if over {
+        let part = if operation.verb == Verb::Hook {
+            verify::verify(host, &expects, When::Now)
+        } else if over {
             VerifyReport { outcomes: vec![came_back(host, operation)] }
         } else if same_boot {
             verify::not_yet(&expects, When::AfterReboot, "the machine was not started anew yet: reboot first")

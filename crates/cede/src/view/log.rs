@@ -42,10 +42,11 @@ impl LogView {
                 Verb::Undo(_) => "undo",
                 Verb::Redo(_) => "redo",
                 Verb::Bind => "bind",
+                Verb::Hook => "hook",
                 Verb::Release => "release",
             },
             of: match operation.verb {
-                Verb::Apply | Verb::Trial | Verb::Bind | Verb::Release => None,
+                Verb::Apply | Verb::Trial | Verb::Bind | Verb::Release | Verb::Hook => None,
                 Verb::Undo(of) | Verb::Redo(of) => Some(of),
             },
             time: operation.time,

@@ -3,7 +3,7 @@
 use super::gone::Gone;
 use super::loss::{Loss, Lost};
 use super::stakes::{Kept, Stakes};
-use crate::handoff::qemu::quoted;
+use crate::shell_word::quoted;
 use cede_model::pci::PciDevice;
 use cede_model::uses::graph::{Chain, Fate, Graph};
 use cede_model::uses::storage::Place;

@@ -4,6 +4,7 @@ use super::group::{Given, Member, Standing};
 use super::layout::slots;
 use super::{Options, Target, Text};
 use crate::plan::Refusal;
+use crate::shell_word::quoted;
 use cede_model::Host;
 use cede_model::pci::PciAddress;
 
@@ -92,10 +93,4 @@ fn nodes(given: &Given, iommufd: bool) -> Vec<String> {
     let mut groups: Vec<u32> = given.members.iter().filter_map(|member: &Member| member.group).collect();
     groups.dedup();
     groups.iter().map(|group| format!("/dev/vfio/{group}")).collect()
-}
-
-/// A word as a shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

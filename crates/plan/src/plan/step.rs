@@ -30,6 +30,11 @@ pub fn may_run(argv: &[String]) -> bool {
 /// The directories below which a plan may write.
 pub const PLACES: [&str; 4] = ["/etc/", "/boot/", "/efi/", "/var/lib/cede/trial/"];
 
+/// Mode of a file that a plan makes. libvirt runs what is executable among its hooks.
+pub fn mode(path: &str) -> u32 {
+    if path.starts_with(crate::hook::DIRECTORY) { 0o755 } else { 0o644 }
+}
+
 /// True for a path that a plan may write: absolute, below one of [`PLACES`], without `.` or `..` on the way; or the EFI variable by which an
 /// entry is started once.
 pub fn may_write(path: &str) -> bool {

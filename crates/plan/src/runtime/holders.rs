@@ -10,7 +10,7 @@ use cede_model::uses::block_names::BLOCK;
 use cede_model::uses::nodes::{NVIDIA, Opener, VFIO, nodes_on, openers};
 
 /// The id of the refusal that a holder is.
-pub(super) const HELD: &str = "held";
+pub const HELD: &str = "held";
 
 /// Nodes of devices that may go at any time, as when they are unplugged.
 const MAY_GO: [&str; 2] = ["/dev/input/", "/dev/hidraw"];

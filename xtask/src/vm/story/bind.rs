@@ -1,6 +1,8 @@
 //! Bind and release on the running system: a network card, a disk, a USB controller and the two-function display card change their drivers and
 //! come back to work; what is in use is refused by name; a killed run is recovered.
 
+mod hook;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +34,7 @@ const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -netdev
     -device pcie-root-port,id=port6,chassis=7,slot=7 -device nvme-subsys,id=subsystem
     -device nvme,serial=many,subsys=subsystem,bus=port6,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4";
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     ("cede runs in the machine", Story::install_cede),
     ("the host's drivers have the devices, and they work", Story::all_work),
     ("a mounted disk is refused", Story::mounted_is_refused),
@@ -49,6 +51,7 @@ const STEPS: [Step; 17] = [
     ("they work for the host again", Story::all_work),
     ("virtual functions are made and bound", Story::virtual_made),
     ("undo takes them away", Story::virtual_gone),
+    ("a guest's hook gives it the disk and takes it back", Story::hook),
     ("killed in the middle of a bind, and recovered", Story::killed),
 ];
 

@@ -1,4 +1,5 @@
-//! Taking a trial back: its files, its image, and the choice for the next start where it still waits. No tool makes anything anew.
+//! Taking back what has files of its own: a hook its one, a trial also its image, and the choice for the next start where it still waits. No
+//! tool makes anything anew.
 
 use super::{Conflict, history};
 use crate::digest::sha256;

@@ -1,0 +1,123 @@
+//! The hook for libvirt: what is written, for whom, and that the script does what is meant.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+use cede_model::{Entry, Host};
+use cede_plan::guard::Loss;
+use cede_plan::hook::{HookWish, LIBVIRT, definition, path, plan};
+use cede_plan::{Plan, Step};
+use std::process::Command;
+
+const LAPTOP: &str = include_str!("../../../fixtures/hosts/gigabyte-x570-aorus-master/host.capture");
+
+fn host() -> Host {
+    let mut capture = cede_model::capture_text::parse(LAPTOP).unwrap();
+    capture.insert(LIBVIRT, Entry::Dir);
+    for driver in ["nvidia", "snd_hda_intel"] {
+        capture.insert(format!("/sys/bus/pci/drivers/{driver}/unbind"), Entry::Present(4096));
+    }
+    capture.insert("/sys/bus/pci/drivers/vfio-pci", Entry::Dir);
+    Host::from_capture(capture)
+}
+
+fn wish(domain: &str) -> HookWish {
+    HookWish {
+        domain: domain.into(),
+        addresses: vec!["0a:00.0".parse().unwrap()],
+        program: "/usr/local/bin/cede".into(),
+        accepted: vec![Loss::parse("boot-display").unwrap()],
+        display_manager: true,
+    }
+}
+
+/// What the plan for a guest writes.
+fn script_of(wish: &HookWish) -> String {
+    let plan = plan(&host(), wish);
+    let Some(Step::ReplaceFile { after: Some(script), .. }) = plan.steps.first() else { panic!("{:?}", plan.refused) };
+    String::from_utf8(script.clone()).unwrap()
+}
+
+fn refused(plan: &Plan) -> Vec<&str> {
+    assert!(plan.steps.is_empty());
+    plan.refused.iter().map(|refusal| refusal.id).collect()
+}
+
+/// Runs the script with a program in the place of cede that tells its arguments and fails.
+fn run(script: &str, arguments: &[&str]) -> (i32, String, String) {
+    let end = Command::new("sh").args(["-c", script, "hook"]).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (end.status.code().unwrap(), text(&end.stdout), text(&end.stderr))
+}
+
+#[test]
+fn the_script_passes_on_two_events_of_one_guest_and_the_end() {
+    let mut wish = wish("win-11");
+    wish.program = "/nonexistent/cede of mine".into();
+    let script = script_of(&wish);
+    for (name, event, sub) in [("other", "prepare", "begin"), ("win-11", "started", "begin"), ("win-11", "release", "begin")] {
+        assert_eq!(run(&script, &[name, event, sub, "-"]), (0, String::new(), String::new()), "{name} {event} {sub}");
+    }
+    let (end, out, err) = run(&script, &["win-11", "prepare", "begin", "-"]);
+    assert!(end == 127 && out.is_empty() && err.contains("/nonexistent/cede of mine"), "{end} {out} {err}");
+    wish.program = "echo".into();
+    let (end, out, err) = run(&script_of(&wish), &["win-11", "release", "end", "-"]);
+    assert_eq!((end, out.as_str(), err.as_str()), (0, "", "hook run --display-manager --accept-loss boot-display win-11 release\n"));
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_is_none() {
+    for bad in ["", "..", ".hidden", "a/b", "a b", "a\nb", "ä", &"x".repeat(201)] {
+        assert_eq!(path(bad), None, "{bad}");
+    }
+    assert_eq!(path("win-11.1_+").as_deref(), Some("/etc/libvirt/hooks/qemu.d/50-cede-win-11.1_+"));
+}
+
+#[test]
+fn what_is_there_already_is_kept() {
+    let mut host = host();
+    let first = plan(&host, &wish("win11"));
+    assert!(first.refused.is_empty(), "{:?}", first.refused);
+    assert_eq!(first.devices.len(), 2, "the whole group");
+    let Some(Step::ReplaceFile { path, after: Some(script), .. }) = first.steps.first() else { panic!("{:?}", first.steps) };
+    host.capture.insert(path.clone(), Entry::File(script.clone()));
+    let again = plan(&host, &wish("win11"));
+    assert!(again.is_empty(), "{again:?}");
+    let other = HookWish { display_manager: false, ..wish("win11") };
+    assert_eq!(refused(&plan(&host, &other)), ["hook-in-force"]);
+    host.capture.insert(path.clone(), Entry::File(b"#!/bin/sh\n# mine\n".to_vec()));
+    assert_eq!(refused(&plan(&host, &wish("win11"))), ["hook-not-ours"]);
+    host.capture.insert(path.clone(), Entry::Unreadable("EACCES".into()));
+    assert_eq!(refused(&plan(&host, &wish("win11"))), ["hook-not-ours"]);
+}
+
+#[test]
+fn the_devices_of_the_definition_are_taken() {
+    let mut host = host();
+    let wish = HookWish { addresses: Vec::new(), ..wish("win11") };
+    assert_eq!(refused(&plan(&host, &wish)), ["no-domain"]);
+    let xml = |devices: &str| Entry::File(format!("<domain><name>win11</name><devices>{devices}</devices></domain>").into_bytes());
+    host.capture.insert(definition("win11"), xml(""));
+    assert_eq!(refused(&plan(&host, &wish)), ["no-domain-device"]);
+    let source =
+        "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x0a' slot='0x00' function='0x0'/></source></hostdev>";
+    host.capture.insert(definition("win11"), xml(source));
+    assert_eq!(plan(&host, &wish).devices.len(), 2);
+}
+
+#[test]
+fn what_the_host_would_lose_is_refused_by_name() {
+    let mut host = host();
+    host.capture.insert("/sys/bus/pci/devices/0000:0a:00.0/boot_vga", Entry::File(b"1\n".to_vec()));
+    let host = Host::from_capture(host.capture);
+    let wish = HookWish { accepted: Vec::new(), ..wish("win11") };
+    let plan_of = |accepted: Vec<Loss>| plan(&host, &HookWish { accepted, ..wish.clone() });
+    let losses: Vec<Loss> = refused(&plan_of(Vec::new())).into_iter().map(|id| Loss::parse(id).unwrap()).collect();
+    assert!(!losses.is_empty());
+    let accepted = plan_of(losses.clone());
+    assert!(accepted.refused.is_empty() && accepted.accepted == losses, "{accepted:?}");
+}
