@@ -11,7 +11,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --runs N] [TARGET…]
 
 Runs each target (or those named) for N seconds (5 unless told), from the fixtures and what earlier runs found, which is kept
-in .cache/fuzz; with --runs, N inputs from the fixtures alone, the same ones each time, for ten seconds at most. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
+in .cache/fuzz; with --runs, N inputs from the fixtures alone, the same ones each time, for five seconds at most. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
 
 /// The target that the compiler builds for; named, so that build scripts stay as they are.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -54,7 +54,7 @@ impl Effort {
     fn arguments(self) -> Vec<String> {
         match self {
             Self::Seconds(seconds) => vec![format!("-max_total_time={seconds}")],
-            Self::Runs(runs) => vec![format!("-runs={runs}"), "-seed=1".into(), "-max_total_time=10".into()],
+            Self::Runs(runs) => vec![format!("-runs={runs}"), "-seed=1".into(), "-max_total_time=5".into()],
         }
     }
 
