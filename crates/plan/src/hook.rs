@@ -20,6 +20,9 @@ use std::fmt::Write as _;
 /// Where libvirt looks for hooks of QEMU's guests.
 pub const DIRECTORY: &str = "/etc/libvirt/hooks/qemu.d";
 
+/// What the names of ours begin with: before most others, for they run in the order of their names.
+pub const PREFIX: &str = "50-cede-";
+
 /// Its configuration.
 pub const LIBVIRT: &str = "/etc/libvirt";
 
@@ -56,7 +59,7 @@ pub fn plan(host: &Host, wish: &HookWish) -> Plan {
 pub fn path(domain: &str) -> Option<String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     let named = !domain.is_empty() && domain.len() <= 200 && !domain.starts_with('.') && domain.chars().all(safe);
-    named.then(|| format!("{DIRECTORY}/50-cede-{domain}"))
+    named.then(|| format!("{DIRECTORY}/{PREFIX}{domain}"))
 }
 
 fn draft(host: &Host, wish: &HookWish, plan: &mut Plan) -> Result<(), Vec<Refusal>> {

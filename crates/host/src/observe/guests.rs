@@ -1,6 +1,7 @@
 //! What a guest that takes a device needs to be told of: VFIO's own devices, memory nodes, and who guards files.
 
 use super::Reader;
+use cede_plan::hook;
 
 const NODES: &str = "/sys/devices/system/node";
 const VFIO_DEVICES: &str = "/sys/class/vfio-dev";
@@ -19,6 +20,9 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
         for size in reader.list(&pages) {
             reader.text(&format!("{pages}/{size}/free_hugepages"));
         }
+    }
+    for name in reader.host.list(hook::DIRECTORY).unwrap_or_default().iter().filter(|name| name.starts_with(hook::PREFIX)) {
+        reader.text(&format!("{}/{name}", hook::DIRECTORY));
     }
     reader.text("/sys/module/apparmor/parameters/enabled");
     reader.text("/sys/fs/selinux/enforce");
