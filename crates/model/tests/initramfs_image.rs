@@ -8,7 +8,9 @@
     reason = "a test fails by panicking; one measures time"
 )]
 
-use cede_model::initramfs_image::newc::{NewcEntry, NewcError, NewcNode, with_parents, write_newc};
+use std::io::Read;
+
+use cede_model::initramfs_image::newc::{NewcEntry, NewcError, NewcNode, to_follow, with_parents, write_newc};
 use cede_model::initramfs_image::{EntryKind, Fault, Format, ImageError, InitramfsImage, Limits, read_image};
 
 fn archive(entries: Vec<NewcEntry>) -> Vec<u8> {
@@ -205,6 +207,40 @@ fn boot_configuration_at_the_end_is_set_aside() {
         let listed = read(&padded).unwrap();
         assert_eq!(listed.bootconfig, Some(plain.len()..padded.len()));
         assert_eq!(listed.entries.len(), 1);
+    }
+}
+
+fn packed(format: Format, archive: &[u8]) -> Vec<u8> {
+    if format == Format::Lz4Legacy {
+        let block = lz4_flex::block::compress(archive);
+        return [&0x184c_2102_u32.to_le_bytes()[..], &(block.len() as u32).to_le_bytes(), &block].concat();
+    }
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(archive, flate2::Compression::best()).read_to_end(&mut packed).unwrap();
+    packed
+}
+
+#[test]
+fn an_archive_follows_an_image_of_any_length() {
+    let plain = archive(vec![NewcEntry::file("etc/modprobe.d/a.conf", "new")]);
+    let own = to_follow(&plain).unwrap();
+    for (format, alone) in [(Format::Gzip, true), (Format::Lz4Legacy, false)] {
+        let mut seen = [false; 4];
+        for salt in 0u32..200 {
+            let noise: String = (0..salt).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 13) as u8 % 26)).collect();
+            let image = packed(format, &archive(vec![NewcEntry::file("etc/modprobe.d/a.conf", noise), NewcEntry::file("init", "x")]));
+            seen[image.len() % 4] = true;
+            let both = read(&[&image[..], &own].concat()).unwrap();
+            assert_eq!(both.file("etc/modprobe.d/a.conf"), Some(&b"new"[..]), "{} bytes before", image.len());
+            assert!(both.file("init").is_some());
+            assert_eq!(
+                read(&[&image[..], &plain].concat()).is_ok(),
+                alone && image.len().is_multiple_of(4),
+                "plain after {} bytes",
+                image.len()
+            );
+        }
+        assert_eq!(seen, [true; 4]);
     }
 }
 

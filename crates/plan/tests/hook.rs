@@ -24,6 +24,7 @@ fn host() -> Host {
         capture.insert(format!("/sys/bus/pci/drivers/{driver}/unbind"), Entry::Present(4096));
     }
     capture.insert("/sys/bus/pci/drivers/vfio-pci", Entry::Dir);
+    capture.insert("/sys/bus/pci/devices/0000:0a:00.0/boot_vga", Entry::File(b"1\n".to_vec()));
     Host::from_capture(capture)
 }
 
@@ -32,7 +33,7 @@ fn wish(domain: &str) -> HookWish {
         domain: domain.into(),
         addresses: vec!["0a:00.0".parse().unwrap()],
         program: "/usr/local/bin/cede".into(),
-        accepted: vec![Loss::parse("boot-display").unwrap()],
+        accepted: vec![Loss::parse("only-display").unwrap()],
         display_manager: true,
     }
 }
@@ -68,7 +69,7 @@ fn the_script_passes_on_two_events_of_one_guest_and_the_end() {
     assert!(end == 127 && out.is_empty() && err.contains("/nonexistent/cede of mine"), "{end} {out} {err}");
     wish.program = "echo".into();
     let (end, out, err) = run(&script_of(&wish), &["win-11", "release", "end", "-"]);
-    assert_eq!((end, out.as_str(), err.as_str()), (0, "", "hook run --display-manager --accept-loss boot-display win-11 release\n"));
+    assert_eq!((end, out.as_str(), err.as_str()), (0, "", "hook run --display-manager --accept-loss only-display win-11 release\n"));
 }
 
 #[test]
@@ -113,9 +114,7 @@ fn the_devices_of_the_definition_are_taken() {
 
 #[test]
 fn what_the_host_would_lose_is_refused_by_name() {
-    let mut host = host();
-    host.capture.insert("/sys/bus/pci/devices/0000:0a:00.0/boot_vga", Entry::File(b"1\n".to_vec()));
-    let host = Host::from_capture(host.capture);
+    let host = host();
     let wish = HookWish { accepted: Vec::new(), ..wish("win11") };
     let plan_of = |accepted: Vec<Loss>| plan(&host, &HookWish { accepted, ..wish.clone() });
     let losses: Vec<Loss> = refused(&plan_of(Vec::new())).into_iter().map(|id| Loss::parse(id).unwrap()).collect();

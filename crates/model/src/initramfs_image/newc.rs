@@ -1,6 +1,9 @@
 //! Writes a plain newc archive.
 
+use flate2::Compression;
+use flate2::read::GzEncoder;
 use std::collections::BTreeSet;
+use std::io::{self, Read};
 
 /// A member to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +91,19 @@ pub fn write_newc(entries: &[NewcEntry]) -> Result<Vec<u8>, NewcError> {
     }
     member(&mut out, (0, 0), b"TRAILER!!!", &[])?;
     out.resize(out.len().next_multiple_of(512), 0);
+    Ok(out)
+}
+
+/// The archive in a form that can follow any image without padding between, as systemd-boot joins them: eight zero bytes, where the
+/// kernel's lz4 unpacker takes the image before for ended (Linux 6.12 `lib/decompress_unlz4.c`), then the archive in gzip, which the kernel
+/// finds at every offset, while a plain one must begin at a multiple of four (`init/initramfs.c` `unpack_to_rootfs`).
+///
+/// # Errors
+///
+/// What the compressor says.
+pub fn to_follow(archive: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; 8];
+    GzEncoder::new(archive, Compression::default()).read_to_end(&mut out)?;
     Ok(out)
 }
 

@@ -3,7 +3,7 @@
 
 use super::SETTINGS;
 use crate::plan::{Refusal, Step};
-use cede_model::initramfs_image::newc::{NewcEntry, with_parents, write_newc};
+use cede_model::initramfs_image::newc::{NewcEntry, to_follow, with_parents, write_newc};
 
 /// The files as steps would write them, as one archive in this directory; `None` where there are none.
 ///
@@ -18,6 +18,8 @@ pub(super) fn archive(files: &[Step], directory: &str) -> Result<Option<Step>, R
     if members.is_empty() {
         return Ok(None);
     }
-    let bytes = write_newc(&with_parents(members)).map_err(|error| Refusal::new("trial-settings", error.to_string()))?;
+    let refused = |error: String| Refusal::new("trial-settings", error);
+    let plain = write_newc(&with_parents(members)).map_err(|error| refused(error.to_string()))?;
+    let bytes = to_follow(&plain).map_err(|error| refused(error.to_string()))?;
     Ok(Some(Step::ReplaceFile { path: format!("{directory}/{SETTINGS}"), before: None, after: Some(bytes) }))
 }
