@@ -1,12 +1,13 @@
 //! What is fed with bytes. Beyond "nothing panics", each says what must hold of the answer.
 
 use cede_model::initramfs_image::{Limits, read_image};
+use cede_model::iommu::Ivrs;
 use cede_model::iommu::acs_parameters::AcsParameters;
 use cede_model::kernel::module_alias::ModuleAliases;
 use cede_model::pci::config_space::ConfigSpace;
 use cede_model::pci::names::PciNames;
 use cede_model::pci::option_rom::OptionRom;
-use cede_model::pci::{PciClass, PciId};
+use cede_model::pci::{PciAddress, PciClass, PciId};
 use cede_model::{Capture, Host, boot, capture_text, lspci as listings, scrub};
 use cede_plan::edit::cmdline::CommandLine;
 use cede_plan::edit::modprobe::ModprobeConfig;
@@ -86,6 +87,16 @@ pub fn config_space(data: &[u8]) {
         (space.id(), space.class(), space.header_type(), space.multifunction(), space.subsystem(), space.bridge_buses());
         (space.capabilities(), space.extended_capabilities(), space.express());
         (space.acs(), space.acs_of_wide_registers(), space.serial_number(), space.sriov());
+    }
+}
+
+/// AMD's table of IOMMUs: an alias is another function of the same bus.
+pub fn ivrs(data: &[u8]) {
+    let Some(table) = Ivrs::parse(data) else { return };
+    for devfn in [0, 2, 0xa4, 0xff] {
+        let address = PciAddress { domain: 0, bus: data.last().copied().unwrap_or_default(), devfn };
+        table.covers(address);
+        assert_ne!(table.alias(address), Some(devfn));
     }
 }
 

@@ -24,7 +24,7 @@ const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=
 const LIMITS: [&str; 3] = ["-max_len=65536", "-timeout=20", "-rss_limit_mb=2048"];
 
 /// A target, and what is in the paths of the fixtures that it begins with.
-const TARGETS: [(&str, &str); 16] = [
+const TARGETS: [(&str, &str); 17] = [
     ("capture", ".capture"),
     ("host", ".capture"),
     ("lspci", "/listing.txt"),
@@ -32,6 +32,7 @@ const TARGETS: [(&str, &str); 16] = [
     ("loader_entry", ".capture"),
     ("initramfs", "/initramfs/"),
     ("config_space", "/config/"),
+    ("ivrs", "/acpi/"),
     ("option_rom", "/rom/"),
     ("pci_names", "/listing.txt"),
     ("module_alias", ".capture"),

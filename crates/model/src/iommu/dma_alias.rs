@@ -27,6 +27,16 @@ impl Aliases {
         }
     }
 
+    /// With one more, that firmware tells.
+    pub(super) fn and(self, devfn: Option<u8>) -> Self {
+        let Some(devfn) = devfn else { return self };
+        match (self, Self::these([devfn])) {
+            (Self::These([low, high]), Self::These([more_low, more_high])) => Self::These([low | more_low, high | more_high]),
+            (Self::Unpredictable, _) => self,
+            (_, more) => more,
+        }
+    }
+
     fn these(devfns: impl IntoIterator<Item = u8>) -> Self {
         let mut bits = [0u128; 2];
         for devfn in devfns {
@@ -87,6 +97,14 @@ mod tests {
         let alias = of("02:03.0", 0x1b4b, 0x9230);
         assert!(alias.contain(3 << 3 | 1) && !alias.contain(3 << 3) && !alias.contain(1));
         assert_eq!(of("02:03.1", 0x1b4b, 0x9230), Aliases::No);
+    }
+
+    #[test]
+    fn firmware_adds_to_what_is_known() {
+        let both = of("02:03.0", 0x1b4b, 0x9230).and(Some(0));
+        assert!(both.contain(0) && both.contain(3 << 3 | 1) && !both.contain(1));
+        assert!(of("02:03.0", 0x8086, 1).and(Some(255)).contain(255));
+        assert_eq!(of("02:00.1", 0x11f8, 0x8532).and(Some(1)), Aliases::Unpredictable);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::placement::{self, Placement};
 use super::predict::predict_placed;
 use super::{Origin, PredictInput, Prediction};
 use crate::host::Host;
-use crate::iommu::{IommuGroup, IommuState};
+use crate::iommu::state::IVRS;
+use crate::iommu::{IommuGroup, IommuState, Ivrs};
 use crate::kernel::acs_override::{self, OverridePatch};
 use crate::pci::device::PCI_DEVICES;
 use crate::pci::{ConfigSpace, PciAddress, PciDevice};
@@ -130,7 +131,11 @@ pub fn foretell(host: &Host) -> Prediction {
 /// The functions of a host in their places.
 pub(super) fn placed(host: &Host) -> Placement {
     let inputs: Vec<PredictInput<'_>> = host.devices.iter().filter_map(|device| input(host, device)).collect();
-    placement::place(&inputs)
+    let mut placement = placement::place(&inputs);
+    if let Some(table) = host.capture.file(IVRS).and_then(Ivrs::parse) {
+        placement.apply(&table);
+    }
+    placement
 }
 
 /// What else decides on this host: its kernel, its command line, its firmware.

@@ -71,7 +71,8 @@ impl<'a> Formation<'a> {
             let above = function.bridge.is_none_or(|bridge| path_isolates.get(bridge).copied().unwrap_or(unknown));
             path_isolates.push(*own && above);
         }
-        let aliases: Vec<Aliases> = functions.iter().map(|f| dma_alias::aliases(f.address, f.id, f.subsystem, f.class)).collect();
+        let quirks = |f: &Function| dma_alias::aliases(f.address, f.id, f.subsystem, f.class);
+        let aliases: Vec<Aliases> = functions.iter().map(|f| quirks(f).and(f.firmware_alias)).collect();
         let mut buses: HashMap<(u32, u8), Bus> = HashMap::new();
         let mut slots: HashMap<(u32, u8, u8), Vec<usize>> = HashMap::new();
         for (index, (function, alias)) in functions.iter().zip(&aliases).enumerate() {

@@ -26,6 +26,8 @@ pub(super) struct Function {
     pub(super) bridge: Option<usize>,
     /// The VMD endpoint in whose name the function does DMA: everything in a VMD domain does (`pci_real_dma_dev`).
     pub(super) vmd: Option<usize>,
+    /// The device and function number in whose name firmware says that it does DMA.
+    pub(super) firmware_alias: Option<u8>,
     /// False where no IOMMU translates for it.
     pub(super) has_group: bool,
     /// A virtual function of SR-IOV.
@@ -58,6 +60,7 @@ pub(super) fn sample(vendor: u16, device: u16) -> Function {
         has_slot: false,
         bridge: None,
         vmd: None,
+        firmware_alias: None,
         has_group: true,
         is_virtual: false,
         secondary: None,

@@ -1,6 +1,7 @@
 //! Puts the functions of a host into their tree and into the order in which the kernel finds them.
 
 use super::function::Function;
+use super::ivrs::Ivrs;
 use super::predict::PredictInput;
 use crate::pci::capability::ExpressType;
 use crate::pci::{Field, PciAddress, PciId, Upstream};
@@ -230,11 +231,21 @@ fn functions_in(order: &[usize], inputs: &[&PredictInput<'_>], places: &[Place])
     functions
 }
 
+impl Placement {
+    /// Puts in what firmware of an AMD host says, in place of what is usual there.
+    pub(super) fn apply(&mut self, table: &Ivrs) {
+        for function in &mut self.functions {
+            function.firmware_alias = table.alias(function.address);
+            function.has_group = table.covers(function.address) && function.class.base_and_sub() != 0x0806;
+        }
+    }
+}
+
 /// virtio's IOMMU (Virtual I/O Device 1.2, 4.1.2.1 and 5.13).
 const VIRTIO_UNIT: PciId = PciId { vendor: 0x1af4, device: 0x1057 };
 
 /// Functions that no IOMMU serves get no group: AMD's and RISC-V's IOMMU itself (class 0806) and virtio's (drivers/acpi/viot.c,
-/// `viot_dev_iommu_init`: it does not translate for itself), and on AMD the host bridge before it in its slot, because the ranges of IVRS begin behind the IOMMU. Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
+/// `viot_dev_iommu_init`: it does not translate for itself), and on AMD the host bridge before it in its slot, because the ranges of IVRS begin behind the IOMMU (where the table was read, see [`Placement::apply`]). Seen on AMD hosts from Linux 4.19 to 7.0; 6.14 to 6.17 were seen to give that
 /// bridge a group, of itself alone.
 fn leave_out_untranslated(functions: &mut [Function]) {
     let units: Vec<(PciAddress, Option<PciId>)> =
@@ -265,6 +276,7 @@ fn function(input: &PredictInput<'_>, port: Option<ExpressType>, (bridge, vmd): 
         has_slot: input.config.express().known().is_some_and(|express| express.slot),
         bridge,
         vmd,
+        firmware_alias: None,
         has_group: true,
         is_virtual: input.physical_function.is_some(),
         secondary: input.config.bridge_buses().known().map(|buses| buses.secondary),

@@ -1,8 +1,7 @@
 //! Which groups Linux will form, before it has; or, where configuration space could not be read, what is certain all the same.
 //!
 //! The control words of ACS do not matter, only the capabilities: the kernel switches on what is needed as soon as an IOMMU driver runs.
-//! So a look at a host whose IOMMU is still off gives the groups it will have. Not considered: aliases of firmware's IVRS table for old
-//! conventional bridges.
+//! So a look at a host whose IOMMU is still off gives the groups it will have.
 
 use super::acs::{self, Judgement};
 use super::formation::{self, Assume};

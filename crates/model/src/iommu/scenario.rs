@@ -273,6 +273,7 @@ impl<'a> Bench<'a> {
         for index in card {
             if let Some(Some(function)) = self.functions.get_mut(index) {
                 function.bridge = Some(port);
+                function.firmware_alias = None;
                 self.touched.insert(index);
             }
         }
@@ -308,6 +309,7 @@ impl<'a> Bench<'a> {
                 has_slot: false,
                 bridge: Some(port),
                 vmd,
+                firmware_alias: None,
                 has_group: true,
                 is_virtual: false,
                 secondary: None,
