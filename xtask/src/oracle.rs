@@ -131,13 +131,13 @@ impl Workshop {
         let (kernel, initramfs) = if machine.unit == Unit::Intel { older } else { newer };
         let bench = Bench { kernel, initramfs, work: &self.work };
         let mut capture = |translation| {
+            tally.boots += 1;
             let name = format!("{}-{}-{translation:?}.capture", tally.seed, machine.number);
             let kept = tally.captures.as_ref().map(|directory| directory.join(name));
             if let Some(text) = kept.as_ref().and_then(|path| fs::read_to_string(path).ok()) {
                 return capture_text::parse(&text).map_err(|error| error.to_string());
             }
             let (capture, starts) = bench.capture(machine, translation)?;
-            tally.boots += 1;
             tally.repeated += starts - 1;
             if let Some(path) = kept {
                 fs::write(&path, capture_text::render(&capture)).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -22,7 +22,8 @@ const ATTEMPTS: usize = 3;
 /// What keeps a start short and has to do with no PCI function. `panic=-1` ends a machine that fails at once; `no_timer_check`, because
 /// the timer is emulated and late on a busy host.
 const QUIET: &str = "console=ttyS0 quiet panic=-1 norandmaps no_timer_check mitigations=off selinux=0 apparmor=0 pcie_ports=compat \
-cryptomgr.notests initcall_blacklist=init_kprobe_trace,load_system_certificate_list,cubictcp_register,crypto_kdf108_init,init_encrypted";
+cryptomgr.notests initcall_blacklist=init_kprobe_trace,load_system_certificate_list,cubictcp_register,crypto_kdf108_init,init_encrypted,\
+jent_mod_init";
 
 /// Whether addresses are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
