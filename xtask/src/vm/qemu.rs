@@ -91,9 +91,11 @@ impl Qemu {
         qemu.add("-device secondary-vga,bus=port0,addr=0.0,multifunction=on");
         qemu.add("-device ich9-intel-hda,bus=port0,addr=0.1,id=hda");
         qemu.add("-audiodev none,id=silence -device hda-output,bus=hda.0,audiodev=silence");
-        if model.has_twin() {
-            qemu.add("-device pcie-root-port,id=port1,chassis=2,slot=2 -device secondary-vga,bus=port1,addr=0.0");
-        }
+        // A display that stays: the last one is not given away.
+        qemu.add(match model.has_twin() {
+            true => "-device pcie-root-port,id=port1,chassis=2,slot=2 -device secondary-vga,bus=port1,addr=0.0",
+            false => "-device cirrus-vga",
+        });
         qemu.add("-serial chardev:console -chardev");
         qemu.path("file,id=console,path=", console);
         qemu
