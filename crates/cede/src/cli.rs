@@ -142,7 +142,7 @@ pub enum Command {
     Log,
     /// Finish the roll-back of an operation that was interrupted
     Recover,
-    /// Prove that a guest could have the devices: attach them through VFIO, open them
+    /// Prove that a guest could have the devices: attach them through VFIO, open them, let a guest's firmware have them
     Prove(ProveArgs),
     /// Give functions to VFIO now, without a reboot and until the next one; their whole group goes along
     Bind(BindArgs),
@@ -255,6 +255,8 @@ pub enum DepthArg {
     Attach,
     /// Opens, reads and resets each device
     Open,
+    /// Lets QEMU with firmware alone have them (no disk), then opens and resets them again
+    Guest,
 }
 
 impl From<DepthArg> for Depth {
@@ -262,6 +264,7 @@ impl From<DepthArg> for Depth {
         match arg {
             DepthArg::Attach => Self::Attach,
             DepthArg::Open => Self::Open,
+            DepthArg::Guest => Self::Guest,
         }
     }
 }

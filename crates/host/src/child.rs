@@ -37,7 +37,21 @@ pub(crate) type Start<'a> = &'a dyn Fn(&mut Command) -> std::io::Result<Child>;
 ///
 /// # Errors
 /// It could not be started or watched.
-pub(crate) fn run(mut command: Command, start: Start<'_>, line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+pub(crate) fn run(command: Command, start: Start<'_>, line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+    run_until(command, start, limit(), &|_| false, line)
+}
+
+/// As [`run`], for no longer than `limit`, and until a line that is `enough`: then it is ended, and that is its success.
+///
+/// # Errors
+/// It could not be started or watched.
+pub(crate) fn run_until(
+    mut command: Command,
+    start: Start<'_>,
+    limit: Duration,
+    enough: &dyn Fn(&str) -> bool,
+    line: &mut dyn FnMut(&str),
+) -> Result<ToolEnd, EffectError> {
     let tool = command.get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| EffectError::Tool { tool: tool.clone(), why: error.to_string() };
     let (ours, theirs) = std::io::pipe().map_err(failed)?;
@@ -46,7 +60,17 @@ pub(crate) fn run(mut command: Command, start: Start<'_>, line: &mut dyn FnMut(&
     let child = start(&mut command).map_err(failed)?;
     // The command keeps our copies of the writing end; with them open the reader would never see the end.
     drop(command);
-    let mut running = Running { child, pipe: Some(ours), partial: Vec::new(), output: String::new(), start: Instant::now(), line };
+    let mut running = Running {
+        child,
+        pipe: Some(ours),
+        partial: Vec::new(),
+        output: String::new(),
+        start: Instant::now(),
+        line,
+        limit,
+        enough,
+        has_enough: false,
+    };
     let end = running.follow();
     if end.is_err() {
         // What goes back next must not be written by the tool once more.
@@ -63,17 +87,23 @@ struct Running<'a> {
     output: String,
     start: Instant,
     line: &'a mut dyn FnMut(&str),
+    limit: Duration,
+    enough: &'a dyn Fn(&str) -> bool,
+    has_enough: bool,
 }
 
 impl Running<'_> {
     fn follow(&mut self) -> std::io::Result<ToolEnd> {
         let pid = Pid::from_child(&self.child);
         let ended = pidfd_open(pid, PidfdFlags::empty())?;
-        let limit = limit();
+        let limit = self.limit;
         let mut noticed = Duration::ZERO;
         let stopped = loop {
             if self.wait(&ended)? {
                 break None;
+            }
+            if self.has_enough {
+                break Some("it has done enough".to_owned());
             }
             if let Some(signal) = interrupt::take() {
                 break Some(format!("ended by cede: {signal} was received"));
@@ -94,7 +124,7 @@ impl Running<'_> {
         self.hand_on_rest();
         let output = std::mem::take(&mut self.output);
         Ok(match stopped {
-            Some(why) => ToolEnd { success: false, status: why, output },
+            Some(why) => ToolEnd { success: self.has_enough, status: why, output },
             None => ToolEnd { success: status.success(), status: status.to_string(), output },
         })
     }
@@ -137,7 +167,9 @@ impl Running<'_> {
 
     fn hand_on(&mut self) {
         let text = String::from_utf8_lossy(&self.partial).into_owned();
-        (self.line)(text.trim_end_matches(['\n', '\r']));
+        let line = text.trim_end_matches(['\n', '\r']);
+        (self.line)(line);
+        self.has_enough |= (self.enough)(line);
         if self.output.len() < OUTPUT_LIMIT {
             self.output.push_str(&text);
         }

@@ -2,6 +2,7 @@
 
 mod container;
 mod device;
+mod guest;
 mod ioctl;
 mod iommufd;
 mod memory;

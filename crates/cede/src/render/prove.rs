@@ -3,7 +3,7 @@
 use super::table::{Table, wrapped};
 use crate::cli::Global;
 use crate::ui::{BAD, GOOD, Ui, WARN, paint};
-use cede_plan::prove::{Item, Outcome, Report};
+use cede_plan::prove::{Item, Outcome, Report, Step};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn failure(out: &mut dyn Write, item: &Item, names: &str, width: Option<usize>) 
 
 fn steps(out: &mut dyn Write, report: &Report, width: Option<usize>) -> io::Result<()> {
     let mut table = Table::new(2, 4);
-    for item in report.items.iter().filter(|item| item.took > Duration::ZERO || item.outcome == Outcome::Bad) {
+    for item in report.items.iter().filter(|item| item.took > Duration::ZERO || item.outcome == Outcome::Bad || is_sight(item)) {
         let (word, style) = match item.outcome {
             Outcome::Good => ("ok", GOOD),
             Outcome::Notice => ("note", WARN),
@@ -62,6 +62,11 @@ fn steps(out: &mut dyn Write, report: &Report, width: Option<usize>) -> io::Resu
     table.print(out, width)
 }
 
+/// What a guest saw has no time of its own.
+fn is_sight(item: &Item) -> bool {
+    matches!(item.step, Step::GuestIds | Step::GuestBars | Step::GuestRom)
+}
+
 /// Without what every request's name begins with.
 fn short(call: &str) -> &str {
     let call = call.strip_prefix("VFIO_").unwrap_or(call);
@@ -69,6 +74,9 @@ fn short(call: &str) -> &str {
 }
 
 fn time(took: Duration) -> String {
+    if took == Duration::ZERO {
+        return String::new();
+    }
     let millis = took.as_secs_f64() * 1e3;
     if millis >= 10.0 { format!("{millis:>4.0} ms") } else { format!("{millis:>4.1} ms") }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 pub struct ProveView {
     format: &'static str,
-    /// `attach` or `open`.
+    /// `attach`, `open` or `guest`.
     pub depth: &'static str,
     /// `container` or `iommufd`; `null` where it was refused.
     pub interface: Option<&'static str>,
@@ -30,7 +30,7 @@ pub struct StepView {
     pub step: &'static str,
     /// The system call, as strace and documentation show it.
     pub call: &'static str,
-    /// A node, `group N`, or an address.
+    /// A node, `group N`, an address, `the guest`, or an address with `, returned`: once more, after the guest had it.
     pub subject: String,
     /// `met`, `notice` or `not_met`.
     pub outcome: &'static str,

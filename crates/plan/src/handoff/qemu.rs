@@ -56,7 +56,7 @@ impl Target for Qemu {
 }
 
 /// QEMU takes no domain above 0xffff as an address (7.2: hw/core/qdev-properties-system.c); the directory in sysfs it does.
-fn host_of(address: PciAddress) -> String {
+pub(crate) fn host_of(address: PciAddress) -> String {
     if address.domain > 0xffff { format!("sysfsdev=/sys/bus/pci/devices/{address}") } else { format!("host={address}") }
 }
 

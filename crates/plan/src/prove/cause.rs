@@ -31,13 +31,15 @@ pub fn of(step: Step, errno: Errno, subject: &Subject, wish: &Wish, facts: Facts
         Step::Group => open_group(errno, group, wish, facts),
         Step::Status | Step::SetContainer => set_container(errno, group, facts),
         Step::Type1 | Step::SetIommu => set_iommu(errno, group, facts),
-        Step::Iommufd | Step::Ioas => iommufd(errno),
+        Step::Iommufd | Step::Ioas => iommufd(errno, wish, facts),
         Step::Node => node(errno, subject, wish, facts),
         Step::Bind => bind(errno, group, subject, wish, facts),
         Step::AttachIoas => attach(errno, group, facts),
         Step::GetDevice => get_device(errno, subject),
         Step::Map | Step::Unmap => map(errno, facts),
         Step::Reset | Step::ResetAgain | Step::Close => reset(errno, subject),
+        Step::FindQemu => no_qemu(errno, facts),
+        Step::Guest | Step::GuestIds | Step::GuestBars | Step::GuestRom => unknown(errno),
         Step::Info | Step::Regions | Step::Interrupts | Step::Config | Step::ResetSet => dead(errno, subject),
     }
 }
@@ -45,14 +47,14 @@ pub fn of(step: Step, errno: Errno, subject: &Subject, wish: &Wish, facts: Facts
 fn group_of(subject: &Subject, wish: &Wish) -> Option<u32> {
     match subject {
         Subject::Group(id) => Some(*id),
-        Subject::Device(address) => wish.targets.iter().find(|target| target.address == *address).map(|target| target.group),
+        Subject::Device(_) | Subject::Returned(_) => target(subject, wish).map(|target| target.group),
         // What is asked of the container fails for the group that was put into it first.
-        Subject::Node(_) => wish.targets.first().map(|target| target.group),
+        Subject::Node(_) | Subject::Guest => wish.targets.first().map(|target| target.group),
     }
 }
 
 fn target<'a>(subject: &Subject, wish: &'a Wish) -> Option<&'a Target> {
-    wish.targets.iter().find(|target| Subject::Device(target.address) == *subject)
+    wish.targets.iter().find(|target| subject.address() == Some(target.address))
 }
 
 fn addresses(wish: &Wish) -> String {
@@ -77,7 +79,7 @@ fn container(errno: Errno) -> Cause {
     }
 }
 
-fn permission(path: &str, subsystem: &str, wish: &Wish, facts: Facts<'_>) -> Cause {
+fn permission(path: &str, device: &str, wish: &Wish, facts: Facts<'_>) -> Cause {
     if facts.around.is_root {
         return cause(
             format!("root may not open {path}: a container, a sandbox or a security module forbids it"),
@@ -86,15 +88,19 @@ fn permission(path: &str, subsystem: &str, wish: &Wish, facts: Facts<'_>) -> Cau
     }
     cause(
         format!("you may not open {path}: it is root's unless a rule gives it to somebody"),
-        format!(
-            "`sudo cede prove {}`; for guests of yours a udev rule: `SUBSYSTEM==\"{subsystem}\", GROUP=\"kvm\", MODE=\"0660\"`",
-            addresses(wish)
-        ),
+        format!("`sudo cede prove {}`; for guests of yours a udev rule: `{device}, GROUP=\"kvm\", MODE=\"0660\"`", addresses(wish)),
     )
 }
 
-fn in_use(path: &str, facts: Facts<'_>) -> Cause {
-    let holders = facts.holders(path);
+/// The nodes of a group and of its functions shut each other out (drivers/vfio/group.c `vfio_device_block_group`).
+fn holders(group: Option<u32>, wish: &Wish, facts: Facts<'_>) -> Vec<String> {
+    let of_group = group.map(|group| format!("/dev/vfio/{group}"));
+    let members = wish.targets.iter().filter(|target| Some(target.group) == group);
+    of_group.into_iter().chain(members.filter_map(|target| target.node.clone())).flat_map(|path| facts.holders(&path)).collect()
+}
+
+fn in_use(path: &str, group: Option<u32>, wish: &Wish, facts: Facts<'_>) -> Cause {
+    let holders = holders(group, wish, facts);
     let who = match (holders.is_empty(), facts.around.is_root) {
         (false, _) => holders.join(", "),
         (true, true) => "another process".to_owned(),
@@ -114,8 +120,8 @@ fn open_group(errno: Errno, group: Option<u32>, wish: &Wish, facts: Facts<'_>) -
             format!("there is no {path}: no function of the group is on a VFIO driver any more, or /dev is not the host's"),
             "cede devices",
         ),
-        Errno::EACCES => permission(&path, "vfio", wish, facts),
-        Errno::EBUSY => in_use(&path, facts),
+        Errno::EACCES => permission(&path, "SUBSYSTEM==\"vfio\"", wish, facts),
+        Errno::EBUSY => in_use(&path, group, wish, facts),
         Errno::EPERM => {
             cause(format!("{path} may not be opened: the group isolates nothing (no-IOMMU mode), or you may not"), "cede check")
         }
@@ -131,7 +137,7 @@ fn foreign(group: u32, facts: Facts<'_>) -> Option<Cause> {
     let first = members.first()?.address;
     let stays = members.iter().any(|device| crate::group_choice::stays(device));
     let why = format!("group {group} is not viable: {} is in it and not on vfio-pci", named.join(", "));
-    let remedy = if stays { format!("cede explain {first}") } else { format!("sudo cede apply {first}") };
+    let remedy = if stays { format!("cede explain {first}") } else { format!("sudo cede bind {first}") };
     Some(cause(why, remedy))
 }
 
@@ -188,18 +194,23 @@ fn set_iommu(errno: Errno, group: Option<u32>, facts: Facts<'_>) -> Cause {
     }
 }
 
+/// As the kernel names it.
+fn place(subject: &Subject) -> String {
+    subject.address().map(|address| address.to_string()).unwrap_or_default()
+}
+
 fn first(facts: Facts<'_>, group: u32) -> String {
     let found: Option<PciAddress> = facts.host.devices.iter().find(|device| device.iommu_group == Some(group)).map(|device| device.address);
     found.map(|address| address.to_string()).unwrap_or_default()
 }
 
-fn iommufd(errno: Errno) -> Cause {
+fn iommufd(errno: Errno, wish: &Wish, facts: Facts<'_>) -> Cause {
     match errno {
         Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => cause(
             "iommufd is not loaded, or this kernel is without it (CONFIG_IOMMUFD)",
             "`sudo modprobe iommufd`, or `--interface container`",
         ),
-        Errno::EACCES | Errno::EPERM => cause("you may not open /dev/iommu", "sudo chmod 0666 /dev/iommu"),
+        Errno::EACCES | Errno::EPERM => permission("/dev/iommu", "SUBSYSTEM==\"misc\", KERNEL==\"iommu\"", wish, facts),
         other => unknown(other),
     }
 }
@@ -210,21 +221,28 @@ fn node(errno: Errno, subject: &Subject, wish: &Wish, facts: Facts<'_>) -> Cause
         Errno::ENOENT => {
             cause(format!("there is no {path}: udev did not make it, or the driver has gone"), "sudo udevadm settle; cede devices")
         }
-        Errno::EACCES => permission(&path, "vfio-dev", wish, facts),
-        Errno::EBUSY => in_use(&path, facts),
+        Errno::EACCES => permission(&path, "SUBSYSTEM==\"vfio-dev\"", wish, facts),
         other => unknown(other),
     }
 }
 
+/// drivers/iommu/iommufd/device.c `iommufd_device_bind`, drivers/vfio/vfio_main.c `vfio_df_open`, drivers/iommu/iommu.c
+/// `iommu_device_claim_dma_owner`.
 fn bind(errno: Errno, group: Option<u32>, subject: &Subject, wish: &Wish, facts: Facts<'_>) -> Cause {
     let id = group.unwrap_or_default();
+    let is_held = || !holders(group, wish, facts).is_empty();
+    let in_use = || in_use(&place(subject), group, wish, facts);
     match errno {
-        Errno::EPERM | Errno::EBUSY | Errno::EINVAL if !facts.foreign(id).is_empty() => {
-            foreign(id, facts).unwrap_or_else(|| unknown(errno))
-        }
+        Errno::EPERM if !facts.foreign(id).is_empty() => foreign(id, facts).unwrap_or_else(|| unknown(errno)),
         Errno::EPERM | Errno::EINVAL if facts.direct(id).is_some() => one_to_one(id, facts).unwrap_or_else(|| unknown(errno)),
+        Errno::EBUSY => in_use(),
+        Errno::EPERM | Errno::EINVAL if is_held() => in_use(),
         Errno::EPERM if facts.around.remapping() != Some(true) => no_remapping("iommufd"),
-        Errno::EBUSY => in_use(&target(subject, wish).and_then(|target| target.node.clone()).unwrap_or_default(), facts),
+        Errno::EPERM => in_use(),
+        Errno::EINVAL => cause(
+            "somebody has the device open, or its IOMMU leaves DMA out of the caches' protocol, which iommufd does not take",
+            format!("cede prove {} --depth {} --interface container", addresses(wish), wish.depth.name()),
+        ),
         Errno::ETIMEDOUT | Errno::EIO | Errno::EAGAIN => dead(errno, subject),
         other => unknown(other),
     }
@@ -236,6 +254,16 @@ fn attach(errno: Errno, group: Option<u32>, facts: Facts<'_>) -> Cause {
         Errno::EINVAL | Errno::EPERM if facts.direct(id).is_some() => one_to_one(id, facts).unwrap_or_else(|| unknown(errno)),
         Errno::EPERM if facts.around.remapping() != Some(true) => no_remapping("iommufd"),
         other => unknown(other),
+    }
+}
+
+fn no_qemu(errno: Errno, facts: Facts<'_>) -> Cause {
+    match errno {
+        Errno::EOPNOTSUPP => cause(
+            "the guest of this proof has SeaBIOS, which is for x86 processors",
+            "start a guest of yours with the text of `cede handoff ADDR --to qemu`",
+        ),
+        _ => cause("there is no qemu-system-x86_64 on this host", super::guest::installation(facts.host.os.id.as_deref())),
     }
 }
 
@@ -257,11 +285,12 @@ fn get_device(errno: Errno, subject: &Subject) -> Cause {
 }
 
 fn dead(errno: Errno, subject: &Subject) -> Cause {
+    let at = place(subject);
     match errno {
         Errno::EIO | Errno::ETIMEDOUT | Errno::EAGAIN | Errno::ENXIO | Errno::ENODEV => cause(
             format!("{subject} does not answer: it did not wake up, or an earlier reset has lost it"),
             format!(
-                "`sudo dmesg | grep {subject} | tail`; `cat /sys/bus/pci/devices/{subject}/power_state`; only a restart of the host may bring it back"
+                "`sudo dmesg | grep {at} | tail`; `cat /sys/bus/pci/devices/{at}/power_state`; only a restart of the host may bring it back"
             ),
         ),
         other => unknown(other),
@@ -281,10 +310,11 @@ fn map(errno: Errno, facts: Facts<'_>) -> Cause {
 }
 
 fn reset(errno: Errno, subject: &Subject) -> Cause {
+    let at = place(subject);
     match errno {
         Errno::EINVAL | Errno::ENOTTY => cause(
             format!("{subject} cannot be reset alone: each guest gets it as the one before left it"),
-            format!("cat /sys/bus/pci/devices/{subject}/reset_method"),
+            format!("cat /sys/bus/pci/devices/{at}/reset_method"),
         ),
         Errno::EAGAIN => cause(format!("{subject} is locked by something else that the kernel does to it"), "run it again"),
         other => dead(other, subject),

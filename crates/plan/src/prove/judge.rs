@@ -5,6 +5,7 @@ use super::compare::{self, Finding, bytes};
 use super::facts::Facts;
 use super::record::{Record, Seen, Subject};
 use super::report::{Item, Outcome, Report};
+use super::sighting;
 use super::step::Step;
 use super::wish::{Depth, Interface, Wish};
 use std::time::Duration;
@@ -17,13 +18,20 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Judges what was done. What should have been done and was not is a failure too.
 pub fn judge(wish: &Wish, records: &[Record], facts: Facts<'_>) -> Report {
-    let mut items: Vec<Item> = records.iter().map(|record| item(record, wish, records, facts)).collect();
+    let mut items: Vec<Item> = records.iter().flat_map(|record| items(record, wish, records, facts)).collect();
     items.extend(remarks(wish, facts));
     let mut report = Report { wish: wish.clone(), items };
     if report.failure().is_none() {
         report.items.extend(undone(wish, records));
     }
     report
+}
+
+fn items(record: &Record, wish: &Wish, records: &[Record], facts: Facts<'_>) -> Vec<Item> {
+    match &record.answer {
+        Ok(Seen::Guest(..)) => sighting::items(record, wish, records, facts),
+        _ => vec![item(record, wish, records, facts)],
+    }
 }
 
 fn item(record: &Record, wish: &Wish, records: &[Record], facts: Facts<'_>) -> Item {
@@ -58,7 +66,10 @@ fn remedy(record: &Record, wish: &Wish, facts: Facts<'_>) -> String {
     match record.step {
         Step::Status | Step::Type1 => cause::of(record.step, errno, &record.subject, wish, facts).remedy,
         Step::Version => "this cede is too old for the kernel: look for a newer one".to_owned(),
-        _ => format!("`sudo dmesg | grep {} | tail`; only a restart of the host may bring it back", record.subject),
+        _ => {
+            let place = record.subject.address().map_or("vfio".to_owned(), |address| address.to_string());
+            format!("`sudo dmesg | grep {place} | tail`; only a restart of the host may bring it back")
+        }
     }
 }
 
@@ -83,6 +94,9 @@ fn good(record: &Record, seen: &Seen, records: &[Record], facts: Facts<'_>) -> F
         (_, Seen::Unmapped(count, mapped)) => (Outcome::Bad, format!("{count} of {mapped} bytes were unmapped")),
         (_, Seen::ResetSet(list)) => reset_set(list, records),
         (_, Seen::Alive(first)) => alive(record, *first, facts),
+        (_, Seen::Qemu(path, version)) => {
+            (Outcome::Good, format!("{path}{}", version.map(|(major, minor)| format!(", version {major}.{minor}")).unwrap_or_default()))
+        }
         (_, Seen::NoAnswer) => {
             (Outcome::Bad, "the kernel does not answer: it waits for the device, and this process ends only when it gives up".to_owned())
         }
@@ -109,21 +123,18 @@ fn sysfs_config<'a>(record: &Record, records: &'a [Record]) -> Option<&'a [u8]> 
 }
 
 fn id(record: &Record, facts: Facts<'_>) -> Option<cede_model::pci::PciId> {
-    match &record.subject {
-        Subject::Device(address) => facts.host.device(*address)?.id,
-        _ => None,
-    }
+    facts.host.device(record.subject.address()?)?.id
 }
 
 fn is_virtual(record: &Record, facts: Facts<'_>) -> bool {
-    let Subject::Device(address) = &record.subject else { return false };
-    facts.host.device(*address).is_some_and(|device| device.physical_function.is_some())
+    let device = record.subject.address().and_then(|address| facts.host.device(address));
+    device.is_some_and(|device| device.physical_function.is_some())
 }
 
 /// Functions that a reset of the bus takes along must go to the same guest where that is the only reset there is.
 fn reset_set(list: &[cede_model::pci::PciAddress], records: &[Record]) -> Finding {
     let names: Vec<String> = list.iter().map(ToString::to_string).collect();
-    let all = list.iter().all(|address| records.iter().any(|record| record.subject == Subject::Device(*address)));
+    let all = list.iter().all(|address| records.iter().any(|record| record.subject.address() == Some(*address)));
     let text = format!("a reset of the bus takes {}", names.join(", "));
     if all { (Outcome::Good, text) } else { (Outcome::Notice, format!("{text}: so it is not done while another has one of them")) }
 }
@@ -186,6 +197,7 @@ fn undone(wish: &Wish, records: &[Record]) -> Option<Item> {
             .find_map(|group| missing(Step::SetContainer, Subject::Group(group)))
             .or_else(|| missing(Step::SetIommu, Subject::Node("/dev/vfio/vfio"))),
         (Depth::Attach, Interface::Iommufd) => wish.targets.iter().find_map(|target| missing(Step::Node, Subject::Device(target.address))),
+        (Depth::Guest, _) => wish.targets.iter().find_map(|target| missing(Step::Close, Subject::Returned(target.address))),
         (Depth::Open, _) => wish.targets.iter().find_map(|target| missing(Step::Close, Subject::Device(target.address))),
     }?;
     let text = "this was not done, so nothing is proved".to_owned();

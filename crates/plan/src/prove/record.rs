@@ -15,6 +15,20 @@ pub enum Subject {
     Group(u32),
     /// A function.
     Device(PciAddress),
+    /// QEMU and the firmware in it.
+    Guest,
+    /// A function that a guest had.
+    Returned(PciAddress),
+}
+
+impl Subject {
+    /// The function, where it is one.
+    pub fn address(&self) -> Option<PciAddress> {
+        match self {
+            Self::Device(address) | Self::Returned(address) => Some(*address),
+            Self::Node(_) | Self::Group(_) | Self::Guest => None,
+        }
+    }
 }
 
 impl fmt::Display for Subject {
@@ -23,6 +37,8 @@ impl fmt::Display for Subject {
             Self::Node(path) => f.write_str(path),
             Self::Group(id) => write!(f, "group {id}"),
             Self::Device(address) => write!(f, "{address}"),
+            Self::Guest => f.write_str("the guest"),
+            Self::Returned(address) => write!(f, "{address}, returned"),
         }
     }
 }
@@ -75,6 +91,21 @@ pub enum Seen {
     Alive(Option<[u8; 4]>),
     /// The kernel has not answered in time, and cannot be made to.
     NoAnswer,
+    /// Where QEMU is, and its version: major, minor.
+    Qemu(String, Option<(u32, u32)>),
+    /// How a guest ended, and all that its firmware and QEMU said.
+    Guest(End, String),
+}
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The firmware was done, and QEMU was ended.
+    Done,
+    /// The time was over, in seconds.
+    TimedOut(u64),
+    /// QEMU ended by itself, or was stopped; in words.
+    Exited(String),
 }
 
 /// One step that was done.

@@ -49,6 +49,16 @@ pub enum Step {
     ResetAgain,
     /// Closing the device, and looking whether it is there still.
     Close,
+    /// Looking for QEMU, and asking for its version.
+    FindQemu,
+    /// Starting a guest that has firmware and the devices, and nothing else.
+    Guest,
+    /// The firmware finds the device, with its ids.
+    GuestIds,
+    /// The firmware maps its BARs.
+    GuestBars,
+    /// The firmware runs its option ROM.
+    GuestRom,
 }
 
 impl Step {
@@ -87,6 +97,11 @@ impl Step {
             Self::Reset => ("reset", "VFIO_DEVICE_RESET"),
             Self::ResetAgain => ("reset-again", "VFIO_DEVICE_RESET, again"),
             Self::Close => ("close", "close the device"),
+            Self::FindQemu => ("find-qemu", "find QEMU"),
+            Self::Guest => ("guest", "start a guest of firmware alone"),
+            Self::GuestIds => ("guest-ids", "the guest finds it"),
+            Self::GuestBars => ("guest-bars", "the guest maps its BARs"),
+            Self::GuestRom => ("guest-rom", "the guest runs its option ROM"),
         }
     }
 }

@@ -50,6 +50,7 @@ fn card() -> Subject {
 }
 
 const NODE: Subject = Subject::Node("/dev/vfio/vfio");
+const IOMMUFD: Subject = Subject::Node("/dev/iommu");
 
 #[test]
 fn what_is_the_hosts_is_refused() {
@@ -57,6 +58,7 @@ fn what_is_the_hosts_is_refused() {
     for (address, id) in [(SISTER, "not-on-vfio"), ("0000:09:00.0", "no-such-device")] {
         let refusals = wish(&host, &[at(address)], Depth::Open, None).unwrap_err();
         assert_eq!(refusals.iter().map(|refusal| refusal.id).collect::<Vec<_>>(), [id]);
+        assert_eq!(refusals[0].message.contains("`sudo cede bind 0000:01:00.1`"), address == SISTER);
     }
     // Its sister on the host's driver is never among what is opened.
     let wish = wish(&host, &[at(CARD)], Depth::Open, None).unwrap();
@@ -99,6 +101,11 @@ fn each_error_says_what_it_means_on_this_host() {
         is_root: true,
         ..Default::default()
     };
+    let node_held = Surroundings {
+        holders: vec![Holder { path: "/dev/vfio/devices/vfio0".into(), pid: 43, name: "vmm".into() }],
+        is_root: true,
+        ..Default::default()
+    };
     let group = Subject::Group(7);
     for (capture, around, step, subject, errno, why, remedy) in [
         (&plain, &remapped, Step::Container, &NODE, Errno::ENOENT, "not loaded", "modprobe vfio-pci"),
@@ -108,12 +115,21 @@ fn each_error_says_what_it_means_on_this_host() {
         (&plain, &bare, Step::Group, &group, Errno::EBUSY, "a process of somebody else", "shut"),
         (&plain, &bare, Step::Group, &group, Errno::ENOENT, "no /dev/vfio/7", "cede devices"),
         (&cdev, &bare, Step::Group, &group, Errno::ENOENT, "no CONFIG_VFIO_GROUP", "--interface iommufd"),
-        (&foreign, &remapped, Step::SetContainer, &group, Errno::EPERM, "0000:01:00.1 (snd_hda_intel)", "sudo cede apply 0000:01:00.1"),
+        (&foreign, &remapped, Step::SetContainer, &group, Errno::EPERM, "0000:01:00.1 (snd_hda_intel)", "sudo cede bind 0000:01:00.1"),
         (&direct, &remapped, Step::SetContainer, &group, Errno::EINVAL, "0x9d800000-0x9fffffff", "Pre-boot DMA"),
         (&direct, &remapped, Step::SetIommu, &NODE, Errno::EPERM, "one to one", "Pre-boot DMA"),
         (&plain, &bare, Step::SetIommu, &NODE, Errno::EPERM, "not remapped", "vfio_iommu_type1/parameters"),
         (&plain, &remapped, Step::SetIommu, &NODE, Errno::EPERM, "not among the answers", "dmesg"),
         (&plain, &remapped, Step::SetIommu, &NODE, Errno::ENODEV, "not loaded", "modprobe vfio_iommu_type1"),
+        (&cdev, &bare, Step::Iommufd, &IOMMUFD, Errno::EACCES, "you may not open /dev/iommu", "KERNEL==\"iommu\", GROUP=\"kvm\""),
+        (&cdev, &bare, Step::Iommufd, &IOMMUFD, Errno::ENOENT, "CONFIG_IOMMUFD", "modprobe iommufd"),
+        (&cdev, &bare, Step::Node, &card(), Errno::EACCES, "you may not open /dev/vfio/devices/vfio0", "SUBSYSTEM==\"vfio-dev\", GROUP"),
+        (&cdev, &held, Step::Bind, &card(), Errno::EBUSY, "0000:01:00.0 is in use by qemu (process 42)", "shut that guest down"),
+        (&cdev, &held, Step::Bind, &card(), Errno::EINVAL, "qemu (process 42)", "shut that guest down"),
+        (&cdev, &remapped, Step::Bind, &card(), Errno::EINVAL, "caches", "--interface container"),
+        (&cdev, &remapped, Step::Bind, &card(), Errno::EPERM, "in use by another process", "shut"),
+        (&foreign, &remapped, Step::Bind, &card(), Errno::EPERM, "0000:01:00.1 (snd_hda_intel)", "sudo cede bind 0000:01:00.1"),
+        (&cdev, &node_held, Step::Group, &group, Errno::EBUSY, "/dev/vfio/7 is in use by vmm (process 43)", "shut"),
         (&cdev, &bare, Step::Bind, &card(), Errno::EPERM, "not remapped", "iommufd/parameters"),
         (&direct, &remapped, Step::AttachIoas, &card(), Errno::EINVAL, "one to one", "firmware"),
         (&plain, &remapped, Step::GetDevice, &card(), Errno::EBUSY, "framebuffer", "/proc/iomem"),

@@ -14,6 +14,8 @@ pub enum Depth {
     Attach,
     /// Each device is opened, read and reset.
     Open,
+    /// A guest of firmware alone gets them, and gives them back.
+    Guest,
 }
 
 impl Depth {
@@ -22,6 +24,7 @@ impl Depth {
         match self {
             Self::Attach => "attach",
             Self::Open => "open",
+            Self::Guest => "guest",
         }
     }
 
@@ -32,6 +35,9 @@ impl Depth {
             Self::Open => {
                 "each is opened, read, and reset four times (by the kernel when it opens and closes it, twice by cede); one that does not come back from a reset stays away until the host is restarted"
             }
+            Self::Guest => {
+                "each is opened, read and reset; then QEMU starts with them and with firmware alone (no disk, no image), which maps them and runs their option ROMs, but starts no system from them; then they are opened and reset again. One that does not come back from a reset stays away until the host is restarted"
+            }
         }
     }
 
@@ -39,7 +45,8 @@ impl Depth {
     pub fn deeper(self) -> Option<Self> {
         match self {
             Self::Attach => Some(Self::Open),
-            Self::Open => None,
+            Self::Open => Some(Self::Guest),
+            Self::Guest => None,
         }
     }
 }
@@ -106,7 +113,7 @@ pub fn wish(host: &Host, wanted: &[PciAddress], depth: Depth, asked: Option<Inte
     let targets: Vec<Target> = targets.into_iter().filter(|target| groups.contains(&target.group)).collect();
     let interface = asked.unwrap_or_else(|| usual(host, depth, &targets));
     let missing = targets.iter().filter(|target| interface == Interface::Iommufd && target.node.is_none()).map(no_node);
-    let refusals: Vec<Refusal> = missing.collect();
+    let refusals: Vec<Refusal> = missing.chain(too_many(depth, &targets)).collect();
     if refusals.is_empty() { Ok(Wish { depth, interface, targets }) } else { Err(refusals) }
 }
 
@@ -129,9 +136,20 @@ fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
     let device = host.device(address).filter(|device| !device.is_on_vfio())?;
     let now = device.driver_name().map_or("has no driver".to_owned(), |driver| format!("is on {driver}"));
     let message = format!(
-        "{address} {now} and not on vfio-pci, so it is still the host's and is not touched: `sudo cede apply {address}`, then the reboot, come first"
+        "{address} {now} and not on vfio-pci, so it is still the host's and is not touched: `sudo cede bind {address}` until the next start, or `sudo cede apply {address}` and the reboot, come first"
     );
     Some(Refusal::new("not-on-vfio", message))
+}
+
+fn too_many(depth: Depth, targets: &[Target]) -> Option<Refusal> {
+    let slots = super::guest::slots(targets).len();
+    (depth == Depth::Guest && slots > super::guest::PORTS).then(|| {
+        let message = format!(
+            "the groups have functions of {slots} slots, and the guest has ports for {}: name fewer devices with `--depth guest`",
+            super::guest::PORTS
+        );
+        Refusal::new("too-many", message)
+    })
 }
 
 fn no_node(target: &Target) -> Refusal {
