@@ -83,10 +83,13 @@ pub(super) fn bridges(bus: Bus) -> [(u8, Bridge); 9] {
     ]
 }
 
+/// What gives memory back to the host; QEMU takes one.
+pub(super) const BALLOON: &str = "virtio-balloon-pci";
+
 /// Cards and parts of boards: PCI Express and conventional, of many classes and vendors.
 pub(super) const ENDPOINTS: [&str; 49] = [
     "virtio-rng-pci",
-    "virtio-balloon-pci",
+    BALLOON,
     "virtio-net-pci,romfile=",
     "virtio-serial-pci",
     "virtio-scsi-pci",

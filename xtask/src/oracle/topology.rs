@@ -1,6 +1,6 @@
 //! Random machines: what hangs on the slots of their root buses.
 
-use super::parts::{self, Bridge, Bus, ENDPOINTS};
+use super::parts::{self, BALLOON, Bridge, Bus, ENDPOINTS};
 use super::random::Random;
 
 /// What translates addresses.
@@ -164,8 +164,16 @@ impl Builder {
             self.odd = outer;
             return;
         }
-        let endpoint = self.random.pick(&ENDPOINTS);
+        let endpoint = self.endpoint();
         self.add(&format!("{endpoint},bus={bus},addr={place}"));
+    }
+
+    /// A machine has one balloon at most.
+    fn endpoint(&mut self) -> &'static str {
+        match self.random.pick(&ENDPOINTS) {
+            BALLOON if self.machine.devices.iter().any(|device| device.contains(BALLOON)) => "virtio-rng-pci",
+            endpoint => endpoint,
+        }
     }
 
     /// QEMU's virtio unit refuses functions behind a conventional bridge, which it knows by the bridge's number alone; the kernel then
@@ -189,7 +197,8 @@ impl Builder {
             }
             return;
         }
-        let mut device = self.random.between(0, 3);
+        // QEMU's bridge from PCI Express keeps the first slot for its hot-plug controller.
+        let mut device = self.random.between(u8::from(bridge == Bridge::ToPci), 3);
         for _ in 0..self.random.between(0, 4) {
             if self.has_room() {
                 self.slot(&id, behind, device, depth + 1);
@@ -259,6 +268,11 @@ mod tests {
             };
             assert_eq!(placed.iter().map(place).collect::<BTreeSet<_>>().len(), placed.len(), "{placed:?}");
             assert!(machine.functions <= MOST_FUNCTIONS + 6, "{number}: {}", machine.functions);
+            assert!(placed.iter().filter(|device| device.contains(BALLOON)).count() <= 1);
+            let bridges = placed.iter().filter_map(|device| device.split("pcie-pci-bridge,id=").nth(1)?.split(',').next());
+            for bridge in bridges {
+                assert!(!placed.iter().any(|device| device.contains(&format!("bus={bridge},addr=0."))), "{placed:?}");
+            }
         }
     }
 
