@@ -93,11 +93,11 @@ impl fmt::Display for Model {
     }
 }
 
-/// Kernel parameters for the sake of emulation. `panic=5`: an emulated timer now and then fails a start
-/// on a busy host, and that start is to be repeated. `norandmaps`: QEMU 7.2 keeps translated code by
+/// Kernel parameters for the sake of emulation. `no_timer_check`: on a busy host the emulated timer now and then looks broken, and the
+/// kernel panics. `panic=5`: should a start still end so, it is repeated. `norandmaps`: QEMU 7.2 keeps translated code by
 /// virtual address, so that every program started at a random address is translated anew; without
 /// it a start takes 7 ms instead of 36 ms, and `update-initramfs` starts thousands.
-pub(super) const TUNING: &str = "panic=5 norandmaps";
+pub(super) const TUNING: &str = "panic=5 norandmaps no_timer_check";
 
 /// Modules of hardware that the machine has not. Debian's `MODULES=most` would put them into every
 /// initramfs, and compressing 124 MB takes minutes in emulation.
