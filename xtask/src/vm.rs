@@ -70,7 +70,7 @@ fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     if let (true, story::Road::Cede(binary)) = (arguments.prove, &road) {
-        return prove_all(binary, &root);
+        return prove_all(binary, arguments, &root);
     }
     let results = run_all(arguments, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
@@ -88,9 +88,9 @@ fn run(arguments: &Arguments) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn prove_all(binary: &Path, root: &Path) -> ExitCode {
+fn prove_all(binary: &Path, arguments: &Arguments, root: &Path) -> ExitCode {
     let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.to_path_buf());
-    match prove::tell(&binary, &root.join(".cache/vm"), &root.join("target/vm/prove")) {
+    match prove::tell(&binary, arguments, &root.join(".cache/vm"), &root.join("target/vm/prove")) {
         Ok(()) => {
             println!("test vm::prove ... ok");
             ExitCode::SUCCESS

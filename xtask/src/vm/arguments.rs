@@ -6,7 +6,7 @@ use super::Outcome;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind | --power-cuts N | --prove]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind | --power-cuts N | --prove [--iommufd]]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
@@ -16,7 +16,8 @@ pub(super) const USAGE: &str =
   --trial-watchdog instead: a start for trial that nobody confirms and that ends by itself
   --bind           instead: bind and release on the running system, in the intel machine with more hardware
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
-  --prove          instead: `cede prove` in small machines without a disk";
+  --prove          instead: `cede prove` in small machines without a disk
+  --iommufd        with --prove: only with a kernel that has iommufd, which is built where it is not in .cache/vm (15 minutes of a processor)";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct Arguments {
     pub(super) power_cuts: Option<usize>,
     /// Prove devices in small machines.
     pub(super) prove: bool,
+    /// Only those with iommufd, whose kernel may be built.
+    pub(super) iommufd: bool,
 }
 
 impl Arguments {
@@ -54,6 +57,7 @@ impl Arguments {
             bind: false,
             power_cuts: None,
             prove: false,
+            iommufd: false,
         };
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -67,6 +71,7 @@ impl Arguments {
                 "--trial" => arguments.trial = true,
                 "--trial-watchdog" => arguments.trial_watchdog = true,
                 "--prove" => arguments.prove = true,
+                "--iommufd" => arguments.iommufd = true,
                 "--bind" => arguments.bind = true,
                 "--power-cuts" => {
                     let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
@@ -91,6 +96,9 @@ impl Arguments {
         let ways: Vec<bool> = trials.into_iter().chain(others).collect();
         if ways.iter().filter(|way| **way).count() > 1 || arguments.by_hand && arguments.cede.is_some() {
             return Err("the ways exclude each other, and --by-hand does without --cede".into());
+        }
+        if arguments.iommufd && !arguments.prove {
+            return Err("--iommufd is for --prove".into());
         }
         Ok(Some(arguments))
     }
@@ -136,6 +144,8 @@ mod tests {
             &["--trial", "--trial-watchdog"],
             &["--power-cuts"],
             &["--power-cuts", "0"],
+            &["--iommufd"],
+            &["--prove", "--bind"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

@@ -9,6 +9,8 @@ use super::Outcome;
 use super::progress::Progress;
 use super::qemu::{self, Killed};
 
+pub(super) mod iommufd;
+
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Modules, and what they depend on, lie below these.
@@ -78,13 +80,15 @@ impl Parts {
         write("init", include_str!("small/init.sh"))?;
         write("story.sh", story)?;
         write("etc/passwd", "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
+        write("etc/os-release", "ID=debian\n")?;
         let script = r#"set -e
             cp "$1/busybox" bin/busybox
             cp -r "$1/lib" .
             ln -s /bin/busybox sbin/modprobe
             cp "$2" bin/cede
-            cp --parents "$3" .
-            for program in "$2" "$3"; do ldd "$program" | grep -o '/[^ ]*'; done | sort -u | while read -r library; do
+            emulation=$(find /usr/lib/*/qemu -name 'accel-tcg-x86_64.so')
+            for program in "$3" $emulation; do cp --parents "$program" .; done
+            for program in "$2" "$3" $emulation; do ldd "$program" | grep -o '/[^ ]*' || true; done | sort -u | while read -r library; do
                 cp -L --parents "$library" .
             done
             for directory in $4; do cp -rL --parents "$directory" . 2>/dev/null || true; done

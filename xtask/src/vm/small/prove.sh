@@ -12,6 +12,14 @@ try attach-json cede prove 01:00.0 02:00.0 --json
 try attached-leaves-it cat /sys/bus/pci/devices/0000:01:00.0/enable
 try open cede prove 01:00.0 --depth open
 try open-disk-json cede prove 02:00.0 --depth open --json
+# Firmware alone takes both, in emulation within emulation.
+try guest cede prove 01:00.0 02:00.0 --depth guest --seconds 300
+try guest-json cede prove 02:00.0 --depth guest --seconds 300 --json
+try no-qemu-left pidof qemu-system-x86_64
+try too-slow cede prove 02:00.0 --depth guest --seconds 1
+try still-there cede prove 02:00.0 --depth open
+mv /usr/bin/qemu-system-x86_64 /elsewhere
+try no-qemu cede prove 02:00.0 --depth guest
 # Its neighbour in the group is with the host's driver.
 try foreign cede prove 03:00.0 --depth open
 try nobody su nobody -c 'cede prove 01:00.0'
