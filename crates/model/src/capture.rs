@@ -50,8 +50,8 @@ impl Capture {
 
     /// Adds many records at once.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (String, Entry)>) {
-        // Built as a whole and merged as a whole: `extend` of a map looks every key up.
-        self.entries.append(&mut entries.into_iter().collect());
+        // Built anew as a whole: `extend` of a map looks every key up, and of one path the last record counts here too.
+        self.entries = std::mem::take(&mut self.entries).into_iter().chain(entries).collect();
     }
 
     /// What was seen at `path`; `None` where nobody looked.

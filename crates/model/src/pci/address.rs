@@ -38,8 +38,19 @@ impl PciAddress {
 
 impl fmt::Display for PciAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04x}:{:02x}:{:02x}.{}", self.domain, self.bus, self.device(), self.function())
+        let Ok(domain) = u16::try_from(self.domain) else {
+            return write!(f, "{:04x}:{:02x}:{:02x}.{}", self.domain, self.bus, self.device(), self.function());
+        };
+        // By hand: large hosts show thousands of addresses, and formatting four numbers takes as long as reading a function from sysfs.
+        let [high, low] = domain.to_be_bytes();
+        let [[a, b], [c, d], [e, g], [h, i]] = [high, low, self.bus, self.device()].map(hex_digits);
+        let text = [a, b, c, d, b':', e, g, b':', h, i, b'.', b'0' + self.function()];
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 0xf].map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit })
 }
 
 /// Why a text is no PCI address.

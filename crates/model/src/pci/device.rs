@@ -85,19 +85,18 @@ impl PciDevice {
 /// Reads every PCI function that the capture holds, in the order of their addresses.
 pub fn read_devices(capture: &Capture) -> Vec<PciDevice> {
     let mut devices = Vec::new();
-    let mut open: Option<Attributes<'_>> = None;
+    let mut open = Attributes { name: "", list: Vec::with_capacity(32) };
     for (path, entry) in capture.below(PCI_DEVICES) {
         let Some(rest) = path.get(PCI_DEVICES.len()..) else { continue };
         let (name, attribute) = rest.split_once('/').unwrap_or((rest, ""));
-        if open.as_ref().is_none_or(|o| o.name != name) {
-            devices.extend(open.take().and_then(|o| o.read()));
-            open = Some(Attributes { name, list: Vec::with_capacity(16) });
+        if open.name != name {
+            devices.extend(open.read());
+            open.name = name;
+            open.list.clear();
         }
-        if let Some(open) = &mut open {
-            open.list.push((attribute, entry));
-        }
+        open.list.push((attribute, entry));
     }
-    devices.extend(open.and_then(|o| o.read()));
+    devices.extend(open.read());
     devices.sort_by_key(|device: &PciDevice| device.address);
     devices
 }

@@ -3,7 +3,7 @@
 use crate::capture::Capture;
 use crate::lines::records;
 use crate::pci::{PciClass, PciDevice, PciId};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The copy that is used where the host has none: pci.ids as packaged by Debian, under the 3-clause BSD licence.
 pub static EMBEDDED: &[u8] = include_bytes!("../../data/pci.ids");
@@ -15,64 +15,64 @@ pub const PCI_IDS_PATHS: [&str; 4] =
 /// Names of the ids that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PciNames {
-    vendors: HashMap<u16, String>,
-    devices: HashMap<PciId, String>,
-    classes: HashMap<u16, String>,
+    vendors: BTreeMap<u16, String>,
+    devices: BTreeMap<PciId, String>,
+    classes: BTreeMap<u16, String>,
 }
 
 impl PciNames {
     /// Looks all `ids` and `classes` up in one pass over the file.
     pub fn look_up(file: &[u8], ids: impl IntoIterator<Item = PciId>, classes: impl IntoIterator<Item = PciClass>) -> Self {
-        let mut wanted: HashMap<u16, HashSet<u16>> = HashMap::new();
-        for id in ids {
-            wanted.entry(id.vendor).or_default().insert(id.device);
-        }
+        let ids: BTreeSet<PciId> = ids.into_iter().collect();
+        let wanted = Wanted { ids: ids.into_iter().collect(), classes: classes.into_iter().map(PciClass::base_and_sub).collect() };
         let mut names = Self::default();
         let mut section = Section::Other;
         for line in records(file, b'\n') {
-            match line.first() {
-                None | Some(b'#') => {}
-                Some(b'\t') => names.below(&section, line, &wanted),
-                Some(b'C') if line.get(1) == Some(&b' ') => section = names.class_head(line),
-                Some(_) => section = names.vendor_head(line, &wanted),
+            match line {
+                [] | [b'#', ..] | [b'\t', b'\t', ..] => {}
+                [b'\t', rest @ ..] => names.below(&section, rest, &wanted),
+                [b'C', b' ', rest @ ..] => section = names.class_head(rest, &wanted),
+                _ => section = names.vendor_head(line, &wanted),
             }
         }
-        let wanted_classes: HashSet<u16> = classes.into_iter().map(PciClass::base_and_sub).collect();
-        names.classes.retain(|class, _| wanted_classes.contains(class));
         names
     }
 
-    fn vendor_head(&mut self, line: &[u8], wanted: &HashMap<u16, HashSet<u16>>) -> Section {
-        match split(line, 4) {
-            Some((id, name)) if wanted.contains_key(&id) => {
-                self.vendors.insert(id, text(name));
-                Section::Vendor(id)
-            }
-            _ => Section::Other,
+    fn vendor_head<'w>(&mut self, line: &[u8], wanted: &'w Wanted) -> Section<'w> {
+        let Some((vendor, name)) = split(line, 4) else { return Section::Other };
+        let ids = wanted.of_vendor(vendor);
+        if ids.is_empty() {
+            return Section::Other;
         }
+        self.vendors.insert(vendor, text(name));
+        Section::Vendor(ids)
     }
 
-    fn class_head(&mut self, line: &[u8]) -> Section {
-        match line.get(2..).and_then(|rest| split(rest, 2)) {
-            Some((base, name)) => {
-                self.classes.insert(base << 8, text(name));
-                Section::Class(base)
-            }
-            None => Section::Other,
-        }
+    fn class_head(&mut self, line: &[u8], wanted: &Wanted) -> Section<'static> {
+        let Some((base, name)) = split(line, 2) else { return Section::Other };
+        self.keep_class(base << 8, name, wanted);
+        Section::Class(base)
     }
 
-    fn below(&mut self, section: &Section, line: &[u8], wanted: &HashMap<u16, HashSet<u16>>) {
-        let Some(rest) = line.get(1..).filter(|rest| rest.first() != Some(&b'\t')) else { return };
+    fn below(&mut self, section: &Section<'_>, line: &[u8], wanted: &Wanted) {
         match section {
-            Section::Vendor(vendor) => {
-                let found = split(rest, 4).filter(|(device, _)| wanted.get(vendor).is_some_and(|list| list.contains(device)));
-                self.devices.extend(found.map(|(device, name)| (PciId { vendor: *vendor, device }, text(name))));
+            Section::Vendor(ids) => {
+                let Some((device, name)) = split(line, 4) else { return };
+                if let Some(id) = ids.iter().find(|id| id.device == device) {
+                    self.devices.insert(*id, text(name));
+                }
             }
             Section::Class(base) => {
-                self.classes.extend(split(rest, 2).map(|(sub, name)| (base << 8 | sub, text(name))));
+                let Some((sub, name)) = split(line, 2) else { return };
+                self.keep_class(base << 8 | sub, name, wanted);
             }
             Section::Other => {}
+        }
+    }
+
+    fn keep_class(&mut self, class: u16, name: &[u8], wanted: &Wanted) {
+        if wanted.classes.contains(&class) {
+            self.classes.insert(class, text(name));
         }
     }
 
@@ -104,17 +104,33 @@ impl PciNames {
     }
 }
 
-enum Section {
-    Vendor(u16),
+/// What is looked up. A table has 40 000 lines, so each of them is judged by comparing numbers in short sorted lists.
+struct Wanted {
+    /// Sorted.
+    ids: Vec<PciId>,
+    classes: BTreeSet<u16>,
+}
+
+impl Wanted {
+    fn of_vendor(&self, vendor: u16) -> &[PciId] {
+        let rest = self.ids.get(self.ids.partition_point(|id| id.vendor < vendor)..).unwrap_or_default();
+        rest.get(..rest.partition_point(|id| id.vendor == vendor)).unwrap_or_default()
+    }
+}
+
+/// Which block of the table a line is in.
+enum Section<'w> {
+    /// The ids that are wanted of it.
+    Vendor(&'w [PciId]),
     Class(u16),
     Other,
 }
 
 /// `digits` hexadecimal digits, blanks, then the name.
 fn split(line: &[u8], digits: usize) -> Option<(u16, &[u8])> {
-    let id = std::str::from_utf8(line.get(..digits)?).ok().and_then(|text| u16::from_str_radix(text, 16).ok())?;
-    let name = line.get(digits..).filter(|rest| rest.first() == Some(&b' '))?;
-    Some((id, name))
+    let (id, name) = line.split_at_checked(digits).filter(|(_, name)| name.first() == Some(&b' '))?;
+    let id = id.iter().try_fold(0, |sum, digit| Some(sum << 4 | char::from(*digit).to_digit(16)?))?;
+    Some((u16::try_from(id).ok()?, name))
 }
 
 fn text(name: &[u8]) -> String {
