@@ -19,6 +19,9 @@ pub const MAX_ATTRIBUTE: usize = 1 << 20;
 /// (Linux 6.12 `fs/kernfs/file.c`). A shorter read there is the end.
 const PAGE: usize = 4096;
 
+/// Links of sysfs are shorter than this, and are read without making room twice.
+const SHORT_LINK: usize = 96;
+
 /// Magic numbers of file systems without devices and FIFOs (Linux `include/uapi/linux/magic.h`).
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -134,8 +137,14 @@ impl DirHandle {
     pub fn read_link(&self, name: impl AsRef<OsStr>) -> Result<PathBuf, FileError> {
         let name = name.as_ref();
         self.check(name)?;
-        match fs::readlinkat(&self.fd, name, Vec::new()) {
-            Ok(target) => Ok(OsString::from_vec(target.into_bytes()).into()),
+        let mut target = Vec::with_capacity(SHORT_LINK);
+        let mut read = fs::readlinkat_raw(&self.fd, name, spare_capacity(&mut target)).map(|_| ());
+        if target.len() == target.capacity() {
+            // It may go on.
+            read = fs::readlinkat(&self.fd, name, Vec::new()).map(|whole| target = whole.into_bytes());
+        }
+        match read {
+            Ok(()) => Ok(OsString::from_vec(target).into()),
             Err(Errno::INVAL) => {
                 let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(self.failed(name, "looking at it"))?;
                 let path = self.path.join(name);

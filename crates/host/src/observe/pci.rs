@@ -81,7 +81,9 @@ fn read_all(
         done
     });
     done.sort_unstable_by_key(|(at, _)| *at);
-    done.into_iter().flat_map(|(_, entries)| entries).collect()
+    let mut all = Vec::with_capacity(done.iter().map(|(_, entries)| entries.len()).sum());
+    done.into_iter().for_each(|(_, entries)| all.extend(entries));
+    all
 }
 
 /// What was read of one function, in the order of reading.
