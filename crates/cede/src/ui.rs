@@ -33,19 +33,39 @@ pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Standard output, without escape sequences where it has no colour. What needs no stripping passes in one piece.
+/// Standard output, without escape sequences where it has no colour.
 struct Out {
-    strip: Option<StripBytes>,
+    strip: Option<Strip>,
+}
+
+/// Takes escape sequences out. Few lines have any, and the rest need not pass byte by byte.
+#[derive(Default)]
+struct Strip {
+    bytes: StripBytes,
+    /// The last bytes were no whole line, and may have ended within a sequence.
+    within: bool,
+}
+
+impl Strip {
+    fn plain(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.within && line.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n')) {
+                plain.extend_from_slice(line);
+            } else {
+                self.bytes.strip_next(line).for_each(|part| plain.extend_from_slice(part));
+                self.within = !line.ends_with(b"\n");
+            }
+        }
+        plain
+    }
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut stdout = io::stdout().lock();
         match &mut self.strip {
-            Some(strip) => {
-                let plain: Vec<&[u8]> = strip.strip_next(bytes).collect();
-                stdout.write_all(&plain.concat())?;
-            }
+            Some(strip) => stdout.write_all(&strip.plain(bytes))?,
             None => stdout.write_all(bytes)?,
         }
         Ok(bytes.len())
@@ -76,7 +96,8 @@ impl Ui {
             anstream::ColorChoice::Auto => AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
             given => given != anstream::ColorChoice::Never,
         };
-        let strip = (!has_colour).then(StripBytes::new);
+        // JSON has none to take out: no control character is in it.
+        let strip = (!has_colour && !json).then(Strip::default);
         let width =
             io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
         Self {
@@ -93,7 +114,7 @@ impl Ui {
     }
 
     /// What a program asked for.
-    pub fn document(&mut self) -> &mut dyn Write {
+    pub fn document(&mut self) -> &mut impl Write {
         &mut self.out
     }
 
@@ -145,5 +166,21 @@ impl Ui {
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
         Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_does_not_depend_on_where_it_is_cut() {
+        let text = "plain\n\u{1b}[1;31mred\u{1b}[0m and é\nrest \u{1b}]8;;x\u{7}link\n\tbell\u{7}\nend";
+        let whole = StripBytes::new().strip_next(text.as_bytes()).collect::<Vec<_>>().concat();
+        for cut in 0..=text.len() {
+            let (one, two) = text.as_bytes().split_at(cut);
+            let mut strip = Strip::default();
+            assert_eq!([strip.plain(one), strip.plain(two)].concat(), whole, "{cut}");
+        }
     }
 }

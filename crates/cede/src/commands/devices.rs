@@ -8,9 +8,10 @@ use crate::render::table::Table;
 use crate::source;
 use crate::ui::{FAINT, GOOD, Ui};
 use crate::view::device_name::short_vendor;
-use crate::view::devices::{DeviceView, DevicesView};
+use crate::view::devices::DevicesView;
 use cede_host::Scope;
-use cede_model::pci::PciNames;
+use cede_model::Host;
+use cede_model::pci::{PciDevice, PciNames};
 
 /// Lists every PCI function.
 ///
@@ -20,44 +21,44 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, if global.json { Scope::Devices } else { Scope::List })?;
     source::require_functions(&host)?;
     let names = PciNames::of_devices(&host.capture, &host.devices);
-    let view = DevicesView::new(&host, &names);
+    if global.json {
+        print_json(ui, &DevicesView::new(&host, &names))?;
+    } else {
+        show_table(&host, &names, ui)?;
+    }
     // The process ends soon: taking a large host apart would only cost time.
     std::mem::forget(host);
-    if global.json {
-        print_json(ui, &view)?;
-        return Ok(Exit::Fine);
-    }
+    Ok(Exit::Fine)
+}
+
+fn show_table(host: &Host, names: &PciNames, ui: &mut Ui) -> Result<(), CommandError> {
     let mut table = Table::new(0, 3);
     table.row(["address", "id", "group", "what", "driver"]);
     table.style_row(FAINT);
-    for device in &view.devices {
+    for device in &host.devices {
         table.row([
-            &device.address,
-            &ids(device),
-            &device.iommu_group.map_or("-".into(), |group| group.to_string()),
-            &what(device),
-            device.driver.as_deref().unwrap_or("-"),
+            &device.address.to_string(),
+            &device.id.map_or_else(|| "????:????".to_owned(), |id| id.to_string()),
+            &device.iommu_group.map_or_else(|| "-".to_owned(), |group| group.to_string()),
+            &what(device, names),
+            device.driver_name().unwrap_or("-"),
         ]);
-        if device.driver.as_deref() == Some("vfio-pci") {
+        if device.driver_name() == Some("vfio-pci") {
             table.style_last(GOOD);
         }
     }
     let width = ui.width();
-    table.print(ui.out(), width)?;
-    Ok(Exit::Fine)
-}
-
-fn ids(device: &DeviceView) -> String {
-    format!("{}:{}", device.vendor.as_deref().unwrap_or("????"), device.device.as_deref().unwrap_or("????"))
+    Ok(table.print(ui.out(), width)?)
 }
 
 /// The device's name with its maker, else what class it is.
-pub fn what(device: &DeviceView) -> String {
-    let name = &device.name;
-    match (&name.vendor, &name.device, &name.class) {
-        (Some(vendor), Some(device), _) => format!("{} {device}", short_vendor(vendor)),
-        (Some(vendor), None, Some(class)) => format!("{} {class}", short_vendor(vendor)),
-        (None, _, Some(class)) => class.clone(),
-        _ => device.class.as_ref().map_or_else(String::new, |class| format!("class {class}")),
+fn what(device: &PciDevice, names: &PciNames) -> String {
+    let vendor = device.id.and_then(|id| names.vendor(id)).map(short_vendor);
+    let class = device.class.and_then(|class| names.class(class));
+    match (vendor, device.id.and_then(|id| names.device(id)), class) {
+        (Some(vendor), Some(name), _) => [vendor, " ", name].concat(),
+        (Some(vendor), None, Some(class)) => [vendor, " ", class].concat(),
+        (None, _, Some(class)) => class.to_owned(),
+        _ => device.class.map_or_else(String::new, |class| format!("class {class}")),
     }
 }

@@ -19,7 +19,6 @@ use cede_model::iommu::foretell::GroupOrigin;
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::{PciAddress, PciDevice, PciNames};
 use cede_plan::group_choice;
-use std::collections::HashSet;
 
 /// Lists the groups.
 ///
@@ -39,7 +38,7 @@ pub fn run(args: &GroupsArgs, global: &Global, ui: &mut Ui) -> Result<Exit, Comm
         show_table(&host, &table, &args.addresses, global.json, ui)?;
     }
     // The process ends here: taking a large host apart would only cost time.
-    std::mem::forget(host);
+    std::mem::forget((host, table));
     Ok(Exit::Fine)
 }
 
@@ -105,11 +104,10 @@ fn show_table(host: &Host, table: &GroupTable, addresses: &[PciAddress], json: b
             lines.style_row(FAINT);
         }
     }
-    let grouped: HashSet<&PciAddress> = table.rows.iter().flat_map(|row| &row.devices).collect();
-    let lone: Vec<&PciDevice> = host.devices.iter().filter(|device| !grouped.contains(&device.address)).collect();
-    if table.origin == GroupOrigin::Kernel && !lone.is_empty() && addresses.is_empty() {
+    let mut lone = host.devices.iter().filter(|device| host.group_of(device.address).is_none()).peekable();
+    if table.origin == GroupOrigin::Kernel && addresses.is_empty() && lone.peek().is_some() {
         lines.heading(paint(WARN, "in no group: behind no IOMMU"));
-        members(&mut lines, lone.into_iter(), &names);
+        members(&mut lines, lone, &names);
     }
     let width = ui.width();
     Ok(lines.print(ui.out(), width)?)

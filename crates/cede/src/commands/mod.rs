@@ -47,6 +47,9 @@ struct Escaped;
 impl serde_json::ser::Formatter for Escaped {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return writer.write_all(fragment.as_bytes());
+        }
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| misleads(*c)) {
             let (plain, tail) = rest.split_at(at);
             write!(writer, "{plain}\\u{:04x}", u32::from(c))?;

@@ -11,6 +11,7 @@ use cede_plan::guard::Loss;
 use cede_plan::shell_word::quoted;
 use cede_plan::{Plan, plan::format, planner};
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
 /// Shows the change; saves it where asked.

@@ -7,25 +7,42 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Rows of cells.
+/// Rows of cells. The text of all cells is one string: large hosts have ten thousands of them.
 #[derive(Debug, Default)]
 pub struct Table {
     indent: usize,
     flexible: usize,
-    rows: Vec<Vec<(String, Style)>>,
+    text: String,
+    cells: Vec<Cell>,
+    /// Where each row ends in `cells`.
+    rows: Vec<usize>,
     /// Lines between the rows, each before the row of its index.
     headings: Vec<(usize, String)>,
+}
+
+/// A cell begins in the text where the one before it ends.
+#[derive(Debug)]
+struct Cell {
+    end: usize,
+    width: usize,
+    style: Style,
 }
 
 impl Table {
     /// A table indented by some blanks, of which the column `flexible` is cut to fit.
     pub fn new(indent: usize, flexible: usize) -> Self {
-        Self { indent, flexible, rows: Vec::new(), headings: Vec::new() }
+        Self { indent, flexible, ..Self::default() }
     }
 
     /// Adds a row of plain cells.
     pub fn row<const N: usize>(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.iter().map(|cell| (clean(cell), Style::new())).collect());
+        for cell in cells {
+            let start = self.text.len();
+            push_clean(&mut self.text, cell);
+            let width = width_of(self.text.get(start..).unwrap_or_default());
+            self.cells.push(Cell { end: self.text.len(), width, style: Style::new() });
+        }
+        self.rows.push(self.cells.len());
     }
 
     /// Adds a line of its own, not indented, before the rows that follow; the columns go through.
@@ -33,24 +50,29 @@ impl Table {
         self.headings.push((self.rows.len(), text));
     }
 
+    fn last_row(&mut self) -> &mut [Cell] {
+        let start = self.rows.len().checked_sub(2).and_then(|at| self.rows.get(at)).copied().unwrap_or(0);
+        self.cells.get_mut(start..).unwrap_or_default()
+    }
+
     /// Gives every cell of the last row a style.
     pub fn style_row(&mut self, style: Style) {
-        for cell in self.rows.last_mut().into_iter().flatten() {
-            cell.1 = style;
+        for cell in self.last_row() {
+            cell.style = style;
         }
     }
 
     /// Gives one cell of the last row a style.
     pub fn style_cell(&mut self, column: usize, style: Style) {
-        if let Some(cell) = self.rows.last_mut().and_then(|row| row.get_mut(column)) {
-            cell.1 = style;
+        if let Some(cell) = self.last_row().get_mut(column) {
+            cell.style = style;
         }
     }
 
     /// Gives the last cell of the last row a style.
     pub fn style_last(&mut self, style: Style) {
-        if let Some(cell) = self.rows.last_mut().and_then(|row| row.last_mut()) {
-            cell.1 = style;
+        if let Some(cell) = self.last_row().last_mut() {
+            cell.style = style;
         }
     }
 
@@ -59,33 +81,50 @@ impl Table {
     /// # Errors
     /// Those of the stream.
     pub fn print(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let mut widths: Vec<usize> = (0..columns)
-            .map(|at| self.rows.iter().filter_map(|row| row.get(at)).map(|cell| width_of(&cell.0)).max().unwrap_or(0))
-            .collect();
+        let mut widths = self.widths();
         self.shrink(&mut widths, width);
+        let blanks = " ".repeat(self.indent.max(widths.iter().copied().max().unwrap_or(0) + 2));
         let mut line = String::new();
         let mut headings = self.headings.iter().peekable();
-        for (index, row) in self.rows.iter().enumerate() {
+        let (mut first, mut start) = (0, 0);
+        for (index, end) in self.rows.iter().enumerate() {
             line.clear();
             while let Some((_, heading)) = headings.next_if(|(before, _)| *before <= index) {
                 line.push_str(heading);
                 line.push('\n');
             }
-            line.extend(std::iter::repeat_n(' ', self.indent));
-            for (at, (cell, style)) in row.iter().enumerate() {
+            line.push_str(blanks.get(..self.indent).unwrap_or_default());
+            let row = self.cells.get(first..*end).unwrap_or_default();
+            for (at, cell) in row.iter().enumerate() {
                 let column = widths.get(at).copied().unwrap_or(0);
-                let text = cut(cell, column);
-                let fill = if at + 1 == row.len() { 0 } else { column.saturating_sub(width_of(&text)) + 2 };
-                // Writing to a string cannot fail.
-                let _ = write!(line, "{style}{text}{style:#}");
-                line.extend(std::iter::repeat_n(' ', fill));
+                let width = cell.print(&mut line, self.text.get(start..cell.end).unwrap_or_default(), column);
+                if at + 1 < row.len() {
+                    line.push_str(blanks.get(..column.saturating_sub(width) + 2).unwrap_or_default());
+                }
+                start = cell.end;
             }
+            first = *end;
             line.truncate(line.trim_end().len());
             line.push('\n');
             out.write_all(line.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Of each column, that of its widest cell.
+    fn widths(&self) -> Vec<usize> {
+        let mut widths = Vec::new();
+        let mut first = 0;
+        for end in &self.rows {
+            for (at, cell) in self.cells.get(first..*end).unwrap_or_default().iter().enumerate() {
+                match widths.get_mut(at) {
+                    Some(width) => *width = cell.width.max(*width),
+                    None => widths.push(cell.width),
+                }
+            }
+            first = *end;
+        }
+        widths
     }
 
     fn shrink(&self, widths: &mut [usize], width: Option<usize>) {
@@ -94,6 +133,27 @@ impl Table {
         if let Some(column) = widths.get_mut(self.flexible) {
             *column = column.saturating_sub(total.saturating_sub(width)).max(8);
         }
+    }
+}
+
+impl Cell {
+    /// Adds the cell's text, cut to a column; returns how wide it is then.
+    fn print(&self, line: &mut String, text: &str, column: usize) -> usize {
+        let (text, width) = if self.width <= column {
+            (Cow::Borrowed(text), self.width)
+        } else {
+            let text = cut(text, column);
+            let width = width_of(&text);
+            (text, width)
+        };
+        if self.style.is_plain() {
+            line.push_str(&text);
+        } else {
+            let style = self.style;
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{style}{text}{style:#}");
+        }
+        width
     }
 }
 
@@ -123,10 +183,17 @@ pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
 
 /// Text of the host for a person: control characters, which could steer the terminal, are shown as `?`.
 pub fn clean(text: &str) -> String {
+    let mut out = String::new();
+    push_clean(&mut out, text);
+    out
+}
+
+fn push_clean(out: &mut String, text: &str) {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return text.to_owned();
+        out.push_str(text);
+    } else {
+        out.extend(text.chars().map(|c| if misleads(c) { '?' } else { c }));
     }
-    text.chars().map(|c| if misleads(c) { '?' } else { c }).collect()
 }
 
 /// As [`clean`], with tabs kept: for lines of files.

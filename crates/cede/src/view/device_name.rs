@@ -7,8 +7,8 @@ pub fn describe(device: &PciDevice, names: &PciNames) -> String {
     let class = device.class.and_then(|class| names.class(class));
     let vendor = device.id.and_then(|id| names.vendor(id)).map(short_vendor);
     match (vendor, device.id.and_then(|id| names.device(id))) {
-        (Some(vendor), Some(name)) => format!("{vendor} {name}"),
-        (Some(vendor), None) => format!("{vendor} {}", class.unwrap_or("device")),
+        (Some(vendor), Some(name)) => [vendor, " ", name].concat(),
+        (Some(vendor), None) => [vendor, " ", class.unwrap_or("device")].concat(),
         (None, _) => class.unwrap_or("device").to_owned(),
     }
 }

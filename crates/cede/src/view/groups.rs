@@ -1,5 +1,6 @@
 //! `cede.groups/1`.
 
+use super::shown::Shown;
 use cede_model::Host;
 use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
 use cede_model::iommu::{GroupTable, IommuState};
@@ -8,17 +9,17 @@ use serde::Serialize;
 
 /// The groups, and where they are from.
 #[derive(Debug, Serialize)]
-pub struct GroupsView {
+pub struct GroupsView<'a> {
     format: &'static str,
     /// Whether an IOMMU is at work.
     pub iommu: IommuView,
     /// `kernel`: read. `predicted`: computed from configuration space. `bounds`: only what is certain either way.
     pub origin: &'static str,
     /// The groups.
-    pub groups: Vec<GroupView>,
+    pub groups: Vec<GroupView<'a>>,
     /// Of bounds: the largest groups that may come of it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub possible: Vec<Vec<String>>,
+    pub possible: Vec<Vec<Shown<PciAddress>>>,
 }
 
 /// Whether an IOMMU is at work.
@@ -30,35 +31,31 @@ pub struct IommuView {
 
 /// One group.
 #[derive(Debug, Serialize)]
-pub struct GroupView {
+pub struct GroupView<'a> {
     /// The kernel's number, or the place in the foretold order.
     pub id: u32,
     /// Type of the default domain.
     #[serde(rename = "type")]
-    pub kind: Option<String>,
+    pub kind: Option<&'a str>,
     /// Its functions.
-    pub devices: Vec<String>,
+    pub devices: Vec<Shown<PciAddress>>,
     /// Of bounds: the place in `possible` of the set beyond which it cannot grow, where it may be larger than shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within: Option<usize>,
 }
 
-impl GroupsView {
+impl<'a> GroupsView<'a> {
     /// The view of a host; `only` keeps the groups that hold one of these functions.
-    pub fn new(host: &Host, table: &GroupTable, only: &[PciAddress]) -> Self {
+    pub fn new(host: &Host, table: &'a GroupTable, only: &[PciAddress]) -> Self {
+        let shown = |set: &Vec<PciAddress>| set.iter().copied().map(Shown).collect();
         let kept = table.rows.iter().filter(|row| only.is_empty() || row.devices.iter().any(|device| only.contains(device)));
-        let groups = kept.map(|row| GroupView {
-            id: row.id,
-            kind: row.kind.clone(),
-            devices: row.devices.iter().map(ToString::to_string).collect(),
-            within: row.within,
-        });
+        let groups = kept.map(|row| GroupView { id: row.id, kind: row.kind.as_deref(), devices: shown(&row.devices), within: row.within });
         Self {
             format: "cede.groups/1",
             iommu: IommuView { state: state_name(host.iommu) },
             origin: table.origin.name(),
             groups: groups.collect(),
-            possible: table.possible.iter().map(|set| set.iter().map(ToString::to_string).collect()).collect(),
+            possible: table.possible.iter().map(shown).collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod operation;
 pub mod prove;
 pub mod report;
 pub mod rom;
+pub mod shown;
 pub mod status;
 pub mod tree;
 pub mod tree_lines;
