@@ -15,7 +15,7 @@ mod facts;
 mod image;
 mod machine;
 mod manifest;
-mod power_cuts;
+mod power;
 mod progress;
 mod prove;
 mod qemu;
@@ -105,9 +105,8 @@ fn prove_all(binary: &Path, arguments: &Arguments, root: &Path) -> ExitCode {
 /// The machines share nothing, so they run side by side.
 fn run_all(arguments: &Arguments, road: &story::Road, root: &Path) -> Vec<(Model, Outcome<()>)> {
     thread::scope(|scope| {
-        let cuts = arguments.power_cuts;
         let running: Vec<_> =
-            arguments.models.iter().map(|&model| (model, scope.spawn(move || run_one(model, cuts, road, root)))).collect();
+            arguments.models.iter().map(|&model| (model, scope.spawn(move || run_one(model, arguments, road, root)))).collect();
         running
             .into_iter()
             .map(|(model, thread)| {
@@ -118,13 +117,13 @@ fn run_all(arguments: &Arguments, road: &story::Road, root: &Path) -> Vec<(Model
     })
 }
 
-fn run_one(model: Model, cuts: Option<usize>, road: &story::Road, root: &Path) -> Outcome<()> {
+fn run_one(model: Model, arguments: &Arguments, road: &story::Road, root: &Path) -> Outcome<()> {
     let progress = Rc::new(Progress::new(model.name()));
     let base = image::base(model, &root.join(".cache/vm"), &progress)?;
     let directory = root.join("target/vm").join(model.name());
-    let result = match (cuts, road) {
-        (Some(count), story::Road::Cede(binary)) => {
-            power_cuts::Campaign { model, binary, directory: &directory, progress: &progress }.run(&base, count)
+    let result = match (arguments.power, road) {
+        (Some(way), story::Road::Cede(binary)) => {
+            power::Campaign { model, binary, directory: &directory, progress: &progress }.run(&base, way, arguments.keep)
         }
         (None, story::Road::Bind(binary)) => story::bind::tell(model, binary, &base, &directory, &progress),
         _ => story::tell(model, road, &base, &directory, &progress),

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use super::Outcome;
+use super::power::Way;
 use super::recipe::Model;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind | --power-cuts N | --prove [--iommufd]]
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind
+                      | --prove [--iommufd] | --power-cuts N | --power-kills N | --power-states | --power-recorded] [--keep]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
   --cede PATH      the binary to test; without it a release build is made
@@ -15,9 +17,14 @@ pub(super) const USAGE: &str =
   --trial          instead: a start for trial without the root's disk, which fails and comes back, one that a service confirms, and the way back
   --trial-watchdog instead: a start for trial that nobody confirms and that ends by itself
   --bind           instead: bind and release on the running system, in the intel machine with more hardware
-  --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
   --prove          instead: `cede prove` in small machines without a disk
-  --iommufd        with --prove: only with a kernel that has iommufd, which is built where it is not in .cache/vm (15 minutes of a processor)";
+  --iommufd        with --prove: only with a kernel that has iommufd, which is built where it is not in .cache/vm (15 minutes of a processor)
+  --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
+  --power-kills N  instead: the same with the emulator killed each time
+  --power-states   instead: look at every state of the disk in an apply and its undo without a start; needs root and loop devices,
+                   and copies the disk in TMPDIR for each: best in memory, on a file system that shares blocks (btrfs)
+  --power-recorded instead: the same with what was recorded last, by --power-states or --power-cuts
+  --keep           with one of the last four: add the counts to xtask/power-results.md";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,8 +43,10 @@ pub(super) struct Arguments {
     pub(super) trial_watchdog: bool,
     /// Bind and release.
     pub(super) bind: bool,
-    /// Cut the power this often.
-    pub(super) power_cuts: Option<usize>,
+    /// Cut the power.
+    pub(super) power: Option<Way>,
+    /// Keep the counts.
+    pub(super) keep: bool,
     /// Prove devices in small machines.
     pub(super) prove: bool,
     /// Only those with iommufd, whose kernel may be built.
@@ -55,7 +64,8 @@ impl Arguments {
             trial: false,
             trial_watchdog: false,
             bind: false,
-            power_cuts: None,
+            power: None,
+            keep: false,
             prove: false,
             iommufd: false,
         };
@@ -73,15 +83,16 @@ impl Arguments {
                 "--prove" => arguments.prove = true,
                 "--iommufd" => arguments.iommufd = true,
                 "--bind" => arguments.bind = true,
-                "--power-cuts" => {
-                    let number = words.next().and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
-                    arguments.power_cuts = Some(number.ok_or("--power-cuts takes a number from 1 to 200")?);
-                }
+                "--power-cuts" => arguments.power = Some(Way::Cuts(count(&word, words.next())?)),
+                "--power-kills" => arguments.power = Some(Way::Kills(count(&word, words.next())?)),
+                "--power-states" => arguments.power = Some(Way::States { recorded: false }),
+                "--power-recorded" => arguments.power = Some(Way::States { recorded: true }),
+                "--keep" => arguments.keep = true,
                 "--help" | "-h" => return Ok(None),
                 other => return Err(format!("unknown argument `{other}`")),
             }
         }
-        if (arguments.trial || arguments.trial_watchdog || arguments.power_cuts.is_some()) && arguments.models == ALL {
+        if (arguments.trial || arguments.trial_watchdog || arguments.power.is_some()) && arguments.models == ALL {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
@@ -92,8 +103,11 @@ impl Arguments {
             return Err("--bind is for the intel machine".into());
         }
         let trials = [arguments.trial, arguments.trial_watchdog];
-        let others = [arguments.by_hand, arguments.bind, arguments.power_cuts.is_some(), arguments.prove];
+        let others = [arguments.by_hand, arguments.bind, arguments.power.is_some(), arguments.prove];
         let ways: Vec<bool> = trials.into_iter().chain(others).collect();
+        if arguments.keep && arguments.power.is_none() {
+            return Err("--keep goes with power cuts".into());
+        }
         if ways.iter().filter(|way| **way).count() > 1 || arguments.by_hand && arguments.cede.is_some() {
             return Err("the ways exclude each other, and --by-hand does without --cede".into());
         }
@@ -102,6 +116,11 @@ impl Arguments {
         }
         Ok(Some(arguments))
     }
+}
+
+fn count(option: &str, word: Option<String>) -> Outcome<usize> {
+    let number = word.and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
+    number.ok_or_else(|| format!("{option} takes a number from 1 to 200"))
 }
 
 fn models(word: Option<&str>) -> Outcome<Vec<Model>> {
@@ -146,6 +165,8 @@ mod tests {
             &["--power-cuts", "0"],
             &["--iommufd"],
             &["--prove", "--bind"],
+            &["--power-kills", "201"],
+            &["--keep"],
         ] {
             assert!(parse(words).is_err(), "{words:?}");
         }

@@ -8,12 +8,13 @@ use super::Outcome;
 use super::qemu;
 
 /// Program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
     ("mkfs.fat", "dosfstools"),
+    ("mcopy", "mtools"),
     ("sfdisk", "fdisk"),
     ("setpriv", "util-linux"),
     ("cpio", "cpio"),

@@ -55,6 +55,15 @@ pub(super) fn kernel_of(disk: &Path) -> (PathBuf, PathBuf) {
     (disk.with_extension("vmlinuz"), disk.with_extension("initrd"))
 }
 
+/// Start and size in bytes of the root's partition, and of the EFI system partition where there is one.
+pub(super) fn partitions(model: Model) -> [Option<(u64, u64)>; 2] {
+    let first = FIRST_SECTOR * SECTOR;
+    match model.loader() {
+        Loader::Grub => [Some((first, DISK_BYTES - first)), None],
+        Loader::SystemdBoot => [Some((first + ESP_BYTES, END_SECTOR * SECTOR - first - ESP_BYTES)), Some((first, ESP_BYTES))],
+    }
+}
+
 fn keep_kernel(root: &Path, disk: &Path) -> Outcome<()> {
     let (kernel, initrd) = kernel_of(disk);
     for (prefix, to) in [("vmlinuz-", kernel), ("initrd.img-", initrd)] {

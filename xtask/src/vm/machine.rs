@@ -22,30 +22,26 @@ const POLL: Duration = Duration::from_millis(500);
 const WATCH: Duration = Duration::from_millis(20);
 /// The disk of a machine in its directory.
 const OVERLAY: &str = "disk.qcow2";
+/// What it wrote to it.
+const LOG: &str = "writes.log";
 /// A start that ended in this many kernel panics is not repeated again.
 const PANICS_ALLOWED: usize = 2;
 
-/// What a machine starts from; it is never written to.
+/// What a machine starts from, raw; it is never written to.
 pub(super) struct Disk {
     path: PathBuf,
-    format: &'static str,
-    cache: &'static str,
+    is_logged: bool,
 }
 
 impl Disk {
     /// A disk as it was made.
     pub(super) fn base(path: &Path) -> Self {
-        Self { path: path.to_owned(), format: "raw", cache: "unsafe" }
+        Self { path: path.to_owned(), is_logged: false }
     }
 
-    /// An overlay that another machine left.
-    pub(super) fn overlaid(path: &Path) -> Self {
-        Self { path: path.to_owned(), format: "qcow2", cache: "unsafe" }
-    }
-
-    /// What the guest flushes is to survive the emulator.
-    pub(super) fn durable(self) -> Self {
-        Self { cache: "writeback", ..self }
+    /// What the guest writes is kept in a log, too; and what it flushes survives the emulator.
+    pub(super) fn logged(self) -> Self {
+        Self { is_logged: true, ..self }
     }
 }
 
@@ -62,6 +58,8 @@ pub(super) struct Setting<'a> {
 /// Kills the emulator when it goes.
 pub(super) struct Machine {
     model: Model,
+    qemu: Qemu,
+    socket: PathBuf,
     process: Killed,
     wire: Wire,
     directory: PathBuf,
@@ -92,7 +90,10 @@ impl Machine {
         let overlay = make_overlay(disk, directory)?;
         let console = directory.join("console.log");
         let mut qemu = Qemu::new(model, &console);
-        qemu.disk(&overlay, "qcow2", disk.cache);
+        match disk.is_logged {
+            true => qemu.logged_disk(&overlay, &directory.join(LOG)),
+            false => qemu.disk(&overlay, "qcow2", "unsafe"),
+        }
         if model.loader() == Loader::SystemdBoot {
             let variables = directory.join("variables.fd");
             fs::copy(qemu::VARIABLES, &variables).map_err(|error| format!("{}: {error}", variables.display()))?;
@@ -104,16 +105,14 @@ impl Machine {
         (setting.more)(&mut qemu)?;
         // Not in `directory`: the name of a socket may have no more than 107 bytes.
         let socket = std::env::temp_dir().join(format!("vm-{}-{model}", std::process::id()));
-        let _ = fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
         qemu.agent(&socket);
-        let mut process = qemu.start(&directory.join("qemu.log"))?;
-        let stream = accept(&listener, &mut process).map_err(|error| format!("{error}\n{}", qemu::tail(&directory.join("qemu.log"))));
-        let _ = fs::remove_file(&socket);
+        let (process, wire) = switch_on(&qemu, &socket, directory)?;
         let mut machine = Self {
             model,
+            qemu,
+            socket,
             process,
-            wire: Wire::new(stream?),
+            wire,
             directory: directory.to_path_buf(),
             console,
             boot_start: 0,
@@ -162,17 +161,25 @@ impl Machine {
         Ok(answer)
     }
 
-    /// Bytes that the console has printed.
-    pub(super) fn console_length(&self) -> u64 {
-        fs::metadata(&self.console).map_or(0, |file| file.len())
+    /// The last line on its console.
+    pub(super) fn last_line(&self) -> String {
+        let bytes = fs::read(&self.console).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
     }
 
-    /// Stops the emulator dead, copies its disk as it is at that instant, and lets it go on.
-    pub(super) fn copy_disk(&mut self, to: &Path) -> Outcome<()> {
-        self.process.signal("STOP")?;
-        let copied = fs::copy(self.directory.join(OVERLAY), to).map_err(|error| format!("{}: {error}", to.display()));
-        self.process.signal("CONT")?;
-        copied.map(|_| ())
+    /// The log of what it has written since it was switched on, and the length of the log now.
+    pub(super) fn log(&self) -> (PathBuf, u64) {
+        let path = self.directory.join(LOG);
+        let length = fs::metadata(&path).map_or(0, |file| file.len());
+        (path, length)
+    }
+
+    /// Kills the emulator outright, by SIGKILL, and starts the machine again from what it left.
+    pub(super) fn power_cycle(&mut self) -> Outcome<()> {
+        self.process.0.kill().and_then(|()| self.process.0.wait()).map_err(|error| format!("SIGKILL: {error}"))?;
+        (self.process, self.wire) = switch_on(&self.qemu, &self.socket, &self.directory)?;
+        self.boot_start = 0;
+        self.await_agent(1)
     }
 
     /// Runs a script that must succeed, and gives what it printed.
@@ -277,13 +284,26 @@ fn trace_of(loader: Loader) -> &'static str {
 
 const PANIC: &str = "Kernel panic - not syncing";
 
+/// Starts the emulator, and has the port of its agent.
+fn switch_on(qemu: &Qemu, socket: &Path, directory: &Path) -> Outcome<(Killed, Wire)> {
+    let _ = fs::remove_file(socket);
+    let _ = fs::remove_file(directory.join("console.log"));
+    fs::write(directory.join(LOG), "").map_err(|error| format!("{}: {error}", directory.display()))?;
+    let listener = UnixListener::bind(socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+    let log = directory.join("qemu.log");
+    let mut process = qemu.start(&log)?;
+    let stream = accept(&listener, &mut process).map_err(|error| format!("{error}\n{}", qemu::tail(&log)));
+    let _ = fs::remove_file(socket);
+    Ok((process, Wire::new(stream?)))
+}
+
 fn make_overlay(disk: &Disk, directory: &Path) -> Outcome<PathBuf> {
     let _ = fs::remove_dir_all(directory);
     fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let overlay = directory.join(OVERLAY);
     let base = fs::canonicalize(&disk.path).map_err(|error| format!("{}: {error}", disk.path.display()))?;
     let output = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", disk.format, "-b"])
+        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
         .args([&base, &overlay])
         .output()
         .map_err(|error| format!("qemu-img: {error}"))?;

@@ -27,7 +27,7 @@ fn places(model: Model) -> (&'static str, [&'static str; 2]) {
 }
 
 /// What was there at one moment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest(BTreeSet<String>);
 
 impl Manifest {
@@ -46,16 +46,34 @@ impl Manifest {
 
     /// Reads `/etc` and all of `/boot`, images included.
     pub(super) fn everything(machine: &mut Machine) -> Outcome<Self> {
-        let text = machine.output(&list("/etc /boot"))?;
-        Ok(Self(text.lines().map(str::to_owned).collect()))
+        Ok(Self::of(&machine.output(&list("/etc /boot"))?))
+    }
+
+    /// A listing of anything, a line for each thing.
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.lines().map(str::to_owned).collect())
     }
 
     /// As [`Manifest::diff`], without what starts nothing: scratch files of the distribution's tools that were cut, what the check of a FAT found
     /// to belong to no file, and the seed that is new at each start.
     pub(super) fn differences(&self, later: &Self) -> Vec<String> {
-        let scratch =
-            |line: &str| [".new", ".dpkg-bak", ".REC"].iter().any(|ending| line.starts_with('+') && line.trim_end().ends_with(ending));
-        self.diff(later).into_iter().filter(|line| !scratch(line) && !line.contains("/random-seed")).collect()
+        self.diff(later).into_iter().filter(|line| !(line.contains("/random-seed") || line.starts_with('+') && is_scratch(line))).collect()
+    }
+
+    /// Only what has a part in a start: a cut may have left what the next operation takes away or writes over.
+    pub(super) fn without_scratch(mut self) -> Self {
+        self.0.retain(|line| !is_scratch(line));
+        self
+    }
+
+    /// Of digests only: the paths of both listings that have neither's digest here.
+    pub(super) fn torn(&self, old: &Self, new: &Self) -> Vec<String> {
+        let path = |line: &str| line.split_once("  ").map(|(_, path)| path.to_owned());
+        let paths = |of: &Self| of.0.iter().filter_map(|line| path(line)).collect::<BTreeSet<_>>();
+        let whole: BTreeSet<String> =
+            self.0.iter().filter(|line| old.0.contains(*line) || new.0.contains(*line)).filter_map(|line| path(line)).collect();
+        let needed: Vec<String> = paths(old).intersection(&paths(new)).cloned().collect();
+        needed.into_iter().filter(|path| !path.ends_with("/random-seed") && !whole.contains(path)).collect()
     }
 
     /// The number of lines.
@@ -71,9 +89,24 @@ impl Manifest {
     }
 }
 
+fn is_scratch(line: &str) -> bool {
+    [".new", ".dpkg-bak", ".REC"].iter().any(|ending| line.trim_end().ends_with(ending))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_neither_old_nor_new_is_torn() {
+        let [old, new] =
+            ["1  ./menu\n2  ./image\n3  ./gone\n5  ./random-seed", "7  ./menu\n2  ./image\n8  ./random-seed"].map(Manifest::of);
+        for (now, torn) in
+            [("7  ./menu\n2  ./image\n9  ./x", &[][..]), ("1  ./menu\n4  ./image", &["./image"]), ("2  ./image", &["./menu"])]
+        {
+            assert_eq!(Manifest::of(now).torn(&old, &new), torn, "{now}");
+        }
+    }
 
     #[test]
     fn every_difference_is_named() {

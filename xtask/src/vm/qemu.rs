@@ -11,7 +11,6 @@ use super::Outcome;
 use super::recipe::Model;
 
 const POLL: Duration = Duration::from_millis(200);
-const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// UEFI for a flash memory of 4 MiB, without secure boot, and its empty store of variables.
 pub(super) const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -32,33 +31,6 @@ impl Killed {
             tick();
             thread::sleep(POLL);
         }
-    }
-}
-
-impl Killed {
-    /// Sends a signal by its name; after `STOP` no thread of the process runs any more when this returns.
-    pub(super) fn signal(&self, name: &str) -> Outcome<()> {
-        let pid = self.0.id().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().map_err(|error| format!("kill: {error}"))?;
-        if !status.success() {
-            return Err(format!("kill -s {name} {pid}: {status}"));
-        }
-        let start = Instant::now();
-        while name == "STOP" && !self.is_stopped() {
-            if start.elapsed() > STOP_TIMEOUT {
-                return Err(format!("process {pid} does not stop"));
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    /// Every thread is in state T (proc_pid_stat(5)).
-    fn is_stopped(&self) -> bool {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.0.id()));
-        let state = |path: &Path| fs::read_to_string(path.join("stat")).unwrap_or_default();
-        threads
-            .is_ok_and(|list| list.flatten().all(|thread| state(&thread.path()).rsplit(") ").next().unwrap_or_default().starts_with('T')))
     }
 }
 
@@ -112,6 +84,21 @@ impl Qemu {
     /// The disk to start from, as `/dev/vda`. With the cache `unsafe` it need not survive a crash of the host.
     pub(super) fn disk(&mut self, path: &Path, format: &str, cache: &str) {
         self.drive(&format!("id=disk,format={format},cache={cache}"), path);
+        self.add("-device virtio-blk-pci,drive=disk,bootindex=1");
+    }
+
+    /// As [`Self::disk`], with every request kept in a log, too.
+    pub(super) fn logged_disk(&mut self, path: &Path, log: &Path) {
+        let file = |path: &Path| path.to_string_lossy().replace(',', ",,");
+        self.add("-drive");
+        self.arguments.push(
+            format!(
+                "if=none,id=disk,cache=writeback,driver=blklogwrites,file.driver=qcow2,file.file.driver=file,file.file.filename={},log.driver=file,log.filename={}",
+                file(path),
+                file(log)
+            )
+            .into(),
+        );
         self.add("-device virtio-blk-pci,drive=disk,bootindex=1");
     }
 
