@@ -85,6 +85,20 @@ fn access_lists_stay_and_inherited_ones_are_not_added() {
 }
 
 #[test]
+fn what_a_boot_loader_reads_leaves_no_old_name_behind() {
+    let scratch = Scratch::new();
+    let path = scratch.write("boot/grub/grub.cfg", "old");
+    let before = fs::metadata(&path).unwrap().ino();
+    let open = fs::File::open(&path).unwrap();
+    let report = replace_file(&Root::open(scratch.at("")).unwrap(), "/boot/grub/grub.cfg", Some(b"old"), b"new", 0o644).unwrap();
+    assert!(!report.created);
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_ne!(fs::metadata(&path).unwrap().ino(), before);
+    assert_eq!(open.metadata().unwrap().nlink(), 0, "the old file has no name any more");
+    assert_eq!(fs::read_dir(scratch.at("boot/grub")).unwrap().count(), 1);
+}
+
+#[test]
 fn links_stay_links_and_lead_inside_the_root() {
     let outer = Scratch::new();
     outer.write("etc/real", "outside");

@@ -47,6 +47,7 @@ pub fn replace_file(
     temporary.rename(old.0.is_some())?;
     sync_dir(&place)?;
     temporary.sync_entry()?;
+    temporary.let_go()?;
     let hard_links = old.0.as_ref().map_or(0, |(_, stat)| Metadata::from(stat).nlink.saturating_sub(1));
     Ok(Replaced { created: old.0.is_none(), hard_links, real_path: place.path.clone() })
 }

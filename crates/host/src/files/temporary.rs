@@ -16,6 +16,9 @@ use crate::files::xattrs;
 /// `MSDOS_SUPER_MAGIC` and `EXFAT_SUPER_MAGIC` (Linux `include/uapi/linux/magic.h`).
 const FAT_MAGICS: [i64; 2] = [0x4d44, 0x2011_bab0];
 
+/// Where boot loaders read.
+const BOOT: &str = "/boot";
+
 /// What stands before and after the random digits of a temporary name.
 const PREFIX: &str = ".cede-";
 const SUFFIX: &str = ".tmp";
@@ -48,6 +51,8 @@ pub(crate) struct Temporary<'a> {
     name: OsString,
     fd: OwnedFd,
     renamed: bool,
+    /// The old file has the temporary name now.
+    holds_old: bool,
 }
 
 impl<'a> Temporary<'a> {
@@ -62,7 +67,7 @@ impl<'a> Temporary<'a> {
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(refused(place, "making a file beside it", errno)),
                 Ok(fd) => {
-                    return Ok(Self { place, name, fd, renamed: false });
+                    return Ok(Self { place, name, fd, renamed: false, holds_old: false });
                 }
             }
         }
@@ -107,6 +112,9 @@ impl<'a> Temporary<'a> {
     }
 
     pub(crate) fn rename(&mut self, replaces: bool) -> Result<(), FileError> {
+        if replaces && self.exchange()? {
+            return Ok(());
+        }
         let (dir, name) = (&self.place.dir, &self.place.name);
         let plain = || fs::renameat(dir, &self.name, dir, name);
         let result = if replaces {
@@ -123,6 +131,34 @@ impl<'a> Temporary<'a> {
         };
         result.map_err(|errno| refused(self.place, "renaming the new file over it", errno))?;
         self.renamed = true;
+        Ok(())
+    }
+
+    /// GRUB reads ext4 without its journal (GRUB 2.06 `grub-core/fs/ext2.c`), and metadata comes to its place in any order: a directory of before
+    /// the rename beside inodes of after it, where the old file is deleted, would lead to nothing. So the new file is in its place on disk before it
+    /// is named, and the old one keeps a name until the directory is. `false` where this cannot be, or need not.
+    fn exchange(&mut self) -> Result<bool, FileError> {
+        if !self.place.path.starts_with(BOOT) || self.is_fat() {
+            return Ok(false);
+        }
+        let failed = |errno| FileError::new(&self.place.path, "writing it to disk", errno);
+        fs::syncfs(&self.fd).map_err(failed)?;
+        let (dir, name) = (&self.place.dir, &self.place.name);
+        match fs::renameat_with(dir, &self.name, dir, name, RenameFlags::EXCHANGE) {
+            Err(Errno::INVAL | Errno::NOSYS) => return Ok(false),
+            result => result.map_err(|errno| refused(self.place, "exchanging it for the new file", errno))?,
+        }
+        (self.renamed, self.holds_old) = (true, true);
+        Ok(true)
+    }
+
+    /// Removes an old file that still has a name, once everything before is in its place on disk.
+    pub(crate) fn let_go(&self) -> Result<(), FileError> {
+        if self.holds_old {
+            fs::syncfs(&self.fd).map_err(|errno| FileError::NotDurable { path: self.place.path.clone(), source: errno.into() })?;
+            // What cannot be removed does no harm.
+            let _ = fs::unlinkat(&self.place.dir, &self.name, AtFlags::empty());
+        }
         Ok(())
     }
 
