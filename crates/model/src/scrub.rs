@@ -5,7 +5,7 @@ use crate::kernel::{ModuleAliases, installed::module_of_path};
 use crate::pci::names::PCI_IDS_PATHS;
 use crate::pci::{ConfigSpace, PciDevice, SerialNumber, capability::SERIAL_NUMBER, device};
 use crate::scrub_uses::{rename, scrub_uses};
-use crate::uses::block_names::{by_source, property};
+use crate::uses::block_names::{BlockNames, property};
 use crate::uses::firmware_boot;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ impl MadeUp {
 
 /// The kernel's name for the partition of a `PARTUUID`.
 fn partition_name(capture: &Capture, uuid: Option<String>) -> Option<String> {
-    by_source(capture, &format!("PARTUUID={}", uuid?)).pop()
+    BlockNames::of(capture).by_source(&format!("PARTUUID={}", uuid?)).pop()
 }
 
 /// The loader's variable speaks of the partition as the rest of the capture does now.

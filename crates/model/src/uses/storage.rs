@@ -1,7 +1,7 @@
 //! What the host keeps on its block devices: the system, what it starts from, other file systems, swap.
 
 use super::block;
-use super::block_names::{BLOCK, by_number, by_source, has_database};
+use super::block_names::{BLOCK, BlockNames};
 use super::graph::{Graph, Kind, Node};
 use super::mounts::{self, Listed, Mount, mount_of};
 use super::{firmware_boot, net, remote, unlock, volume_groups};
@@ -60,37 +60,37 @@ enum Carrier {
 impl Storage {
     /// Reads what the capture has of mounts, swap and block devices.
     pub fn read(capture: &Capture) -> Self {
-        let mounts = mounts::mounts(capture).unwrap_or_default();
+        let (names, mounts) = (BlockNames::of(capture), mounts::mounts(capture).unwrap_or_default());
         // Until a root is seen.
         let unseen = Some("which disks carry / could not be seen (/proc/self/mountinfo)".to_owned());
-        let mut storage = Self { graph: block::graph(capture, &mounts), unseen, ..Self::default() };
+        let mut storage = Self { graph: block::graph(&names, &mounts), unseen, ..Self::default() };
         storage.graph.extend(net::graph(capture));
         for (key, node) in remote::firmware(capture) {
             storage.used.push(Used { key: key.clone(), place: Place::Boot("the disk that the firmware starts from".to_owned()) });
             storage.graph.insert(key, node);
         }
         let listed = mounts::listed(capture);
-        storage.add_loops(capture, &mounts);
+        storage.add_loops(&names, &mounts);
         let is_listed = |mount: &Mount| listed.iter().any(|line| line.place == mount.place);
         let by_hand = |mount: &Mount| BY_HAND.iter().any(|place| mount.place.starts_with(place)) && !is_listed(mount);
         for mount in mounts.iter().filter(|mount| !by_hand(mount)) {
-            storage.add_mount(capture, mount, &mounts, &listed);
+            storage.add_mount(&names, mount, &mounts, &listed);
         }
         for swap in mounts::swaps(capture) {
-            storage.add_swap(capture, swap, &mounts);
+            storage.add_swap(&names, swap, &mounts);
         }
-        storage.add_listed(capture, &listed, &mounts);
-        storage.add_started(capture, &mounts);
-        storage.add_keys(capture);
-        storage.add_groups(capture);
+        storage.add_listed(&names, &listed, &mounts);
+        storage.add_started(&names, &mounts);
+        storage.add_keys(&names);
+        storage.add_groups(&names);
         storage.used.sort();
         storage.used.dedup();
         storage
     }
 
-    fn add_mount(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount], listed: &[Listed]) {
+    fn add_mount(&mut self, names: &BlockNames<'_>, mount: &Mount, mounts: &[Mount], listed: &[Listed]) {
         let is_root = mount.place == "/";
-        match self.carrier(capture, mount, mounts) {
+        match self.carrier(names, mount, mounts) {
             Carrier::Node(key) if self.is_file_elsewhere(&key, &mount.place) => {}
             Carrier::Node(key) => {
                 let waited = listed.iter().any(|line| line.place == mount.place && line.at_start && !line.may_fail);
@@ -112,11 +112,11 @@ impl Storage {
         is_file && matches!(place(at, false), Place::Mounted(..))
     }
 
-    fn add_swap(&mut self, capture: &Capture, swap: String, mounts: &[Mount]) {
+    fn add_swap(&mut self, names: &BlockNames<'_>, swap: String, mounts: &[Mount]) {
         let key = if swap.starts_with("/dev/") {
-            self.key_of(capture, &swap)
+            self.key_of(names, &swap)
         } else {
-            mount_of(mounts, &swap).and_then(|mount| match self.carrier(capture, mount, mounts) {
+            mount_of(mounts, &swap).and_then(|mount| match self.carrier(names, mount, mounts) {
                 Carrier::Node(key) => Some(key),
                 _ => None,
             })
@@ -125,17 +125,17 @@ impl Storage {
     }
 
     /// What the start will look for and is not mounted now: boot partitions that are mounted on the first access, data disks.
-    fn add_listed(&mut self, capture: &Capture, listed: &[Listed], mounts: &[Mount]) {
+    fn add_listed(&mut self, names: &BlockNames<'_>, listed: &[Listed], mounts: &[Mount]) {
         // Until the first access there is only a trap of automount's.
         let is_mounted = |place: &str| mounts.iter().any(|mount| mount.place == place && mount.kind != "autofs");
         for line in listed.iter().filter(|line| !is_mounted(&line.place)) {
             let wanted = BOOT.contains(&line.place.as_str()) || (line.at_start && !line.may_fail && line.place.starts_with('/'));
-            for key in by_source(capture, &line.source).into_iter().filter(|_| wanted) {
+            for key in names.by_source(&line.source).into_iter().filter(|_| wanted) {
                 if self.graph.get(&key).is_some() {
                     self.used.push(Used { key, place: place(&line.place, true) });
                 }
             }
-            if wanted && !line.source.starts_with("/dev/") && by_source(capture, &line.source).is_empty() && !has_database(capture) {
+            if wanted && !line.source.starts_with("/dev/") && names.by_source(&line.source).is_empty() && !names.has_database() {
                 let (place, source) = (&line.place, &line.source);
                 self.unseen.get_or_insert_with(|| format!("which disk {place} is on could not be seen ({source}, /run/udev/data)"));
             }
@@ -143,36 +143,37 @@ impl Storage {
     }
 
     /// What the firmware started from. Partitions are known by udev's database alone, unless one is mounted.
-    fn add_started(&mut self, capture: &Capture, mounts: &[Mount]) {
-        let sources: Vec<String> = firmware_boot::partitions(capture).iter().map(|uuid| format!("PARTUUID={uuid}")).collect();
-        let keys = sources.iter().flat_map(|source| by_source(capture, source));
+    fn add_started(&mut self, names: &BlockNames<'_>, mounts: &[Mount]) {
+        let sources: Vec<String> = firmware_boot::partitions(names.capture).iter().map(|uuid| format!("PARTUUID={uuid}")).collect();
+        let keys = sources.iter().flat_map(|source| names.by_source(source));
         self.used.extend(keys.map(|key| Used { key, place: Place::Boot("the firmware's boot partition".to_owned()) }));
         let is_mounted = || mounts.iter().any(|mount| BOOT.contains(&mount.place.as_str()) && mount.kind == "vfat");
-        if !sources.is_empty() && !has_database(capture) && !is_mounted() {
+        if !sources.is_empty() && !names.has_database() && !is_mounted() {
             self.unseen.get_or_insert_with(|| "which disk has the firmware's boot partition could not be seen (/run/udev/data)".to_owned());
         }
     }
 
     /// What unlocks a volume is part of the start.
-    fn add_keys(&mut self, capture: &Capture) {
-        for needed in unlock::needed(capture) {
+    fn add_keys(&mut self, names: &BlockNames<'_>) {
+        for needed in unlock::needed(names.capture) {
             let volume = needed.volume.unwrap_or_else(|| "the system".to_owned());
             let place = Place::Boot(format!("what unlocks {volume}"));
-            let keys = by_source(capture, &needed.source).into_iter().filter(|key| self.graph.get(key).is_some());
+            let keys = names.by_source(&needed.source).into_iter().filter(|key| self.graph.get(key).is_some());
             self.used.extend(keys.map(|key| Used { key, place: place.clone() }).collect::<Vec<_>>());
         }
     }
 
     /// What the next start needs of a volume group, though nothing is kept on it.
-    fn add_groups(&mut self, capture: &Capture) {
-        if capture.names_in(volume_groups::ONLINE).next().is_none() {
+    fn add_groups(&mut self, names: &BlockNames<'_>) {
+        let members = volume_groups::members(names.capture);
+        if members.is_empty() {
             return;
         }
         for used in self.used.clone() {
             if matches!(used.place, Place::Swap(_) | Place::Mounted(_, false)) {
                 continue;
             }
-            for (group, below) in volume_groups::besides(capture, &self.graph, &used.key, &|number| by_number(capture, number)) {
+            for (group, below) in volume_groups::besides(&members, &self.graph, &used.key, names) {
                 let (key, name) = (format!("{group} of {}", used.key), format!("{group} (not whole without it)"));
                 self.graph.insert(key.as_str(), Node { kind: Kind::Lvm, name, below, ..Node::default() });
                 self.used.push(Used { key, place: used.place.clone() });
@@ -180,29 +181,29 @@ impl Storage {
         }
     }
 
-    fn carrier(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> Carrier {
+    fn carrier(&mut self, names: &BlockNames<'_>, mount: &Mount, mounts: &[Mount]) -> Carrier {
         match mount.kind.as_str() {
             "tmpfs" | "ramfs" | "rootfs" => return Carrier::Memory,
             _ if remote::is_remote(mount) => {
                 let key = format!("remote/{}", mount.place);
-                self.graph.insert(key.as_str(), remote::file_system(capture, mount));
+                self.graph.insert(key.as_str(), remote::file_system(names.capture, mount));
                 return Carrier::Node(key);
             }
             "zfs" => return Carrier::Node(format!("zfs/{}", mount.source.split('/').next().unwrap_or_default())),
-            "overlay" if mount.place == "/" => return Carrier::Node(self.overlay(capture, mount, mounts)),
-            "bcachefs" => return Carrier::Node(self.bcachefs(capture, &mount.source)),
+            "overlay" if mount.place == "/" => return Carrier::Node(self.overlay(names, mount, mounts)),
+            "bcachefs" => return Carrier::Node(self.bcachefs(names, &mount.source)),
             _ => {}
         }
-        let by_number = by_number(capture, &mount.number);
-        match by_number.or_else(|| self.key_of(capture, &mount.source)) {
+        let by_number = names.by_number(&mount.number);
+        match by_number.or_else(|| self.key_of(names, &mount.source)) {
             Some(name) => Carrier::Node(self.with_members(name)),
             None => Carrier::Other,
         }
     }
 
     /// The node of a source; one over all of them where it may mean several.
-    fn key_of(&mut self, capture: &Capture, source: &str) -> Option<String> {
-        let mut names = by_source(capture, source);
+    fn key_of(&mut self, names: &BlockNames<'_>, source: &str) -> Option<String> {
+        let mut names = names.by_source(source);
         if names.len() > 1 {
             self.graph.insert(source, Node { name: source.to_owned(), below: names, ..Node::default() });
             return Some(source.to_owned());
@@ -218,9 +219,9 @@ impl Storage {
     }
 
     /// `/dev/sda1:/dev/sdb1` (fs/bcachefs/fs.c `bch2_show_devname`).
-    fn bcachefs(&mut self, capture: &Capture, source: &str) -> String {
+    fn bcachefs(&mut self, names: &BlockNames<'_>, source: &str) -> String {
         let key = format!("bcachefs/{source}");
-        let member = |path: &str| by_source(capture, path).pop().unwrap_or_else(|| path.trim_start_matches("/dev/").to_owned());
+        let member = |path: &str| names.by_source(path).pop().unwrap_or_else(|| path.trim_start_matches("/dev/").to_owned());
         let below = source.split(':').map(member).collect();
         self.graph.insert(key.as_str(), Node { kind: Kind::Bcachefs, below, ..Node::default() });
         key
@@ -228,13 +229,13 @@ impl Storage {
 
     /// Layers of directories, each on a mount of its own; those below `/` itself are hidden by it and cannot be told. Newer kernels show
     /// each lower one by itself (fs/overlayfs/params.c `ovl_show_options`).
-    fn overlay(&mut self, capture: &Capture, mount: &Mount, mounts: &[Mount]) -> String {
+    fn overlay(&mut self, names: &BlockNames<'_>, mount: &Mount, mounts: &[Mount]) -> String {
         let lower = mount.option("lowerdir").unwrap_or_default().split(':').filter(|path| !path.is_empty());
         let single = ["lowerdir+", "datadir+", "upperdir"].into_iter().flat_map(|name| mount.options_named(name));
         let mut node = Node { kind: Kind::Overlay, ..Node::default() };
         for path in lower.chain(single) {
             let layer = mount_of(mounts, path).filter(|layer| layer.place != "/");
-            match layer.map(|layer| self.carrier(capture, layer, mounts)) {
+            match layer.map(|layer| self.carrier(names, layer, mounts)) {
                 Some(Carrier::Node(key)) => node.below.push(key),
                 Some(Carrier::Memory) => {}
                 Some(Carrier::Other) | None => node.unseen = Some(format!("what the layer {path} of / is on could not be seen")),
@@ -245,14 +246,14 @@ impl Storage {
     }
 
     /// A loop device rests on what its file is on.
-    fn add_loops(&mut self, capture: &Capture, mounts: &[Mount]) {
-        for name in capture.names_in(BLOCK).filter(|name| name.starts_with("loop")) {
-            let Some(file) = capture.attribute(&format!("{BLOCK}/{name}/loop/backing_file")) else { continue };
+    fn add_loops(&mut self, names: &BlockNames<'_>, mounts: &[Mount]) {
+        for name in names.starting_with("loop") {
+            let Some(file) = names.capture.attribute(&format!("{BLOCK}/{name}/loop/backing_file")) else { continue };
             let file = file.trim_end_matches(" (deleted)");
             let Some(node) = self.graph.get(name).cloned() else { continue };
             let (kind, name_shown) = (Kind::Loop, file.rsplit('/').next().unwrap_or(file).to_owned());
-            let mount = mount_of(mounts, file).filter(|mount| mount.kind != "overlay" && !is_on(capture, mount, name));
-            let found = mount.map(|mount| self.carrier(capture, mount, mounts));
+            let mount = mount_of(mounts, file).filter(|mount| mount.kind != "overlay" && !is_on(names, mount, name));
+            let found = mount.map(|mount| self.carrier(names, mount, mounts));
             let (below, unseen) = match found {
                 Some(Carrier::Node(key)) => (vec![key], None),
                 Some(Carrier::Memory) => (Vec::new(), None),
@@ -264,8 +265,8 @@ impl Storage {
 }
 
 /// True where the mount is of the loop device itself.
-fn is_on(capture: &Capture, mount: &Mount, name: &str) -> bool {
-    by_number(capture, &mount.number).as_deref() == Some(name)
+fn is_on(names: &BlockNames<'_>, mount: &Mount, name: &str) -> bool {
+    names.by_number(&mount.number).as_deref() == Some(name)
 }
 
 fn place(place: &str, waited: bool) -> Place {
