@@ -171,6 +171,10 @@ fn what_the_guard_rests_on_is_read_and_no_more_of_it() {
             (&format!("{block}/nvme3n1/ana_state"), "never read\n"),
             ("etc/crypttab", "# note\nroot UUID=1 /k:LABEL=K luks,header=/dev/disk/by-id/x,tries=3,keyscript=/secret\n"),
             ("run/lvm/pvs_online/abc", "8:2\nvg:vg\ndev:/dev/sda2\n"),
+            (
+                "etc/lvm/backup/vg",
+                "vg {\n\tphysical_volumes {\n\t\tpv0 {\n\t\t\tid = \"a-b\"\n\t\t\tdevice = \"/dev/sda2\"\n\t\t}\n\t}\n}\n",
+            ),
             ("proc/net/route", "Iface\n"),
             ("proc/net/fib_trie", "Id 7:\n  |-- 0.0.0.0\n     /0 universe UNICAST\n  |-- 192.0.2.1\n     /32 link UNICAST\n"),
             ("dev/x", ""),
@@ -188,6 +192,7 @@ fn what_the_guard_rests_on_is_read_and_no_more_of_it() {
     assert_eq!(text("/sys/class/block/nvme3c0n1/ana_state"), Some("optimized"));
     assert_eq!(text("/etc/crypttab"), Some("root UUID=1 /k:LABEL=K header=/dev/disk/by-id/x"));
     assert_eq!(host.capture.link("/dev/disk/by-id/x"), Some("../../sdu1"));
+    assert_eq!(text("/etc/lvm/backup/vg"), Some("physical_volumes {\nid = \"a-b\"\n}"));
     assert!(text("/run/lvm/pvs_online/abc").unwrap().contains("vg:vg"));
     assert_eq!(text("/proc/net/fib_trie"), Some("Id 7:\n  |-- 0.0.0.0\n     /0 universe UNICAST"));
     assert!(host.capture.link("/sys/class/bluetooth/hci0").is_some() && host.capture.get("/sys/class/bluetooth/hci0:256").is_none());

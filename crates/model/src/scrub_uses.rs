@@ -12,7 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Where names of disks and interfaces stand.
-const PLACES: [&str; 8] = ["/sys/class/", "/sys/fs/", "/proc/", "/dev/", "/run/udev/", "/etc/fstab", "/etc/crypttab", "/sys/firmware/ibft"];
+const PLACES: [&str; 10] = [
+    "/sys/class/",
+    "/sys/fs/",
+    "/proc/",
+    "/dev/",
+    "/run/udev/",
+    "/run/lvm/",
+    "/etc/fstab",
+    "/etc/crypttab",
+    "/etc/lvm/",
+    "/sys/firmware/ibft",
+];
 
 /// Scrubs; returns what was scrubbed, one line each.
 pub(crate) fn scrub_uses(capture: &mut Capture) -> Vec<String> {

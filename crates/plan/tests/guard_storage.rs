@@ -116,7 +116,10 @@ fn swap_is_a_device_or_a_file_or_memory() {
         let stack = Stack::new().mounted(&[ROOT_ON_SATA, "40 28 259:3 / /data rw - ext4 /dev/nvme0n1p3 rw"]);
         stack.above("zram0", "251:0", &[]).text("/proc/swaps", &format!("Filename Type Size Used Priority\n{line} 8 0 -2\n"))
     };
-    swap("/dev/nvme0n1p2 partition").loses("swap", "nvme0n1p2 → swap: the host swaps to it; run `swapoff /dev/nvme0n1p2`");
+    swap("/dev/nvme0n1p2 partition").loses("swap", "nvme0n1p2 → swap: the host swaps to it; run `swapoff /dev/nvme0n1p2` first");
+    let listed = |line: &str| swap("/dev/nvme0n1p2 partition").udev("259:2", "E:ID_FS_UUID=ab-cd\n").text("/etc/fstab", line);
+    listed("UUID=ab-cd none swap sw 0 0\n").loses("swap", "run `swapoff /dev/nvme0n1p2` and take it out of /etc/fstab first");
+    listed("UUID=ab-ce none swap sw 0 0\nUUID=ab-cd /x ext4 noauto 0 0\n").loses("swap", "run `swapoff /dev/nvme0n1p2` first");
     swap("/data/swap\\040file file").loses("swap", "nvme0n1p3 → swap: the host swaps to it; run `swapoff '/data/swap file'`");
     let ids = |stack: &Stack| stack.lost().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!(ids(&swap("/dev/zram0 partition")), ["mounted-disk"]);
@@ -147,7 +150,7 @@ fn boot_partitions_and_what_the_start_waits_for() {
     table("nofail").loses_nothing();
     table("noauto").loses_nothing();
     let mounted = table("nofail").mounted(&[ROOT_ON_SATA, "40 28 259:3 / /data rw - ext4 /dev/nvme0n1p3 rw"]);
-    mounted.loses("mounted-disk", "nvme0n1p3 → /data: the host uses it; run `umount /data`");
+    mounted.loses("mounted-disk", "nvme0n1p3 → /data: the host uses it; run `umount /data` first");
     let by_hand = Stack::new().mounted(&[ROOT_ON_SATA, "40 28 259:3 / /run/media/me/x rw - ext4 /dev/nvme0n1p3 rw"]);
     by_hand.loses_nothing();
 }

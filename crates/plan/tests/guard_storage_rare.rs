@@ -80,6 +80,15 @@ fn a_volume_group_wants_to_be_whole() {
     grouped("vg").loses("root-disk", "nvme0n1p3 → LVM vg (not whole without it) → /: ");
     grouped("guests").loses_nothing();
     grouped("").loses_nothing();
+    // Joined since the start: only lvm2's own record and udev's UUID tell.
+    let joined = |group: &str, id: &str| {
+        let record = format!("physical_volumes {{\nid = \"11111\"\nid = \"{id}\"\n}}\n");
+        let stack = grouped("").udev("8:2", "E:ID_FS_UUID=11111\n").udev("259:2", "E:ID_FS_UUID=22222\nE:ID_FS_TYPE=LVM2_member\n");
+        stack.text(&format!("/etc/lvm/backup/{group}"), &record)
+    };
+    joined("vg", "22222").loses("root-disk", "0000:02:00.0 nvme → nvme0n1p2 → LVM vg (not whole without it) → /: ");
+    joined("guests", "22222").loses_nothing();
+    joined("vg", "33333").loses_nothing();
 }
 
 #[test]

@@ -5,8 +5,8 @@ use cede_model::Entry;
 use cede_model::uses::arrays::{ANA_STATE, WAY_STATE};
 use cede_model::uses::block_names::{BLOCK, by_id};
 use cede_model::uses::unlock::{self, CRYPTTAB};
-use cede_model::uses::volume_groups::ONLINE;
-use cede_model::uses::{firmware_boot, mounts};
+use cede_model::uses::volume_groups::{BACKUP, ONLINE};
+use cede_model::uses::{firmware_boot, mounts, volume_groups};
 
 /// What is taken of udev's database: by what people name devices, and what is on them. The rest has serial numbers.
 const PROPERTIES: [&str; 5] = ["ID_FS_TYPE", "ID_FS_LABEL", "ID_FS_UUID", "ID_PART_ENTRY_UUID", "ID_PART_ENTRY_NAME"];
@@ -31,6 +31,12 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
         reader.capture.insert(CRYPTTAB, Entry::File(text.into_bytes()));
     }
     reader.texts_in(ONLINE, "");
+    reader.texts_in(BACKUP, "");
+    for path in reader.capture.names_in(BACKUP).map(|name| format!("{BACKUP}/{name}")).collect::<Vec<_>>() {
+        if let Some(text) = reader.capture.attribute(&path).map(volume_groups::reduced) {
+            reader.capture.insert(path, Entry::File(text.into_bytes()));
+        }
+    }
     sources(reader);
     reader.text(firmware_boot::LOADER);
     reader.text(&firmware_boot::current());

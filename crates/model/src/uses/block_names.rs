@@ -22,12 +22,8 @@ pub struct BlockNames<'a> {
 }
 
 /// The tags of fstab(5) that udev tells, and their properties.
-const TAGS: [(&str, &str); 4] = [
-    ("UUID", "ID_FS_UUID"),
-    ("LABEL", "ID_FS_LABEL"),
-    ("PARTUUID", "ID_PART_ENTRY_UUID"),
-    ("PARTLABEL", "ID_PART_ENTRY_NAME"),
-];
+const TAGS: [(&str, &str); 4] =
+    [("UUID", "ID_FS_UUID"), ("LABEL", "ID_FS_LABEL"), ("PARTUUID", "ID_PART_ENTRY_UUID"), ("PARTLABEL", "ID_PART_ENTRY_NAME")];
 
 impl<'a> BlockNames<'a> {
     /// Those of a capture.

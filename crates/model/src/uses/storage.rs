@@ -16,8 +16,8 @@ pub enum Place {
     Boot(String),
     /// Another mounted file system, and whether the start waits for it and fails without it.
     Mounted(String, bool),
-    /// Swap, by its path.
-    Swap(String),
+    /// Swap, by its path, and whether fstab(5) lists it.
+    Swap(String, bool),
 }
 
 /// A use and the node that it rests on.
@@ -77,7 +77,7 @@ impl Storage {
             storage.add_mount(&names, mount, &mounts, &listed);
         }
         for swap in mounts::swaps(capture) {
-            storage.add_swap(&names, swap, &mounts);
+            storage.add_swap(&names, swap, &mounts, &listed);
         }
         storage.add_listed(&names, &listed, &mounts);
         storage.add_started(&names, &mounts);
@@ -112,7 +112,7 @@ impl Storage {
         is_file && matches!(place(at, false), Place::Mounted(..))
     }
 
-    fn add_swap(&mut self, names: &BlockNames<'_>, swap: String, mounts: &[Mount]) {
+    fn add_swap(&mut self, names: &BlockNames<'_>, swap: String, mounts: &[Mount], listed: &[Listed]) {
         let key = if swap.starts_with("/dev/") {
             self.key_of(names, &swap)
         } else {
@@ -121,7 +121,9 @@ impl Storage {
                 _ => None,
             })
         };
-        self.used.extend(key.map(|key| Used { key, place: Place::Swap(swap) }));
+        let is_it = |line: &Listed| line.source == swap || names.by_source(&line.source).iter().any(|name| swap == format!("/dev/{name}"));
+        let is_listed = listed.iter().any(|line| line.kind == "swap" && is_it(line));
+        self.used.extend(key.map(|key| Used { key, place: Place::Swap(swap, is_listed) }));
     }
 
     /// What the start will look for and is not mounted now: boot partitions that are mounted on the first access, data disks.
@@ -165,15 +167,15 @@ impl Storage {
 
     /// What the next start needs of a volume group, though nothing is kept on it.
     fn add_groups(&mut self, names: &BlockNames<'_>) {
-        let members = volume_groups::members(names.capture);
+        let members = volume_groups::members(names);
         if members.is_empty() {
             return;
         }
         for used in self.used.clone() {
-            if matches!(used.place, Place::Swap(_) | Place::Mounted(_, false)) {
+            if matches!(used.place, Place::Swap(..) | Place::Mounted(_, false)) {
                 continue;
             }
-            for (group, below) in volume_groups::besides(&members, &self.graph, &used.key, names) {
+            for (group, below) in volume_groups::besides(&members, &self.graph, &used.key) {
                 let (key, name) = (format!("{group} of {}", used.key), format!("{group} (not whole without it)"));
                 self.graph.insert(key.as_str(), Node { kind: Kind::Lvm, name, below, ..Node::default() });
                 self.used.push(Used { key, place: used.place.clone() });

@@ -50,7 +50,7 @@ fn loss_of(place: &Place, chain: &Chain) -> Loss {
         Place::System(_) => Loss::RootDisk,
         Place::Boot(_) => Loss::BootDisk,
         Place::Mounted(..) => Loss::MountedDisk,
-        Place::Swap(_) => Loss::Swap,
+        Place::Swap(..) => Loss::Swap,
     }
 }
 
@@ -65,7 +65,7 @@ fn lost(gone: &Gone<'_>, loss: Loss, chain: &Chain, places: &[&Place]) -> Lost {
 fn name(place: &Place) -> &str {
     match place {
         Place::System(path) | Place::Boot(path) | Place::Mounted(path, _) => path,
-        Place::Swap(_) => "swap",
+        Place::Swap(..) => "swap",
     }
 }
 
@@ -82,13 +82,14 @@ fn advice(loss: Loss, places: &[&Place]) -> String {
             "it goes on without that part, and the next failure loses it; take the part out of it first, or choose another device"
                 .to_owned()
         }
-        (Loss::Swap, Some(Place::Swap(path))) => {
+        (Loss::Swap, Some(Place::Swap(path, true))) => {
             format!("the host swaps to it; run `swapoff {}` and take it out of /etc/fstab first", quoted(path))
         }
+        (Loss::Swap, Some(Place::Swap(path, false))) => format!("the host swaps to it; run `swapoff {}` first", quoted(path)),
         _ if waited => format!(
             "the host uses it, and its start stops in the emergency shell without it; run `umount {first}` and take it out of /etc/fstab first"
         ),
-        _ => format!("the host uses it; run `umount {first}` first, and take it out of /etc/fstab"),
+        _ => format!("the host uses it; run `umount {first}` first"),
     }
 }
 
