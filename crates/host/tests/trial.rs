@@ -72,8 +72,12 @@ fn operations(machine: &dyn Machine) -> Vec<Operation> {
     journal::operations(&host(machine).capture).unwrap()
 }
 
+fn the_trial(sim: &SimHost) -> Operation {
+    trial::in_force(&operations(sim)).unwrap().clone()
+}
+
 fn state(sim: &SimHost) -> State {
-    trial::state(&host(sim), trial::in_force(&operations(sim)).unwrap())
+    trial::state(&host(sim), &the_trial(sim))
 }
 
 fn undo(machine: &dyn Machine) {
@@ -169,7 +173,7 @@ fn a_trial_that_does_not_come_up_is_followed_by_the_old_entry() {
         sim.replace(entry, Some(good.as_bytes()), Some(bad.as_bytes())).unwrap();
         assert_eq!(sim.restart(), 1, "{name}: the trial fails, the start after it is the old one");
         assert_eq!(state(&sim), State::Over);
-        assert!(trial::why_over(&host(&sim)).contains("did not come up"));
+        assert!(trial::why_over(&host(&sim), &the_trial(&sim)).contains("and it did not come up"));
         assert_eq!(sim.snapshot().attribute("/proc/cmdline").unwrap(), cmdline);
         assert!(!host(&sim).devices.iter().any(PciDevice::is_on_vfio));
         sim.replace(entry, Some(bad.as_bytes()), Some(good.as_bytes())).unwrap();
@@ -186,8 +190,10 @@ fn a_trial_by_hand_chooses_nothing() {
     apply(&sim, &plan, Verb::Trial, &mut |_| {}).unwrap();
     assert_eq!(sim.snapshot().file(once::ENV_BLOCK), Some(env_block::empty().as_slice()));
     assert!(plan.notes.iter().any(|note| note.contains("pick `cede trial 1` in the menu of GRUB")), "{:?}", plan.notes);
+    assert!(trial::is_by_hand(&the_trial(&sim).plan));
     sim.reboot();
     assert_eq!(state(&sim), State::Over);
+    assert!(trial::why_over(&host(&sim), &the_trial(&sim)).contains("nobody picked its entry"));
 }
 
 /// GRUB would start the trial again and again where it cannot take the choice away; a person can still choose it.

@@ -10,7 +10,7 @@ mod units;
 use crate::guard::Loss;
 use crate::iommu_cause;
 use crate::journal::{self, Operation, Verb};
-use crate::plan::{Condition, Plan};
+use crate::plan::{Condition, Plan, Step};
 use cede_model::Host;
 use std::num::NonZeroU16;
 
@@ -97,8 +97,21 @@ pub fn state(host: &Host, trial: &Operation) -> State {
     }
 }
 
+/// The title of a trial's entry in the loader's menu.
+pub fn title(number: u32) -> String {
+    format!("cede trial {number}")
+}
+
+/// True where nothing chooses the trial: a person does, in the menu.
+pub fn is_by_hand(trial: &Plan) -> bool {
+    !trial.steps.iter().filter_map(Step::path).any(once::is_choice)
+}
+
 /// What is known of a trial that is over: whether the loader has taken the one-time choice.
-pub fn why_over(host: &Host) -> &'static str {
+pub fn why_over(host: &Host, trial: &Operation) -> &'static str {
+    if is_by_hand(&trial.plan) {
+        return "nobody picked its entry in the menu, or it did not come up, or was left unconfirmed";
+    }
     if once::is_ours_still(host) {
         "the boot loader has not tried its entry yet: another one was chosen, or the loader cannot read the choice"
     } else {

@@ -108,9 +108,13 @@ fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, Comm
     let refused = |why: String, hint: &str| Err(CommandError::new(Exit::Refused, why).hint(hint));
     match trial::state(host, trial) {
         State::Running => Ok(trial),
+        State::Pending if trial::is_by_hand(&trial.plan) => refused(
+            format!("operation {number} waits to be picked as `{}` in the boot menu", trial::title(number)),
+            "reboot, pick it there, then `cede verify`",
+        ),
         State::Pending => refused(format!("operation {number} waits for the next start"), "reboot, then `cede verify`"),
         State::Over => refused(
-            format!("this start is not the trial of operation {number}: {}", trial::why_over(host)),
+            format!("this start is not the trial of operation {number}: {}", trial::why_over(host, trial)),
             "`cede undo` takes it back; then `cede apply ADDR --trial` tries again",
         ),
         State::Unknown => refused(format!("whether this start is the trial of operation {number} cannot be told"), "cat /proc/cmdline"),

@@ -51,8 +51,9 @@ pub fn run(output: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, 
 
 /// A listing tells nothing of it.
 fn standing(host: &Host, global: &Global) -> Option<Standing> {
-    let facts = global.lspci.is_none().then(|| Facts::new(host, &journal::operations(&host.capture), global))?;
-    Some(Standing { boot: format!("{}, initramfs by {}", facts.loader, facts.generator), next: facts.next })
+    let operations = journal::operations(&host.capture);
+    let facts = global.lspci.is_none().then(|| Facts::new(host, &operations, global))?;
+    Some(Standing { boot: facts.boot(), next: facts.next })
 }
 
 /// When a machine was read; a capture does not say when it was made.

@@ -47,13 +47,14 @@ pub fn show(host: &Host, global: &Global, ui: &mut Ui) -> Result<Exit, CommandEr
     Ok(Exit::Fine)
 }
 
+/// What is said of a part that was not recognised.
+const NOT_KNOWN: &str = "not known";
+
 /// How a host stands.
 pub struct Facts<'a> {
     host: &'a Host,
-    /// The boot loader's name.
-    pub loader: String,
-    /// The initramfs generator's name.
-    pub generator: String,
+    loader: String,
+    generator: String,
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
@@ -61,14 +62,14 @@ pub struct Facts<'a> {
     pending: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
-    trial: Option<(u32, State)>,
+    trial: Option<(&'a Operation, State)>,
     /// What to type next.
     pub next: String,
 }
 
 impl<'a> Facts<'a> {
     /// Those of a host with a journal.
-    pub fn new(host: &'a Host, journal: &Result<Vec<Operation>, JournalError>, global: &Global) -> Self {
+    pub fn new(host: &'a Host, journal: &'a Result<Vec<Operation>, JournalError>, global: &Global) -> Self {
         let operations = journal.as_deref().unwrap_or_default();
         let journal_trouble = journal.as_ref().err().map(ToString::to_string);
         let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
@@ -80,12 +81,12 @@ impl<'a> Facts<'a> {
         });
         let in_force = operations.iter().any(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
         let verified = in_force && judge(host, operations).passed();
-        let trial = trial::in_force(operations).map(|operation| (operation.number, trial::state(host, operation)));
+        let trial = trial::in_force(operations).map(|operation| (operation, trial::state(host, operation)));
         let next = match (journal::interrupted(operations, boot_id), pending, in_force, candidates.first()) {
             _ if journal_trouble.is_some() => global.command("log", true),
             (Some(_), _, _, _) => global.command("recover", true),
             (None, _, _, _) if trial::half_confirmed(operations).is_some() => global.command("recover", true),
-            (None, _, _, _) if let Some((_, state)) = trial => for_trial(state, verified, global),
+            (None, _, _, _) if let Some((trial, state)) = trial => for_trial(trial, state, verified, global),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
             (_, _, true, _) if !verified => global.command("verify", true),
             (_, _, false, _) if !held.is_empty() => {
@@ -96,10 +97,17 @@ impl<'a> Facts<'a> {
             _ => global.command("check", false),
         };
         let open = journal::interrupted(operations, boot_id).map(|operation| operation.number);
-        let loader = bootloader::find(host).map_or_else(|_| "not known".to_owned(), |loader| loader.name().to_owned());
-        let generator = initramfs::find(host).map_or_else(|_| "not known".to_owned(), |generator| generator.name().to_owned());
+        let loader = bootloader::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |loader| loader.name().to_owned());
+        let generator = initramfs::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |generator| generator.name().to_owned());
         let displaced = whereabouts::troubles(host, operations);
         Self { host, loader, generator, ceded, candidates, displaced, held, pending, journal_trouble, open, trial, next }
+    }
+
+    /// What starts the machine, in words.
+    pub fn boot(&self) -> String {
+        let of = |what: &str, name: &str| if name == NOT_KNOWN { format!("{what} {NOT_KNOWN}") } else { name.to_owned() };
+        let by = if self.generator == NOT_KNOWN { "" } else { "initramfs by " };
+        format!("{}, {by}{}", of("boot loader", &self.loader), of("initramfs generator", &self.generator))
     }
 
     fn view(&self) -> StatusView {
@@ -115,7 +123,7 @@ impl<'a> Facts<'a> {
             until_reboot: self.held.clone(),
             candidates: list(&self.candidates),
             reboot_pending: self.pending,
-            trial: self.trial.map(|(operation, state)| TrialView { operation, state: state.name() }),
+            trial: self.trial.map(|(trial, state)| TrialView { operation: trial.number, state: state.name() }),
             next: self.next.clone(),
         }
     }
@@ -136,15 +144,15 @@ impl<'a> Facts<'a> {
         for trouble in &self.displaced {
             wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), trouble, width)?;
         }
-        if let Some((number, state)) = self.trial {
+        if let Some((trial, state)) = self.trial {
             let verdict = if state == State::Over { paint(WARN, "did not hold: ") } else { String::new() };
-            wrapped(out, &format!("{}operation {number} {verdict}", head("Trial")), &standing(self.host, state), width)?;
+            wrapped(out, &format!("{}operation {} {verdict}", head("Trial"), trial.number), &standing(self.host, trial, state), width)?;
         }
         let (state, why) = iommu(self.host);
         wrapped(out, &format!("{}{state} ", head("IOMMU")), &why, width)?;
         let system = self.host.os.name.clone().unwrap_or_else(|| "system not known".to_owned());
-        wrapped(out, &head("System"), &format!("{system}, kernel {}", self.host.running.as_deref().unwrap_or("not known")), width)?;
-        wrapped(out, &head("Boot"), &format!("{}, initramfs by {}", self.loader, self.generator), width)?;
+        wrapped(out, &head("System"), &format!("{system}, kernel {}", self.host.running.as_deref().unwrap_or(NOT_KNOWN)), width)?;
+        wrapped(out, &head("Boot"), &self.boot(), width)?;
         let ceded = match (self.ceded.is_empty(), self.pending) {
             (true, true) => paint(WARN, "nothing yet: a change waits for the reboot"),
             (true, false) => "nothing".to_owned(),
@@ -171,8 +179,11 @@ impl<'a> Facts<'a> {
 }
 
 /// What to type while a trial is in force.
-fn for_trial(state: State, verified: bool, global: &Global) -> String {
+fn for_trial(trial: &Operation, state: State, verified: bool, global: &Global) -> String {
     match (state, verified) {
+        (State::Pending, _) if trial::is_by_hand(&trial.plan) => {
+            format!("reboot, pick `{}` in the menu, then `{}`", trial::title(trial.number), global.command("verify", true))
+        }
         (State::Pending, _) => format!("reboot, then `{}`", global.command("verify", true)),
         (State::Running, true) => global.command("confirm", true),
         (State::Running, false) | (State::Unknown, _) => global.command("verify", true),
@@ -180,12 +191,15 @@ fn for_trial(state: State, verified: bool, global: &Global) -> String {
     }
 }
 
-fn standing(host: &Host, state: State) -> String {
+fn standing(host: &Host, trial: &Operation, state: State) -> String {
     match state {
+        State::Pending if trial::is_by_hand(&trial.plan) => {
+            format!("nothing chooses it: it waits to be picked as `{}` in the boot menu", trial::title(trial.number))
+        }
         State::Pending => "waits for the next start".to_owned(),
         State::Running => "is this start: any other one is by the default entry, as before".to_owned(),
         State::Over => {
-            format!("this start is by another entry, with nothing changed; {}", trial::why_over(host))
+            format!("this start is by another entry, with nothing changed; {}", trial::why_over(host, trial))
         }
         State::Unknown => "is in force; which entry started this system cannot be told here".to_owned(),
     }

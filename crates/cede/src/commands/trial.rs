@@ -67,7 +67,11 @@ fn carry_out(machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut Operati
     ui.flush()?;
     let applied =
         apply(machine, plan, Verb::Trial, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
-    operation_ui::finish(ui, &applied, "reboot into the trial, then `cede verify` and `cede confirm`", view)
+    let next = match trial::is_by_hand(plan) {
+        true => format!("reboot, pick `{}` in the menu, then `cede verify` and `cede confirm`", trial::title(applied.number)),
+        false => "reboot into the trial, then `cede verify` and `cede confirm`".to_owned(),
+    };
+    operation_ui::finish(ui, &applied, &next, view)
 }
 
 /// The end of an operation that took a trial back.

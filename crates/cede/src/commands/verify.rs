@@ -121,7 +121,7 @@ fn came_back(host: &Host, trial: &Operation) -> Outcome {
     Outcome {
         what: format!("this start is the trial (operation {})", trial.number),
         result: Result3::NotMet,
-        cause: Some(format!("it is by another entry: {}", trial::why_over(host))),
+        cause: Some(format!("it is by another entry: {}", trial::why_over(host, trial))),
     }
 }
 

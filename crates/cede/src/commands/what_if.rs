@@ -9,7 +9,7 @@ use crate::source;
 use crate::ui::Ui;
 use crate::view::what_if::{PatchView, WhatIfView};
 use cede_model::Host;
-use cede_model::iommu::scenario::{self, Scenario};
+use cede_model::iommu::scenario::{self, Regrouping, Scenario};
 use cede_model::iommu::{Change, GroupTable, Topology};
 use cede_model::pci::{PciAddress, PciNames};
 use cede_plan::explain::override_patch;
@@ -38,9 +38,18 @@ pub fn show(host: &Host, words: &[String], global: &Global, ui: &mut Ui) -> Resu
     } else {
         source::print_notes(host, ui)?;
         let names = PciNames::of_devices(&host.capture, &host.devices);
-        render::what_if::print(ui, &view, host, &names)?;
+        render::what_if::print(ui, &view, host, &names, &next(&regroupings, host, global))?;
     }
     Ok(Exit::Fine)
+}
+
+/// Of the first thing that would differ why it is as it is; where nothing does, what could be changed.
+fn next(regroupings: &[Regrouping], host: &Host, global: &Global) -> String {
+    let is_here = |address: &&PciAddress| host.device(**address).is_some_and(|device| !device.is_bridge());
+    match regroupings.iter().flat_map(|one| one.before.iter().flatten()).find(is_here) {
+        Some(address) => global.command(&format!("explain {address}"), false),
+        None => global.command("groups --tree", false),
+    }
 }
 
 /// Today's groups, without functions of which nothing can be foretold: they would seem to vanish.

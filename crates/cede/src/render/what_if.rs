@@ -12,7 +12,7 @@ use cede_model::pci::PciNames;
 ///
 /// # Errors
 /// Those of the stream.
-pub fn print(ui: &mut Ui, view: &WhatIfView, host: &Host, names: &PciNames) -> Result<(), CommandError> {
+pub fn print(ui: &mut Ui, view: &WhatIfView, host: &Host, names: &PciNames, next: &str) -> Result<(), CommandError> {
     let width = Some(ui.width().unwrap_or(80));
     let out = ui.out();
     if view.regroupings.is_empty() {
@@ -59,5 +59,6 @@ pub fn print(ui: &mut Ui, view: &WhatIfView, host: &Host, names: &PciNames) -> R
             }
         }
     }
-    Ok(table.print(out, width)?)
+    table.print(out, width)?;
+    Ok(writeln!(out, "\n{} {next}", paint(HEADING, "next:"))?)
 }

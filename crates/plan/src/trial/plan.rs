@@ -50,7 +50,7 @@ fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: 
     let modprobe = binding::modprobe_steps(host, &ground.natives, plan.bind, &ground.ids, &plan.devices)?;
     let units = units::units(host, number, wish)?;
     let entry = TrialEntry {
-        title: format!("cede trial {number}"),
+        title: super::title(number),
         words: [vec![parameter(number)], units.words, panic_word(host)].concat(),
         settings: !modprobe.is_empty(),
         by_hand: wish.by_hand,
@@ -101,7 +101,8 @@ fn panic_word(host: &Host) -> Vec<String> {
 fn note(wish: &TrialWish, number: u32, loader: &str) -> String {
     if wish.by_hand {
         format!(
-            "nothing chooses the trial: pick `cede trial {number}` in the menu of {loader} at the next start; every other start is as before"
+            "nothing chooses the trial: pick `{}` in the menu of {loader} at the next start; every other start is as before",
+            super::title(number)
         )
     } else {
         "the next start is the trial, once; whatever becomes of it, the one after it is as before".to_owned()
