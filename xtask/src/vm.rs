@@ -15,6 +15,7 @@ mod facts;
 mod image;
 mod machine;
 mod manifest;
+mod many;
 mod power;
 mod progress;
 mod prove;
@@ -26,7 +27,7 @@ mod wire;
 
 use arguments::Arguments;
 use progress::Progress;
-use recipe::Model;
+use recipe::{Model, Supply};
 
 /// What went wrong, as text for the person who reads the log.
 type Outcome<T> = Result<T, String>;
@@ -55,7 +56,7 @@ pub(crate) fn install() -> Outcome<()> {
 pub(crate) fn disks() -> Outcome<[PathBuf; 2]> {
     deps::ensure(false)?;
     let cache = workspace_root().join(".cache/vm");
-    let disk = |model: Model| image::base(model, &cache, &Progress::new(model.name()));
+    let disk = |model: Model| image::base(model, Supply::Road, &cache, &Progress::new(model.name()));
     Ok([disk(Model::Intel)?, disk(Model::Amd)?])
 }
 
@@ -70,7 +71,10 @@ fn run(arguments: &Arguments) -> ExitCode {
         }
     };
     if let (true, story::Road::Cede(binary)) = (arguments.prove, &road) {
-        return prove_all(binary, arguments, &root);
+        return in_small("prove", binary, &root, &|cede, cache, directory| prove::tell(cede, arguments, cache, directory));
+    }
+    if let story::Road::Bind(story::bind::Way::Many, binary) = &road {
+        return in_small("many", binary, &root, &many::tell);
     }
     let results = run_all(arguments, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();
@@ -88,15 +92,18 @@ fn run(arguments: &Arguments) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn prove_all(binary: &Path, arguments: &Arguments, root: &Path) -> ExitCode {
+/// What is told with small machines: with cede, a cache, and a directory for its files.
+type Small<'a> = &'a dyn Fn(&Path, &Path, &Path) -> Outcome<()>;
+
+fn in_small(name: &str, binary: &Path, root: &Path, tell: Small<'_>) -> ExitCode {
     let binary = std::path::absolute(binary).unwrap_or_else(|_| binary.to_path_buf());
-    match prove::tell(&binary, arguments, &root.join(".cache/vm"), &root.join("target/vm/prove")) {
+    match tell(&binary, &root.join(".cache/vm"), &root.join("target/vm").join(name)) {
         Ok(()) => {
-            println!("test vm::prove ... ok");
+            println!("test vm::{name} ... ok");
             ExitCode::SUCCESS
         }
         Err(message) => {
-            println!("{message}\n\ntest vm::prove ... FAILED");
+            println!("{message}\n\ntest vm::{name} ... FAILED");
             ExitCode::FAILURE
         }
     }
@@ -119,13 +126,15 @@ fn run_all(arguments: &Arguments, road: &story::Road, root: &Path) -> Vec<(Model
 
 fn run_one(model: Model, arguments: &Arguments, road: &story::Road, root: &Path) -> Outcome<()> {
     let progress = Rc::new(Progress::new(model.name()));
-    let base = image::base(model, &root.join(".cache/vm"), &progress)?;
+    let base = image::base(model, road.supply(model), &root.join(".cache/vm"), &progress)?;
     let directory = root.join("target/vm").join(model.name());
     let result = match (arguments.power, road) {
         (Some(way), story::Road::Cede(binary)) => {
             power::Campaign { model, binary, directory: &directory, progress: &progress }.run(&base, way, arguments.keep)
         }
-        (None, story::Road::Bind(binary)) => story::bind::tell(model, binary, &base, &directory, &progress),
+        (None, story::Road::Bind(way, binary)) => {
+            way.tell(&story::bind::Stage { model, binary, base: &base, progress: &progress }, &directory)
+        }
         _ => story::tell(model, road, &base, &directory, &progress),
     };
     match &result {
@@ -140,11 +149,11 @@ fn road(arguments: &Arguments, root: &Path) -> Outcome<story::Road> {
     if arguments.by_hand {
         return Ok(story::Road::ByHand);
     }
-    let way = match (arguments.trial, arguments.trial_watchdog, arguments.bind) {
-        (true, ..) => story::Road::Trial,
-        (_, true, _) => story::Road::Watchdog,
-        (.., true) => story::Road::Bind,
-        _ => story::Road::Cede,
+    let way = |binary| match (arguments.trial, arguments.trial_watchdog, arguments.bind) {
+        (true, ..) => story::Road::Trial(binary),
+        (_, true, _) => story::Road::Watchdog(binary),
+        (.., Some(way)) => story::Road::Bind(way, binary),
+        _ => story::Road::Cede(binary),
     };
     if let Some(path) = &arguments.cede {
         return match path.is_file() {

@@ -161,15 +161,15 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Write one attribute of sysfs: what `bind` starts, so that a write that hangs is a process of its own
+    /// What the unit of `bind --persist` runs
     #[command(hide = true)]
-    WriteAttribute {
-        /// Its path
-        path: String,
-        /// What is written
-        #[arg(allow_hyphen_values = true)]
-        value: String,
+    AtStart {
+        /// What the unit is named after
+        address: PciAddress,
     },
+    /// Write attributes of sysfs as standard input says: what `bind` starts, so that a write that hangs is a process of its own
+    #[command(hide = true)]
+    WriteAttributes,
     /// See the whole road on a simulated laptop: needs no privilege and touches nothing
     Demo,
 }
@@ -186,7 +186,8 @@ impl Command {
             Self::Capture { .. } => Some("capture"),
             Self::Demo => Some("demo"),
             Self::Hook(HookCommand::Run { .. }) => Some("hook run"),
-            Self::WriteAttribute { .. } => Some("write-attribute"),
+            Self::WriteAttributes => Some("write-attributes"),
+            Self::AtStart { .. } => Some("at-start"),
             Self::Report { .. } => Some("report"),
             Self::Status
             | Self::Devices
@@ -299,6 +300,9 @@ pub struct BindArgs {
     /// Make N virtual functions of the one function that is named, and give them instead of it; 0 takes them away
     #[arg(long, value_name = "N")]
     pub vfs: Option<u32>,
+    /// Do so at every start from now on, as long as each function is the same one: by a unit of systemd, which `release` and `undo` remove
+    #[arg(long)]
+    pub persist: bool,
     #[command(flatten)]
     pub now: NowArgs,
 }

@@ -13,7 +13,7 @@ mod time;
 mod ui;
 mod view;
 
-use cede_host::attribute_child::write_here;
+use cede_host::attribute_child::write_what_is_told;
 use clap::Parser;
 use cli::{Cli, Command};
 use error::CommandError;
@@ -27,8 +27,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misread(&error),
     };
-    if let Some(Command::WriteAttribute { path, value }) = &cli.command {
-        return write_here(path, value).into();
+    if let Some(Command::WriteAttributes) = &cli.command {
+        write_what_is_told();
+        return ExitCode::SUCCESS;
     }
     let mut ui = Ui::new(cli.global.color, cli.global.json);
     let result = run(&cli, &mut ui).and_then(|exit| Ok(ui.flush().map(|()| exit)?));
@@ -69,12 +70,13 @@ fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
         Command::Prove(arguments) => commands::prove::run(arguments, global, ui),
         Command::Bind(arguments) => commands::bind::bind(arguments, global, ui),
         Command::Release(arguments) => commands::bind::release(arguments, global, ui),
+        Command::AtStart { address } => commands::persist::at_start(*address, global, ui),
         Command::Hook(command) => commands::hook::run(command, global, ui),
         Command::Handoff(arguments) => commands::handoff::run(arguments, global, ui),
         Command::Rom(arguments) => commands::rom::run(arguments, global, ui),
         Command::Capture { file } => commands::capture::run(file.as_deref(), global, ui),
         // `main` did it.
-        Command::WriteAttribute { .. } => Ok(Exit::Fine),
+        Command::WriteAttributes => Ok(Exit::Fine),
         Command::Demo => commands::demo::run(ui),
     }
 }

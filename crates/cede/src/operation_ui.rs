@@ -10,6 +10,7 @@ use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, ApplyError, Event};
 use cede_plan::shell_word::quoted;
 use cede_plan::{Plan, Step};
+use std::io::IsTerminal;
 
 /// Prints an event on standard error.
 pub fn show(ui: &mut Ui, event: &Event<'_>) {
@@ -23,10 +24,23 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
         Event::Step(Step::RemoveImage { path }) => write!(err, "remove {path} "),
         Event::Step(Step::WriteAttribute { path, after, .. }) => write!(err, "write  {} > {path} ", shown(after)),
         Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
+        // On a terminal the line is written over; elsewhere its beginning and its end are enough.
+        Event::Beside { done, of } if *done == *of => {
+            writeln!(err, "{}write  {of} slots beside one another {}", again(), paint(GOOD, "       done"))
+        }
+        Event::Beside { done, of } if std::io::stderr().is_terminal() => {
+            write!(err, "{}write  slot {done} of {of} ", again()).and_then(|()| err.flush())
+        }
+        Event::Beside { .. } => Ok(()),
         Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
         Event::Proving => writeln!(err, "prove  look at the host anew and compare it with the plan"),
         Event::RollingBack(cause) => writeln!(err, "\n\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
     };
+}
+
+/// Back to the beginning of the line, where that is possible.
+fn again() -> &'static str {
+    if std::io::stderr().is_terminal() { "\r" } else { "" }
 }
 
 /// A value as a shell would write it.

@@ -92,3 +92,29 @@ fn a_process_with_the_device_open_is_named_and_waited_for() {
     assert!(err.contains(&format!("waiting for 0000:01:00.0 foo → /dev/full: open in sleep (pid {pid})")), "{err}");
     assert!(out.trim_end().ends_with("exit 0") && out.contains("foo → vfio-pci"), "{out}");
 }
+
+/// A second card, in a slot of its own, with another driver.
+const SECOND: &str = r#"card=/sys/bus/pci/devices/0000:02:00.0
+mkdir -p "$card" /sys/kernel/iommu_groups/2/devices /sys/bus/pci/drivers/bar
+printf 'DRIVER=bar\nPCI_CLASS=20000\nPCI_ID=8086:10D4\nPCI_SUBSYS_ID=8086:0001\nPCI_SLOT_NAME=0000:02:00.0\n' >"$card/uevent"
+echo '(null)' >"$card/driver_override"
+ln -s ../../../../kernel/iommu_groups/2 "$card/iommu_group"
+ln -s "$card" /sys/kernel/iommu_groups/2/devices/0000:02:00.0
+echo DMA >/sys/kernel/iommu_groups/2/type
+touch /sys/bus/pci/drivers/bar/bind /sys/bus/pci/drivers/bar/unbind
+mkfifo /sys/bus/pci/drivers/foo/unbind
+"#;
+
+#[test]
+fn slots_are_written_beside_one_another_and_all_go_back_where_one_hangs() {
+    let script = format!(
+        "{SECOND}$CEDE bind 01:00.0 02:00.0 --yes --timeout 2; echo \"exit $?\"
+        cat /sys/bus/pci/devices/*/driver_override /sys/bus/pci/drivers/bar/unbind; echo \"journal $(grep -c started /var/lib/cede/operations/0001.jsonl)\""
+    );
+    let Some(output) = run(&script) else { return };
+    let (out, err) = texts(&output);
+    let rest = out.split_once("exit 6\n").unwrap_or_else(|| panic!("{out}{err}")).1;
+    // The other slot was begun meanwhile, and the made-up driver did not let go.
+    assert!(rest.contains("0000:02:00.0\n") && rest.ends_with("journal 6\n"), "{out}{err}");
+    assert!(!rest.contains("vfio-pci") && err.contains("everything was rolled back"), "no override is left: {out}{err}");
+}

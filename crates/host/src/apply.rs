@@ -1,6 +1,7 @@
 //! Carries a plan out: journal, steps, proof; and rolls back what failed.
 
 use crate::attribute;
+use crate::generated::{bring_back, copy_image};
 use crate::leftovers;
 pub use crate::look::{look, look_at_files};
 use crate::machine::{EffectError, Machine};
@@ -13,6 +14,7 @@ use cede_plan::guard;
 use cede_plan::journal::{self, End, Operation, Record, Verb};
 use cede_plan::merge;
 use cede_plan::plan::{Condition, Expectation, Plan, Step, When};
+use cede_plan::runtime;
 use cede_plan::tool_failure;
 use cede_plan::trial;
 use cede_plan::verify::{self, VerifyReport};
@@ -30,6 +32,13 @@ pub enum Event<'a> {
     Output(&'a str),
     /// A step is done.
     Done,
+    /// Of many functions that change their drivers beside one another, so many have theirs.
+    Beside {
+        /// How many slots are done.
+        done: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// The generated files are opened and compared with the plan.
     Proving,
     /// Something failed; what was done is taken back.
@@ -193,8 +202,16 @@ impl Run<'_> {
     }
 
     fn steps(&mut self) -> Result<(), String> {
+        let mut beside = 0;
         for (index, step) in self.plan.steps.iter().enumerate() {
+            if index < beside {
+                continue;
+            }
             self.go_on()?;
+            beside = index + self.beside_one_another(index)?;
+            if index < beside {
+                continue;
+            }
             if step.path().is_none() {
                 if !self.machine.runs_tools() {
                     continue;
@@ -212,6 +229,30 @@ impl Run<'_> {
             self.record(&Record::Done { step: index })?;
         }
         Ok(())
+    }
+
+    /// The ways of many functions from this step on, of which none waits for those in other slots; how many steps that were. The journal says first
+    /// that all may have been begun.
+    fn beside_one_another(&mut self, first: usize) -> Result<usize, String> {
+        let steps = self.plan.steps.get(first..).unwrap_or_default();
+        let chains = runtime::beside_one_another(steps);
+        if chains.len() < 2 {
+            return Ok(0);
+        }
+        let indexes: Vec<usize> = (first..).take(chains.iter().map(Vec::len).sum()).collect();
+        self.record_all(indexes.iter().map(|step| Record::Started { step: *step, made: Vec::new() }))?;
+        self.started.extend(&indexes);
+        let of = chains.len();
+        let chains = chains.into_iter().map(|chain| chain.into_iter().filter_map(|index| steps.get(index)).collect()).collect();
+        (self.tell)(Event::Beside { done: 0, of });
+        attribute::write_beside(self.machine, chains, &mut |done| (self.tell)(Event::Beside { done, of }))?;
+        self.record_all(indexes.iter().map(|step| Record::Done { step: *step }))?;
+        Ok(indexes.len())
+    }
+
+    fn record_all(&self, records: impl Iterator<Item = Record>) -> Result<(), String> {
+        let lines: String = records.map(|record| journal::line(&record)).collect();
+        self.machine.append(&self.path, lines.as_bytes()).map_err(|error| error.to_string())
     }
 
     /// A tool may leave half an image, or none: what it replaces is kept aside first, durably, and once.
@@ -406,43 +447,6 @@ fn missing_above(machine: &dyn Machine, path: &str) -> Vec<String> {
 /// Removes directories of ours, those inside others first, as far as nothing is in them.
 fn remove_directories(machine: &dyn Machine, made: &[String]) -> Result<(), EffectError> {
     made.iter().try_for_each(|dir| machine.remove_directory(dir))
-}
-
-/// The bytes of an image, or that there is none.
-fn image(machine: &dyn Machine, path: &str) -> Result<Option<Vec<u8>>, String> {
-    match machine.image(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(Entry::Absent) => Ok(None),
-        Err(other) => Err(format!("{path}: {other:?}")),
-    }
-}
-
-/// Puts an image where the boot loader starts it. The one that is there goes only once the new one is whole.
-fn copy_image(machine: &dyn Machine, from: &str, to: &str) -> Result<(), String> {
-    let new = image(machine, from)?.ok_or_else(|| format!("there is no {from}"))?;
-    let old = image(machine, to)?;
-    machine.replace(to, old.as_deref(), Some(&new)).map_err(|error| error.to_string())
-}
-
-/// Puts a generated file back as it was kept.
-fn bring_back(machine: &dyn Machine, path: &str, copy: Option<&str>) -> Result<(), String> {
-    let bytes = |path: &str| image(machine, path);
-    let old = match copy {
-        Some(copy) => Some(bytes(copy)?.ok_or_else(|| format!("{copy} is gone, so {path} cannot be brought back"))?),
-        None => None,
-    };
-    let now = bytes(path)?;
-    if now == old {
-        return Ok(());
-    }
-    match machine.replace(path, now.as_deref(), old.as_deref()) {
-        // What a failed tool left takes the room that the good one needs.
-        Err(EffectError::NoSpace(_)) if now.is_some() => {
-            machine.replace(path, now.as_deref(), None).and_then(|()| machine.replace(path, None, old.as_deref()))
-        }
-        other => other,
-    }
-    .map_err(|error| error.to_string())
 }
 
 /// Takes back what an interrupted operation did. Returns its number, or `None` where none was interrupted.

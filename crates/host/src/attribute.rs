@@ -1,7 +1,7 @@
 //! Writes attributes of sysfs as a plan says, reads back what came of it, and brings functions back to the drivers that they had.
 
 use crate::apply::{ApplyError, Event, perform};
-use crate::machine::Machine;
+use crate::machine::{AttributeWriter, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::ATTRIBUTE_LIMIT;
 use cede_model::pci::PciAddress;
@@ -10,6 +10,7 @@ use cede_model::{Entry, Host};
 use cede_plan::journal::{Operation, Verb};
 use cede_plan::plan::{Plan, Step};
 use cede_plan::runtime::{self, Attribute, Back, Draft, services};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 /// What the kernel shows where no override is set (drivers/pci/pci-sysfs.c `driver_override_show`).
 const NONE: &str = "(null)";
@@ -37,6 +38,56 @@ pub(crate) fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb: Verb,
 
 /// Writes one attribute. What it said before must still be so, and what it brings about is read back.
 pub(crate) fn write(machine: &dyn Machine, path: &str, before: Option<&str>, after: &str) -> Result<(), String> {
+    write_by(machine, machine.attribute_writer().as_mut(), path, before, after)
+}
+
+/// How many writes wait for the kernel at the same time.
+const BESIDE: usize = 16;
+
+/// Writes chains of steps, each in its order and many chains at a time; tells after each chain how many are done. What fails, or a signal, lets
+/// nothing more begin.
+pub(crate) fn write_beside(machine: &dyn Machine, chains: Vec<Vec<&Step>>, tell: &mut dyn FnMut(usize)) -> Result<(), String> {
+    let workers = chains.len().min(BESIDE);
+    let queue = Mutex::new(chains.into_iter());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (ended, ends) = mpsc::channel();
+    let mut result = Ok(());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let ended = ended.clone();
+            let next = &next;
+            scope.spawn(move || {
+                let mut writer = machine.attribute_writer();
+                while let Some(chain) = next() {
+                    // Nobody listens any more once something failed.
+                    if ended.send(write_chain(machine, writer.as_mut(), &chain)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(ended);
+        let mut done = 0;
+        for end in ends {
+            done += 1;
+            tell(done);
+            result = end.and_then(|()| machine.stop_asked().map_or(Ok(()), |signal| Err(format!("{signal} was received"))));
+            if result.is_err() {
+                return;
+            }
+        }
+    });
+    result
+}
+
+fn write_chain(machine: &dyn Machine, writer: &mut dyn AttributeWriter, chain: &[&Step]) -> Result<(), String> {
+    chain.iter().try_for_each(|step| match step {
+        Step::WriteAttribute { path, before, after } => write_by(machine, writer, path, before.as_deref(), after),
+        _ => Ok(()),
+    })
+}
+
+fn write_by(machine: &dyn Machine, writer: &mut dyn AttributeWriter, path: &str, before: Option<&str>, after: &str) -> Result<(), String> {
     let attribute = Attribute::parse(path).ok_or_else(|| format!("{path} is no attribute that cede writes"))?;
     let address = attribute.function(after).ok_or_else(|| format!("{path}: `{after}` is no function"))?;
     let found = |path: &str| text(machine, path).map(|text| if text == NONE { String::new() } else { text });
@@ -46,7 +97,7 @@ pub(crate) fn write(machine: &dyn Machine, path: &str, before: Option<&str>, aft
             return Err(format!("{path} says `{now}`, not `{before}`: somebody else changed it meanwhile"));
         }
     }
-    machine.write_attribute(path, after).map_err(|error| error.to_string())?;
+    writer.write(path, after).map_err(|error| error.to_string())?;
     let (came, wanted) = match &attribute {
         Attribute::Override(_) | Attribute::VirtualFunctions(_) | Attribute::Autoprobe(_) => (found(path)?, after.to_owned()),
         Attribute::Unbind(_) => (driver(machine, address).unwrap_or_default(), String::new()),

@@ -1,22 +1,23 @@
-//! A write that may hang in the kernel is made by a child of our own: what hangs is then not this run, which goes on after a time limit.
+//! Writes that may hang in the kernel are made by a child of our own: what hangs is then not this run, which goes on after a time limit.
+//! The child is told each write in a line, path and value with a tab between them, and answers each with a line: the error number, or 0.
 
 use crate::files::root::Root;
 use crate::interrupt;
 use crate::lock;
-use crate::machine::EffectError;
+use crate::machine::{AttributeWriter, EffectError};
 use cede_model::pci::PciAddress;
 use cede_plan::runtime::Attribute;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The hidden verb by which the binary becomes that child.
-pub const VERB: &str = "write-attribute";
+pub const VERB: &str = "write-attributes";
 
 /// How long a write may take where nothing else is said. A driver that lets go takes a second or two.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -33,56 +34,121 @@ pub(crate) struct Hanging {
     pid: u32,
 }
 
-/// What the child does. Returns the error number, 0 where all went well: it is the child's exit code.
-pub fn write_here(path: &str, value: &str) -> u8 {
+/// What the child does until nobody has more for it.
+pub fn write_what_is_told() {
+    for line in std::io::stdin().lines() {
+        let Ok(line) = line else { return };
+        let (path, value) = line.split_once('\t').unwrap_or_default();
+        if writeln!(std::io::stdout(), "{}", write_here(path, value)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Returns the error number, 0 where all went well.
+fn write_here(path: &str, value: &str) -> i32 {
     if Attribute::parse(path).is_none() {
-        return code(Errno::INVAL);
+        return Errno::INVAL.raw_os_error();
     }
     // As a shell opens it. One write: the kernel takes each as a value of its own.
     let open = std::fs::OpenOptions::new().write(true).truncate(true).open(path);
     let written = open.and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()));
-    written.map_or_else(|error| error.raw_os_error().map_or_else(|| code(Errno::IO), |raw| u8::try_from(raw).unwrap_or(u8::MAX)), |()| 0)
+    written.map_or_else(|error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), |()| 0)
 }
 
-fn code(errno: Errno) -> u8 {
-    u8::try_from(errno.raw_os_error()).unwrap_or(u8::MAX)
+/// A child that writes, started with the first write and ended with this value.
+pub(crate) struct Writer<'r> {
+    root: &'r Root,
+    child: Option<Talk>,
 }
 
-/// Writes an attribute within a time limit.
-///
-/// # Errors
-/// The kernel refuses, or does not answer.
-pub(crate) fn write(root: &Root, path: &str, value: &str) -> Result<(), EffectError> {
-    let address = Attribute::parse(path).and_then(|attribute| attribute.function(value));
-    let address = address.ok_or_else(|| EffectError::File(format!("{path} is no attribute that cede writes")))?;
-    if let Some(hanging) = root.hanging().iter().find(|hanging| hanging.address == address) {
-        return Err(EffectError::File(format!("{address} is left as it is: the write before still hangs (pid {})", hanging.pid)));
+/// A child and the two ends of the talk with it.
+struct Talk {
+    child: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl<'r> Writer<'r> {
+    /// One that has no child yet.
+    pub(crate) fn new(root: &'r Root) -> Self {
+        Self { root, child: None }
     }
-    let failed = |error: std::io::Error| EffectError::File(format!("{path}: {error}"));
-    let held = lock::for_children(root)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.args([VERB, path, value]).env_clear().current_dir("/").process_group(0);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(failed)?;
-    drop(held);
-    let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(|errno| failed(errno.into()))?;
-    let limit = root.attribute_limit();
-    if let Err(why) = wait(&ended, limit, true) {
-        let hangs = give_up(&mut child, &ended);
-        if hangs {
-            root.hanging().push(Hanging { address, pid: child.id() });
+
+    fn start(&self) -> Result<Talk, String> {
+        let held = lock::for_children(self.root).map_err(|error| error.to_string())?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(VERB).env_clear().current_dir("/").process_group(0);
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        drop(held);
+        let mut child = started.map_err(|error| error.to_string())?;
+        let ends = child.stdin.take().zip(child.stdout.take());
+        let (requests, answers) = ends.ok_or("a child without pipes")?;
+        Ok(Talk { child, requests, answers: BufReader::new(answers) })
+    }
+
+    /// The child's answer within the limit; without one it is ended, and where even that takes too long it is remembered as hanging.
+    fn ask(&mut self, address: PciAddress, path: &str, value: &str) -> Result<i32, String> {
+        let mut talk = self.child.take().map_or_else(|| self.start().map_err(|why| format!("{path}: {why}")), Ok)?;
+        let told = talk.requests.write_all(format!("{path}\t{value}\n").as_bytes());
+        if let Err(why) =
+            told.map_err(|error| error.to_string()).and_then(|()| wait(talk.answers.get_ref(), self.root.attribute_limit(), true))
+        {
+            let hangs = give_up(&mut talk.child);
+            if hangs {
+                self.root.hanging().push(Hanging { address, pid: talk.child.id() });
+            }
+            return Err(too_long(path, value, &why, hangs.then(|| talk.child.id())));
         }
-        return Err(EffectError::File(too_long(path, value, &why, hangs.then(|| child.id()))));
-    }
-    let status = child.wait().map_err(failed)?;
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(raw) => Err(EffectError::File(refused(path, value, Errno::from_raw_os_error(raw)))),
-        None => Err(EffectError::File(format!("{path}: the process that wrote to it was ended ({status})"))),
+        let mut answer = String::new();
+        let read = talk.answers.read_line(&mut answer).ok().and_then(|_| answer.trim_end().parse().ok());
+        match read {
+            Some(raw) => {
+                self.child = Some(talk);
+                Ok(raw)
+            }
+            None => {
+                let _ = talk.child.kill();
+                let status = talk.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                Err(format!("{path}: the process that wrote to it was ended ({status})"))
+            }
+        }
     }
 }
 
-/// Waits for the end, within the limit and unless a signal asks to stop; the reason where it did not come.
-fn wait(ended: &OwnedFd, limit: Duration, heeds_signals: bool) -> Result<(), String> {
+impl AttributeWriter for Writer<'_> {
+    fn write(&mut self, path: &str, value: &str) -> Result<(), EffectError> {
+        let refuse = |why: String| Err(EffectError::File(why));
+        if !self.root.is_live() {
+            return refuse(format!("{path}: attributes are written on the running system alone"));
+        }
+        let address = Attribute::parse(path).and_then(|attribute| attribute.function(value));
+        let Some(address) = address.filter(|_| !path.chars().chain(value.chars()).any(char::is_control)) else {
+            return refuse(format!("{path} is no attribute that cede writes"));
+        };
+        let hangs = self.root.hanging().iter().find(|hanging| hanging.address == address).map(|hanging| hanging.pid);
+        if let Some(pid) = hangs {
+            return refuse(format!("{address} is left as it is: the write before still hangs (pid {pid})"));
+        }
+        match self.ask(address, path, value) {
+            Ok(0) => Ok(()),
+            Ok(raw) => refuse(refused(path, value, Errno::from_raw_os_error(raw))),
+            Err(why) => refuse(why),
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        let Some(Talk { mut child, requests, .. }) = self.child.take() else { return };
+        // It ends when nobody has more for it.
+        drop(requests);
+        let _ = child.wait();
+    }
+}
+
+/// Waits until something can be read, within the limit and unless a signal asks to stop; the reason where it did not come.
+fn wait(ended: &impl AsFd, limit: Duration, heeds_signals: bool) -> Result<(), String> {
     let start = Instant::now();
     loop {
         match poll(&mut [PollFd::new(ended, PollFlags::IN)], Some(&TICK)) {
@@ -99,9 +165,10 @@ fn wait(ended: &OwnedFd, limit: Duration, heeds_signals: bool) -> Result<(), Str
 }
 
 /// Ends the child where the kernel lets it. True where it hangs on.
-fn give_up(child: &mut Child, ended: &OwnedFd) -> bool {
+fn give_up(child: &mut Child) -> bool {
+    let ended = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
     let _ = kill_process(Pid::from_child(child), Signal::KILL);
-    if wait(ended, GRACE, false).is_err() {
+    if ended.is_ok_and(|ended| wait(&ended, GRACE, false).is_err()) {
         return true;
     }
     let _ = child.wait();

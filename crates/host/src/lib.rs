@@ -7,6 +7,7 @@ pub mod attribute_child;
 pub mod boot_mounts;
 mod child;
 pub mod files;
+mod generated;
 pub mod images;
 mod inside;
 mod interrupt;

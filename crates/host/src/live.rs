@@ -1,6 +1,6 @@
 //! Changing a machine or a mounted system.
 
-use crate::attribute_child;
+use crate::attribute_child::Writer;
 use crate::child;
 use crate::files::efi_variable;
 use crate::files::file_error::FileError;
@@ -11,7 +11,7 @@ use crate::inside;
 use crate::interrupt;
 use crate::live_space;
 use crate::lock;
-use crate::machine::{EffectError, Lock, Machine, Space, ToolEnd};
+use crate::machine::{AttributeWriter, EffectError, Lock, Machine, Space, ToolEnd};
 use crate::menu;
 use cede_model::Entry;
 use cede_plan::plan::step;
@@ -115,10 +115,11 @@ impl Machine for Root {
     }
 
     fn write_attribute(&self, path: &str, value: &str) -> Result<(), EffectError> {
-        if !self.is_live() {
-            return Err(EffectError::File(format!("{path}: attributes are written on the running system alone")));
-        }
-        attribute_child::write(self, path, value)
+        self.attribute_writer().write(path, value)
+    }
+
+    fn attribute_writer(&self) -> Box<dyn AttributeWriter + '_> {
+        Box::new(Writer::new(self))
     }
 
     /// The kernel refuses to open it exclusively then (open(2), `O_EXCL` without `O_CREAT`).

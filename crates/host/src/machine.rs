@@ -56,8 +56,25 @@ pub struct Space {
 /// Keeps other runs out as long as it lives.
 pub trait Lock {}
 
+/// Writes to attributes, one after the other.
+pub trait AttributeWriter {
+    /// As [`Machine::write_attribute`].
+    ///
+    /// # Errors
+    /// The kernel refuses, or does not answer within the limit.
+    fn write(&mut self, path: &str, value: &str) -> Result<(), EffectError>;
+}
+
+struct EachByItself<F>(F);
+
+impl<F: FnMut(&str, &str) -> Result<(), EffectError>> AttributeWriter for EachByItself<F> {
+    fn write(&mut self, path: &str, value: &str) -> Result<(), EffectError> {
+        (self.0)(path, value)
+    }
+}
+
 /// A host that can be changed.
-pub trait Machine: ReadHost {
+pub trait Machine: ReadHost + Sync {
     /// Puts `after` in the place of `before`, atomically and durably; `None` stands for no file. Directories that are missing are made.
     ///
     /// # Errors
@@ -107,6 +124,11 @@ pub trait Machine: ReadHost {
     /// The kernel refuses, or does not answer within the limit.
     fn write_attribute(&self, path: &str, _value: &str) -> Result<(), EffectError> {
         Err(EffectError::File(format!("{path}: attributes are written on the running system alone")))
+    }
+
+    /// Writes to attributes as [`Machine::write_attribute`] does, where there are many.
+    fn attribute_writer(&self) -> Box<dyn AttributeWriter + '_> {
+        Box::new(EachByItself(|path: &str, value: &str| self.write_attribute(path, value)))
     }
 
     /// True for a block device that somebody has for himself: it is mounted, also where it is not seen from here, or another one is made of it.

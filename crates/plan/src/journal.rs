@@ -34,17 +34,19 @@ pub enum Verb {
     Release,
     /// Has libvirt give functions to a guest when it starts.
     Hook,
+    /// Has systemd give functions to VFIO at every start.
+    Persist,
 }
 
 impl Verb {
     /// True where the operation adds something, which can be undone.
     pub fn adds(self) -> bool {
-        matches!(self, Self::Apply | Self::Trial | Self::Redo(_) | Self::Bind | Self::Hook)
+        matches!(self, Self::Apply | Self::Trial | Self::Redo(_) | Self::Bind | Self::Hook | Self::Persist)
     }
 
     /// True where the files are the operation's own, which no other one writes: it is taken back apart from all others.
     pub fn is_apart(self) -> bool {
-        matches!(self, Self::Trial | Self::Hook)
+        matches!(self, Self::Trial | Self::Hook | Self::Persist)
     }
 }
 
@@ -318,10 +320,12 @@ pub fn lasting(operations: &[Operation]) -> Vec<Operation> {
     operations.iter().filter(is_lasting).cloned().collect()
 }
 
-/// True where the next start makes of the machine what the operation wrote: not where it was about the running system, or about guests.
+/// True where a start is needed for the machine to be what the operation wrote: not where it was about the running system, about guests, or about
+/// what is so already and is to be so again.
 pub fn is_for_a_start(operations: &[Operation], operation: &Operation) -> bool {
-    let is_hook = |number: u32| operations.iter().any(|other| other.number == number && other.verb == Verb::Hook);
-    !operation.plan.is_runtime() && operation.verb != Verb::Hook && !matches!(operation.verb, Verb::Undo(number) if is_hook(number))
+    let is_now = |verb: Verb| matches!(verb, Verb::Hook | Verb::Persist);
+    let was_now = |number: u32| operations.iter().any(|other| other.number == number && is_now(other.verb));
+    !operation.plan.is_runtime() && !is_now(operation.verb) && !matches!(operation.verb, Verb::Undo(number) if was_now(number))
 }
 
 /// True where the operation's changes are in the host's files: it was applied, and no later operation took it back. What is about the running

@@ -21,6 +21,7 @@ pub mod iommu_cause;
 pub mod journal;
 pub mod merge;
 pub mod parameter;
+pub mod persist;
 pub mod plan;
 pub mod planner;
 pub mod prove;

@@ -17,7 +17,7 @@ mod virtual_functions;
 pub use attribute::Attribute;
 pub use bind::bind;
 pub use holders::{HELD, Holder, HolderKind, of as holders};
-pub use moves::{Back, Move, Side, back, moves};
+pub use moves::{Back, Move, Side, back, beside_one_another, moves};
 pub use now::may_accept;
 pub use release::release;
 pub use standing::{Held, expectations, held, in_force, is_void};
@@ -53,7 +53,7 @@ impl Draft {
         if verb == Verb::Bind { bind(host, &addresses, &plan.accepted) } else { release(host, &addresses, operations) }
     }
 
-    fn refused(mut self, refused: Vec<Refusal>) -> Self {
+    pub(crate) fn refused(mut self, refused: Vec<Refusal>) -> Self {
         self.plan.steps.clear();
         self.plan.expects.clear();
         self.plan.refused = refused;

@@ -2,8 +2,9 @@
 
 use crate::intent::Identity;
 use crate::journal::{self, Operation};
+use crate::persist;
 use cede_model::Host;
-use cede_model::pci::{PciDevice, PciNames};
+use cede_model::pci::{PciAddress, PciDevice, PciNames};
 
 /// What became of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,11 @@ pub fn find<'h>(host: &'h Host, meant: &Identity) -> Whereabouts<'h> {
 
 /// Says what became of a function that is not where it was, and what to type; `None` where it is.
 pub fn trouble(host: &Host, meant: &Identity) -> Option<String> {
+    trouble_of(host, meant, &|address| format!("`sudo cede undo`, then `cede plan {address}`"))
+}
+
+/// The same, with what to type for the function at an address.
+pub fn trouble_of(host: &Host, meant: &Identity, again: &dyn Fn(PciAddress) -> String) -> Option<String> {
     let name = named(host, meant);
     let address = meant.address;
     match find(host, meant) {
@@ -53,44 +59,47 @@ pub fn trouble(host: &Host, meant: &Identity) -> Option<String> {
         Whereabouts::Moved { to, instead: Some(instead) } if meant.is_like(instead) => Some(format!(
             "{address} was the {name}; it was swapped with another card of its kind and is now at {}: {}",
             to.address,
-            again(to)
+            again(to.address)
         )),
         Whereabouts::Moved { to, instead } => Some(format!(
             "{address} was the {name}; it is now at {}{}: {}",
             to.address,
             held(host, instead, ", and its address"),
-            again(to)
+            again(to.address)
         )),
         Whereabouts::Gone { instead: Some(instead), .. } if meant.is_like(instead) => Some(format!(
             "{address} was the {name}; another card of its kind is there now ({}): {}",
             difference(meant, instead),
-            again(instead)
+            again(instead.address)
         )),
         Whereabouts::Gone { instead, maybe } => Some(format!(
             "{address} was the {name}; it is gone{}{}",
             held(host, instead, "; its address"),
-            maybe.map_or_else(|| ": put it back, or `sudo cede undo`".to_owned(), perhaps)
+            maybe.map_or_else(|| ": put it back, or `sudo cede undo`".to_owned(), |device| perhaps(device, again))
         )),
     }
 }
 
 /// What became of every function that is ceded by an operation in force, where it is not as it was.
 pub fn troubles(host: &Host, operations: &[Operation]) -> Vec<String> {
-    ceded(operations).iter().filter_map(|meant| trouble(host, meant)).collect()
+    let of_starts = for_starts(operations).filter_map(|meant| trouble(host, meant));
+    let persisting = persist::intents(operations).flat_map(|intent| intent.moved(host)).map(|refusal| refusal.message);
+    of_starts.into_iter().chain(persisting).collect()
 }
 
 /// The functions of all operations that are in force.
 pub fn ceded(operations: &[Operation]) -> Vec<Identity> {
+    let at_starts = persist::intents(operations).flat_map(persist::Intent::devices);
+    for_starts(operations).chain(at_starts).cloned().collect()
+}
+
+fn for_starts(operations: &[Operation]) -> impl Iterator<Item = &Identity> {
     let in_force = operations.iter().filter(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
-    in_force.flat_map(|operation| operation.plan.devices.iter().cloned()).collect()
+    in_force.flat_map(|operation| operation.plan.devices.iter())
 }
 
-fn perhaps(device: &PciDevice) -> String {
-    format!("; {} is of the same kind and may be it or another one: {}", device.address, again(device))
-}
-
-fn again(device: &PciDevice) -> String {
-    format!("`sudo cede undo`, then `cede plan {}`", device.address)
+fn perhaps(device: &PciDevice, again: &dyn Fn(PciAddress) -> String) -> String {
+    format!("; {} is of the same kind and may be it or another one: {}", device.address, again(device.address))
 }
 
 fn named(host: &Host, meant: &Identity) -> String {

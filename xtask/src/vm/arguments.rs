@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::Outcome;
 use super::power::Way;
 use super::recipe::Model;
+use super::story::bind::Way as BindWay;
 
 pub(super) const USAGE: &str =
-    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind
+    "usage: cargo xtask vm [--machine intel|amd|efi|all] [--cede PATH] [--install-deps] [--by-hand | --trial | --trial-watchdog | --bind [WAY]
                       | --prove [--iommufd] | --power-cuts N | --power-kills N | --power-states | --power-recorded] [--keep]
 
   --machine WHICH  the machine to test in (all); intel and amd start by BIOS and GRUB, efi by UEFI and systemd-boot
@@ -16,7 +17,9 @@ pub(super) const USAGE: &str =
   --by-hand        a control: the same changes by a shell script instead of cede, same assertions
   --trial          instead: a start for trial without the root's disk, which fails and comes back, one that a service confirms, and the way back
   --trial-watchdog instead: a start for trial that nobody confirms and that ends by itself
-  --bind           instead: bind and release on the running system, in the intel machine with more hardware
+  --bind           instead: bind and release on the running system, in a machine with more hardware (intel; amd by hand)
+  --bind persist   what is bound at every start, over a reboot, and with cards swapped; by hand
+  --bind many      256 virtual functions, measured beside driverctl and dpdk-devbind.py; by hand
   --prove          instead: `cede prove` in small machines without a disk
   --iommufd        with --prove: only with a kernel that has iommufd, which is built where it is not in .cache/vm (15 minutes of a processor)
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again
@@ -41,8 +44,8 @@ pub(super) struct Arguments {
     pub(super) trial: bool,
     /// Start for trial, watched.
     pub(super) trial_watchdog: bool,
-    /// Bind and release.
-    pub(super) bind: bool,
+    /// Bind and release, and which way.
+    pub(super) bind: Option<BindWay>,
     /// Cut the power.
     pub(super) power: Option<Way>,
     /// Keep the counts.
@@ -55,7 +58,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Reads the command line; `None` when help was asked for.
-    pub(super) fn parse(mut words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+    pub(super) fn parse(words: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut words = words.peekable();
         let mut arguments = Self {
             models: ALL.to_vec(),
             cede: None,
@@ -63,7 +67,7 @@ impl Arguments {
             by_hand: false,
             trial: false,
             trial_watchdog: false,
-            bind: false,
+            bind: None,
             power: None,
             keep: false,
             prove: false,
@@ -82,7 +86,13 @@ impl Arguments {
                 "--trial-watchdog" => arguments.trial_watchdog = true,
                 "--prove" => arguments.prove = true,
                 "--iommufd" => arguments.iommufd = true,
-                "--bind" => arguments.bind = true,
+                "--bind" => {
+                    let way = words.peek().and_then(|word| BindWay::parse(word));
+                    if way.is_some() {
+                        words.next();
+                    }
+                    arguments.bind = Some(way.unwrap_or(BindWay::Story));
+                }
                 "--power-cuts" => arguments.power = Some(Way::Cuts(count(&word, words.next())?)),
                 "--power-kills" => arguments.power = Some(Way::Kills(count(&word, words.next())?)),
                 "--power-states" => arguments.power = Some(Way::States { recorded: false }),
@@ -96,14 +106,14 @@ impl Arguments {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
-        if arguments.bind && arguments.models == ALL {
+        if arguments.bind.is_some() && arguments.models == ALL {
             arguments.models = vec![Model::Intel];
         }
-        if arguments.bind && arguments.models != [Model::Intel] {
-            return Err("--bind is for the intel machine".into());
+        if arguments.bind.is_some() && !matches!(arguments.models[..], [Model::Intel | Model::Amd]) {
+            return Err("--bind is for the machines intel and amd".into());
         }
         let trials = [arguments.trial, arguments.trial_watchdog];
-        let others = [arguments.by_hand, arguments.bind, arguments.power.is_some(), arguments.prove];
+        let others = [arguments.by_hand, arguments.bind.is_some(), arguments.power.is_some(), arguments.prove];
         let ways: Vec<bool> = trials.into_iter().chain(others).collect();
         if arguments.keep && arguments.power.is_none() {
             return Err("--keep goes with power cuts".into());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::progress::Progress;
 use super::qemu::{self, Qemu};
-use super::recipe::{self, DISK_BYTES, ESP_BYTES, ESP_NUMBER, Loader, Model, ROOT_UUID};
+use super::recipe::{self, DISK_BYTES, ESP_BYTES, ESP_NUMBER, Loader, Model, ROOT_UUID, Supply};
 
 const SECTOR: u64 = 512;
 /// The usual gap before the first partition; GRUB's core image lives in it.
@@ -21,20 +21,20 @@ const MAKE_TIMEOUT: Duration = Duration::from_secs(1500);
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The disk of this recipe, made now when it is not there yet.
-pub(super) fn base(model: Model, cache: &Path, progress: &Progress) -> Outcome<PathBuf> {
-    let disk = cache.join(format!("{model}-{}.raw", recipe::key(model)));
+pub(super) fn base(model: Model, supply: Supply, cache: &Path, progress: &Progress) -> Outcome<PathBuf> {
+    let disk = cache.join(format!("{model}{}-{}.raw", supply.suffix(), recipe::key(model, supply)));
     if disk.exists() {
         progress.say(&format!("disk from {}", disk.display()));
         return Ok(disk);
     }
-    let work = cache.join(format!("making-{model}"));
+    let work = cache.join(format!("making-{model}{}", supply.suffix()));
     remove(&work)?;
     fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
-    remove_outdated(model, cache);
+    remove_outdated(model, supply, cache);
     let root = work.join("root");
     let unfinished = work.join("disk.raw");
     progress.say("mmdebstrap: Debian 12 from its packages");
-    install_packages(model, &work, progress)?;
+    install_packages(model, supply, &work, progress)?;
     progress.say("files of this machine, partition table, file system");
     add_files(model, &root).map_err(|error| format!("{}: {error}", root.display()))?;
     match model.loader() {
@@ -80,8 +80,8 @@ fn remove(path: &Path) -> Outcome<()> {
 }
 
 /// Disks of former recipes only take room.
-fn remove_outdated(model: Model, cache: &Path) {
-    let prefix = format!("{model}-");
+fn remove_outdated(model: Model, supply: Supply, cache: &Path) {
+    let prefix = format!("{model}{}-", supply.suffix());
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
             let _ = fs::remove_file(entry.path());
@@ -89,7 +89,7 @@ fn remove_outdated(model: Model, cache: &Path) {
     }
 }
 
-fn install_packages(model: Model, work: &Path, progress: &Progress) -> Outcome<()> {
+fn install_packages(model: Model, supply: Supply, work: &Path, progress: &Progress) -> Outcome<()> {
     let mut command = Command::new("mmdebstrap");
     command
         .args(["--variant=minbase", "--format=directory"])
@@ -97,7 +97,7 @@ fn install_packages(model: Model, work: &Path, progress: &Progress) -> Outcome<(
         .args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""])
         // A mirror that was not updated for a while is good enough for a test.
         .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
-        .args(recipe::dpkg_options(model).iter().map(|option| format!("--dpkgopt={option}")))
+        .args(recipe::dpkg_options(model, supply).iter().map(|option| format!("--dpkgopt={option}")))
         .arg("bookworm")
         .arg(work.join("root"))
         .args(model.sources());
@@ -221,6 +221,7 @@ fn install_loader(model: Model, work: &Path, progress: &Progress) -> Outcome<()>
     );
     let mut qemu = Qemu::new(model, &console);
     qemu.disk(&work.join("disk.raw"), "raw", "unsafe");
+    qemu.add("-no-reboot");
     qemu.kernel(&newest(&boot, "vmlinuz-")?, &newest(&boot, "initrd.img-")?, &append);
     let mut child = qemu.start(&work.join("qemu.log"))?;
     let ended = child.wait(PREPARE_TIMEOUT, || progress.still("the boot loader is installed"))?;

@@ -114,9 +114,9 @@ impl Qemu {
         self.path("socket,id=agent,path=", socket);
     }
 
-    /// Start this kernel instead of what is on the disk, and end where the kernel would restart.
+    /// Start this kernel instead of what is on the disk.
     pub(super) fn kernel(&mut self, kernel: &Path, initrd: &Path, append: &str) {
-        self.add("-no-reboot -kernel");
+        self.add("-kernel");
         self.path("", kernel);
         self.add("-initrd");
         self.path("", initrd);

@@ -87,6 +87,25 @@ impl Model {
     }
 }
 
+/// What is installed on a disk beside what a machine needs to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// Nothing.
+    Road,
+    /// Drivers of more hardware. For what is done by hand alone.
+    Devices,
+}
+
+impl Supply {
+    /// Its part of a disk's name.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Road => "",
+            Self::Devices => "+devices",
+        }
+    }
+}
+
 impl fmt::Display for Model {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
@@ -129,8 +148,8 @@ const KEPT: [&str; 6] = [
 ];
 
 /// The options of `dpkg` in the machine; the last one that fits a path counts.
-pub(super) fn dpkg_options(model: Model) -> Vec<String> {
-    let kept: &[&str] = if model == Model::Intel { &KEPT } else { &[] };
+pub(super) fn dpkg_options(model: Model, supply: Supply) -> Vec<String> {
+    let kept: &[&str] = if model == Model::Intel || supply == Supply::Devices { &KEPT } else { &[] };
     let option = |what: &str, directory: &&str| format!("path-{what}=*/lib/modules/*/kernel/{directory}/*");
     LEFT_OUT.iter().map(|directory| option("exclude", directory)).chain(kept.iter().map(|directory| option("include", directory))).collect()
 }
@@ -211,8 +230,8 @@ pub(super) fn default_grub(model: Model, shipped: &str) -> String {
 }
 
 /// A name for all of the above: another recipe makes another disk.
-pub(super) fn key(model: Model) -> String {
-    let mut parts = vec![model.packages(), model.sources().join(" "), dpkg_options(model).join(" ")];
+pub(super) fn key(model: Model, supply: Supply) -> String {
+    let mut parts = vec![model.packages(), model.sources().join(" "), dpkg_options(model, supply).join(" ")];
     for extra in extras(model) {
         parts.push(format!("{} {:o} {}", extra.path, extra.mode, extra.text));
     }
@@ -250,6 +269,7 @@ mod tests {
         assert_eq!(lines[..2], ["# GRUB_TIMEOUT=9", "GRUB_DEFAULT=0"]);
         assert_eq!(lines[2], "GRUB_TIMEOUT=1");
         assert_eq!(lines[3], "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet amd_iommu=off\"");
-        assert_ne!(key(Model::Amd), key(Model::Intel));
+        assert_ne!(key(Model::Amd, Supply::Road), key(Model::Intel, Supply::Road));
+        assert_ne!(key(Model::Amd, Supply::Road), key(Model::Amd, Supply::Devices));
     }
 }

@@ -12,7 +12,7 @@ use super::machine::{Disk, Machine};
 use super::manifest::Manifest;
 use super::progress::Progress;
 use super::qemu;
-use super::recipe::{Loader, Model};
+use super::recipe::{Loader, Model, Supply};
 
 pub(super) mod bind;
 mod by_cede;
@@ -27,9 +27,20 @@ pub(super) enum Road {
     /// By this binary, with a start for trial that is watched.
     Watchdog(PathBuf),
     /// By this binary, on the running system.
-    Bind(PathBuf),
+    Bind(bind::Way, PathBuf),
     /// By a shell script, with the same assertions about the machine.
     ByHand,
+}
+
+impl Road {
+    /// What the disk of its machine has.
+    pub(super) fn supply(&self, model: Model) -> Supply {
+        match self {
+            // The disk of the intel machine has the drivers anyway.
+            Self::Bind(..) if model != Model::Intel => Supply::Devices,
+            _ => Supply::Road,
+        }
+    }
 }
 
 /// The owner's drivers for the card, display first.
@@ -87,7 +98,7 @@ fn walk(model: Model, road: &Road, base: &Path, directory: &Path, progress: &Rc<
         Road::Cede(binary) => (Some(binary.as_path()), &BY_CEDE),
         Road::Trial(binary) => (Some(binary.as_path()), &trial::TRIAL),
         Road::Watchdog(binary) => (Some(binary.as_path()), &trial::WATCHDOG),
-        Road::Bind(_) => return Err("this has a machine of its own".into()),
+        Road::Bind(..) => return Err("this has a machine of its own".into()),
         Road::ByHand => (None, &BY_HAND),
     };
     let machine = Machine::start(model, &Disk::base(base), directory, upload, progress)?;

@@ -1,7 +1,7 @@
 //! `cede bind` and `cede release`: now, without a reboot.
 
-use super::print_json;
 use super::verify::settled;
+use super::{persist, print_json};
 use crate::cli::{BindArgs, Global, NowArgs, ReleaseArgs};
 use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
@@ -19,6 +19,7 @@ use cede_model::Host;
 use cede_model::pci::PciAddress;
 use cede_plan::guard::Loss;
 use cede_plan::journal::{Operation, Verb};
+use cede_plan::persist::Intent;
 use cede_plan::runtime::{self, Draft};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ struct Job<'a> {
     accepted: &'a [Loss],
     /// How many virtual functions the first one is to have, where that is what is asked for.
     vfs: Option<u32>,
+    /// Where a start of the machine asks for it: nothing but what was meant.
+    intent: Option<Intent<'a>>,
     now: &'a NowArgs,
 }
 
@@ -40,25 +43,64 @@ struct Job<'a> {
 /// # Errors
 /// See the exit codes.
 pub fn bind(arguments: &BindArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let job =
-        Job { verb: Verb::Bind, addresses: &arguments.addresses, accepted: &arguments.accepted, vfs: arguments.vfs, now: &arguments.now };
+    let (addresses, accepted, vfs) = (&arguments.addresses, &arguments.accepted, arguments.vfs);
+    let unit = arguments.persist.then(|| persist::Unit::new(addresses, vfs, accepted, global)).transpose()?;
+    let job = Job { verb: Verb::Bind, addresses, accepted, vfs, intent: None, now: &arguments.now };
     let mut view = BindView::new("bind");
-    let exit = match arguments.vfs {
-        Some(count) => job.with_virtual(count, global, ui, &mut view)?,
-        None => job.run(global, ui, &mut view)?,
-    };
+    let mut exit = job.run_all(global, ui, &mut view)?;
+    if let Some(unit) = unit.filter(|_| exit == Exit::Fine) {
+        exit = unit.keep(global, ui, &mut view)?;
+    } else if vfs == Some(0) && view.is_so() {
+        persist::forget(addresses, global, ui, &mut view)?;
+    }
     answer(&view, exit, global, ui)
 }
 
-/// Gives functions back to their drivers.
+/// Does at a start what an operation in force wants.
+///
+/// # Errors
+/// See the exit codes.
+pub fn at_start(intent: Intent<'_>, now: &NowArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let virtual_of = intent.virtual_of();
+    let addresses: Vec<PciAddress> = match virtual_of {
+        Some((physical, _)) => vec![physical.address],
+        None => intent.devices().iter().map(|device| device.address).collect(),
+    };
+    let vfs = virtual_of.map(|(_, count)| count);
+    let accepted = &intent.operation.plan.accepted;
+    Job { verb: Verb::Bind, addresses: &addresses, accepted, vfs, intent: Some(intent), now }.run_all(
+        global,
+        ui,
+        &mut BindView::new("bind"),
+    )
+}
+
+/// Gives functions back to their drivers, for good.
 ///
 /// # Errors
 /// See the exit codes.
 pub fn release(arguments: &ReleaseArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let mut view = BindView::new("release");
-    let job = Job { verb: Verb::Release, addresses: &arguments.addresses, accepted: &[], vfs: None, now: &arguments.now };
-    let exit = job.run(global, ui, &mut view)?;
+    let exit = give_back(arguments, global, ui, &mut view)?;
+    if view.is_so() {
+        persist::forget(&arguments.addresses, global, ui, &mut view)?;
+    }
     answer(&view, exit, global, ui)
+}
+
+/// Gives functions back, whatever the next start does with them.
+///
+/// # Errors
+/// See the exit codes.
+pub fn release_for_now(arguments: &ReleaseArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    let mut view = BindView::new("release");
+    let exit = give_back(arguments, global, ui, &mut view)?;
+    answer(&view, exit, global, ui)
+}
+
+fn give_back(arguments: &ReleaseArgs, global: &Global, ui: &mut Ui, view: &mut BindView) -> Result<Exit, CommandError> {
+    let addresses = &arguments.addresses;
+    Job { verb: Verb::Release, addresses, accepted: &[], vfs: None, intent: None, now: &arguments.now }.run(global, ui, view)
 }
 
 /// Takes a bind back.
@@ -70,9 +112,13 @@ pub fn undo(operation: &Operation, global: &Global, ui: &mut Ui, view: &mut Oper
     let now = NowArgs { wait: None, timeout: 30, dry_run: false };
     let mut own = BindView::new("undo");
     let vfs = runtime::virtual_wanted(&operation.plan).map(|_| 0);
-    let exit =
-        Job { verb: Verb::Undo(operation.number), addresses: &addresses, accepted: &[], vfs, now: &now }.run(global, ui, &mut own)?;
-    (view.state, view.proof, view.operations) = (own.result, own.outcomes, own.operation.into_iter().collect());
+    let verb = Verb::Undo(operation.number);
+    let exit = Job { verb, addresses: &addresses, accepted: &[], vfs, intent: None, now: &now }.run(global, ui, &mut own)?;
+    if own.is_so() {
+        persist::forget(&addresses, global, ui, &mut own)?;
+    }
+    (view.state, view.proof, view.operations) =
+        (own.result, own.outcomes, own.operation.into_iter().chain(own.at_start.and_then(|ended| ended.operation)).collect());
     view.devices = addresses.iter().map(ToString::to_string).collect();
     view.refused = own.refused.into_iter().map(|one| one.reason).collect();
     Ok(exit)
@@ -87,14 +133,20 @@ impl Job<'_> {
         if self.binds() { "bind" } else { "release" }
     }
 
+    fn run_all(&self, global: &Global, ui: &mut Ui, view: &mut BindView) -> Result<Exit, CommandError> {
+        match self.vfs {
+            Some(count) => self.with_virtual(count, global, ui, view),
+            None => self.run(global, ui, view),
+        }
+    }
+
     /// Makes the virtual functions, an operation of its own; then gives them to VFIO.
     fn with_virtual(&self, count: u32, global: &Global, ui: &mut Ui, view: &mut BindView) -> Result<Exit, CommandError> {
         let [physical] = self.addresses else {
             return Err(CommandError::usage("--vfs goes with one physical function").hint("`cede bind ADDR --vfs N`"));
         };
         let exit = self.run(global, ui, view)?;
-        let made = matches!(view.result, "done" | "nothing_to_do");
-        if count == 0 || !made {
+        if count == 0 || !view.is_so() {
             return Ok(exit);
         }
         view.notes.extend(view.operation.map(|number| format!("operation {number} made {count} virtual functions of {physical}")));
@@ -144,10 +196,14 @@ impl Job<'_> {
 
     fn draft(&self, machine: &dyn Machine, operations: &[Operation]) -> Draft {
         let host = Host::from_capture(observe(machine, Scope::Runtime));
-        match self.verb {
+        let draft = match self.verb {
             _ if let (Some(count), Some(physical)) = (self.vfs, self.addresses.first()) => runtime::make_virtual(&host, *physical, count),
             Verb::Bind => runtime::bind(&host, self.addresses, self.accepted),
             _ => runtime::release(&host, self.addresses, operations),
+        };
+        match self.intent {
+            Some(intent) => intent.only_meant(&host, draft),
+            None => draft,
         }
     }
 
@@ -215,7 +271,10 @@ fn answer(view: &BindView, exit: Exit, global: &Global, ui: &mut Ui) -> Result<E
 }
 
 /// Only the running system has drivers that can be changed.
-fn open(global: &Global, verb: &str) -> Result<Root, CommandError> {
+///
+/// # Errors
+/// It is another system that is spoken of.
+pub fn open(global: &Global, verb: &str) -> Result<Root, CommandError> {
     let root = if global.host.is_some() { None } else { Some(source::open_root(global)?) };
     root.filter(Root::is_live).ok_or_else(|| {
         CommandError::usage(format!("`{verb}` changes the running system, and nothing else has drivers"))

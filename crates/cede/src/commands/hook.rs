@@ -39,7 +39,7 @@ pub fn run(command: &HookCommand, global: &Global, ui: &mut Ui) -> Result<Exit, 
             let wish = HookWish {
                 domain: domain.clone(),
                 addresses: addresses.clone(),
-                program: program()?,
+                program: program("libvirt")?,
                 accepted: how.accepted.clone(),
                 display_manager: how.display_manager,
             };
@@ -101,7 +101,10 @@ fn look(root: &Root, domain: &str) -> Host {
 }
 
 /// The path of cede itself. Root will run it, so nobody else may be able to put something else there.
-fn program() -> Result<String, CommandError> {
+///
+/// # Errors
+/// Somebody else may.
+pub fn program(who: &str) -> Result<String, CommandError> {
     let unknown = |error| CommandError::unreadable(format!("the path of cede itself: {error}"));
     let path = std::env::current_exe().map_err(unknown)?;
     let is_roots = |part: &Path| part.symlink_metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0);
@@ -109,7 +112,7 @@ fn program() -> Result<String, CommandError> {
         None => Ok(path.to_string_lossy().into_owned()),
         Some(part) => Err(CommandError::new(
             Exit::Refused,
-            format!("libvirt would run {} as root, and others than root can change {}", path.display(), part.display()),
+            format!("{who} would run {} as root, and others than root can change {}", path.display(), part.display()),
         )
         .hint(install_hint(&path))),
     }
@@ -132,11 +135,11 @@ fn act(domain: &str, event: HookEvent, how: &HookArgs, global: &Global, ui: &mut
                 systemctl(&root, "stop")?;
             }
             let now = NowArgs { wait: Some(WAIT), timeout: WAIT, dry_run: false };
-            bind::bind(&BindArgs { addresses, vfs: None, accepted: how.accepted.clone(), now }, &own, ui)
+            bind::bind(&BindArgs { addresses, vfs: None, persist: false, accepted: how.accepted.clone(), now }, &own, ui)
         }
         HookEvent::Release => meant(&root, domain).and_then(|addresses| {
             let now = NowArgs { wait: None, timeout: WAIT, dry_run: false };
-            bind::release(&ReleaseArgs { addresses, now }, &own, ui)
+            bind::release_for_now(&ReleaseArgs { addresses, now }, &own, ui)
         }),
     };
     let has_devices = event == HookEvent::Prepare && matches!(result, Ok(Exit::Fine));

@@ -57,6 +57,7 @@ fn verb(operation: &Operation) -> String {
         Verb::Bind => "bind".to_owned(),
         Verb::Hook => "hook".to_owned(),
         Verb::Release => "release".to_owned(),
+        Verb::Persist => "persist".to_owned(),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod handoff;
 pub mod hook;
 pub mod log;
+pub mod persist;
 pub mod plan;
 pub mod prove;
 pub mod recover;

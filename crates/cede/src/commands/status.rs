@@ -18,7 +18,7 @@ use cede_model::pci::{PciClass, PciDevice, PciNames};
 use cede_plan::guard::Stakes;
 use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::trial::{self, State};
-use cede_plan::{bootloader, checks, group_choice, initramfs, runtime, whereabouts};
+use cede_plan::{bootloader, checks, group_choice, initramfs, persist, runtime, whereabouts};
 use std::collections::HashMap;
 
 /// Shows how the host stands and what to type next.
@@ -59,6 +59,7 @@ pub struct Facts<'a> {
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
     held: Vec<String>,
+    at_start: Vec<String>,
     pending: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
@@ -79,8 +80,10 @@ impl<'a> Facts<'a> {
         let pending = operations.iter().rev().find(|operation| journal::is_for_a_start(operations, operation)).is_some_and(|operation| {
             operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id && operation.end == Some(journal::End::Applied)
         });
+        let at_start: Vec<String> =
+            persist::intents(operations).flat_map(|intent| intent.rests_on()).map(|device| device.address.to_string()).collect();
         let in_force = operations.iter().any(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
-        let verified = in_force && judge(host, operations).passed();
+        let verified = (in_force || !at_start.is_empty()) && judge(host, operations).passed();
         let trial = trial::in_force(operations).map(|operation| (operation, trial::state(host, operation)));
         let next = match (journal::interrupted(operations, boot_id), pending, in_force, candidates.first()) {
             _ if journal_trouble.is_some() => global.command("log", true),
@@ -88,7 +91,7 @@ impl<'a> Facts<'a> {
             (None, _, _, _) if trial::half_confirmed(operations).is_some() => global.command("recover", true),
             (None, _, _, _) if let Some((trial, state)) = trial => for_trial(trial, state, verified, global),
             (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
-            (_, _, true, _) if !verified => global.command("verify", true),
+            _ if (in_force || !at_start.is_empty()) && !verified => global.command("verify", true),
             (_, _, false, _) if !held.is_empty() => {
                 format!("give it to a guest; `{}` takes it back", global.command(&format!("release {}", held.join(" ")), true))
             }
@@ -100,7 +103,7 @@ impl<'a> Facts<'a> {
         let loader = bootloader::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |loader| loader.name().to_owned());
         let generator = initramfs::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |generator| generator.name().to_owned());
         let displaced = whereabouts::troubles(host, operations);
-        Self { host, loader, generator, ceded, candidates, displaced, held, pending, journal_trouble, open, trial, next }
+        Self { host, loader, generator, ceded, candidates, displaced, held, at_start, pending, journal_trouble, open, trial, next }
     }
 
     /// What starts the machine, in words.
@@ -121,6 +124,7 @@ impl<'a> Facts<'a> {
             ceded: list(&self.ceded),
             displaced: self.displaced.clone(),
             until_reboot: self.held.clone(),
+            at_every_start: self.at_start.clone(),
             candidates: list(&self.candidates),
             reboot_pending: self.pending,
             trial: self.trial.map(|(trial, state)| TrialView { operation: trial.number, state: state.name() }),
@@ -161,6 +165,9 @@ impl<'a> Facts<'a> {
         writeln!(out, "{}{ceded}", head("Ceded"))?;
         if !self.held.is_empty() {
             wrapped(out, "          ", &format!("until the reboot: {}", self.held.join(", ")), width)?;
+        }
+        if !self.at_start.is_empty() {
+            wrapped(out, "          ", &format!("by `bind --persist` at every start: {}", self.at_start.join(", ")), width)?;
         }
         devices(&self.ceded, &names).print(out, width)?;
         writeln!(

@@ -87,6 +87,9 @@ pub fn carry_out(
     if operation.verb == Verb::Hook {
         return super::hook::ended(&applied, ui, view);
     }
+    if operation.verb == Verb::Persist {
+        return super::persist::ended(operation, &applied, ui, view);
+    }
     operation_ui::finish(ui, &applied, "reboot, and the devices are the host's again; `cede verify` tells", view)
 }
 

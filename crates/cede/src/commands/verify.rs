@@ -98,8 +98,12 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
         let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();
         let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
         let over = operation.verb == Verb::Trial && trial::state(host, operation) == State::Over;
-        let part = if operation.verb == Verb::Hook {
+        let part = if operation.verb == Verb::Hook || operation.verb == Verb::Persist && same_boot {
             verify::verify(host, &expects, When::Now)
+        } else if operation.verb == Verb::Persist {
+            let [mut files, bound] = [When::Now, When::AfterReboot].map(|when| verify::verify(host, &expects, when));
+            files.outcomes.extend(bound.outcomes);
+            files
         } else if over {
             VerifyReport { outcomes: vec![came_back(host, operation)] }
         } else if same_boot {

@@ -27,6 +27,19 @@ pub struct BindView {
     pub notes: Vec<String>,
     /// What was looked at afterwards.
     pub outcomes: Vec<OutcomeView>,
+    /// What becomes of it at every start, where that was asked for or ends.
+    pub at_start: Option<AtStartView>,
+}
+
+/// What binds at every start.
+#[derive(Debug, Serialize)]
+pub struct AtStartView {
+    /// `in_force`, `declined`, `planned` or `removed`.
+    pub state: &'static str,
+    /// The operation that wrote or removed it.
+    pub operation: Option<u32>,
+    /// Its files.
+    pub files: Vec<String>,
 }
 
 /// A function and its way.
@@ -89,7 +102,13 @@ impl BindView {
             holders: Vec::new(),
             notes: Vec::new(),
             outcomes: Vec::new(),
+            at_start: None,
         }
+    }
+
+    /// True where things are as was asked for.
+    pub fn is_so(&self) -> bool {
+        matches!(self.result, "done" | "nothing_to_do")
     }
 
     /// What is to be done, or why not.

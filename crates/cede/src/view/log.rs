@@ -44,9 +44,10 @@ impl LogView {
                 Verb::Bind => "bind",
                 Verb::Hook => "hook",
                 Verb::Release => "release",
+                Verb::Persist => "persist",
             },
             of: match operation.verb {
-                Verb::Apply | Verb::Trial | Verb::Bind | Verb::Release | Verb::Hook => None,
+                Verb::Apply | Verb::Trial | Verb::Bind | Verb::Release | Verb::Hook | Verb::Persist => None,
                 Verb::Undo(of) | Verb::Redo(of) => Some(of),
             },
             time: operation.time,

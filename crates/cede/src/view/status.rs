@@ -19,6 +19,8 @@ pub struct StatusView {
     pub ceded: Vec<String>,
     /// Of those, the ones that `bind` gave away until the next start.
     pub until_reboot: Vec<String>,
+    /// Functions that `bind --persist` gives away at every start, or whose virtual functions it makes.
+    pub at_every_start: Vec<String>,
     /// Ceded functions that were moved, swapped or taken out, in words.
     pub displaced: Vec<String>,
     /// Functions that could go.

@@ -1,7 +1,7 @@
 //! What a guest that takes a device needs to be told of: VFIO's own devices, memory nodes, and who guards files.
 
 use super::Reader;
-use cede_plan::hook;
+use cede_plan::{hook, persist};
 
 const NODES: &str = "/sys/devices/system/node";
 const VFIO_DEVICES: &str = "/sys/class/vfio-dev";
@@ -23,6 +23,11 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
     for name in reader.host.list(hook::DIRECTORY).unwrap_or_default().iter().filter(|name| name.starts_with(hook::PREFIX)) {
         reader.text(&format!("{}/{name}", hook::DIRECTORY));
+    }
+    for (directory, prefix) in [(persist::UNITS, persist::PREFIX.to_owned()), (persist::TARGET, format!("50-{}", persist::PREFIX))] {
+        for name in reader.host.list(directory).unwrap_or_default().iter().filter(|name| name.starts_with(&prefix)) {
+            reader.text(&format!("{directory}/{name}"));
+        }
     }
     reader.text("/sys/module/apparmor/parameters/enabled");
     reader.text("/sys/fs/selinux/enforce");

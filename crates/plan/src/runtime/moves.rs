@@ -81,6 +81,26 @@ pub fn moves<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<Move> {
     list
 }
 
+/// The leading steps that are ways of functions, as indexes: those of one slot follow one another, for they are one piece of hardware; slots do not
+/// wait for each other.
+pub fn beside_one_another<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<Vec<usize>> {
+    let mut chains: Vec<(PciAddress, Vec<usize>)> = Vec::new();
+    let ways = steps.into_iter().map_while(|step| match step {
+        Step::WriteAttribute { path, after, .. } => match Attribute::parse(path)? {
+            Attribute::VirtualFunctions(_) | Attribute::Autoprobe(_) => None,
+            attribute => attribute.function(after),
+        },
+        _ => None,
+    });
+    for (index, address) in ways.enumerate() {
+        match chains.iter_mut().rev().find(|(other, _)| other.same_slot(address)) {
+            Some((_, chain)) => chain.push(index),
+            None => chains.push((address, vec![index])),
+        }
+    }
+    chains.into_iter().map(|(_, chain)| chain).collect()
+}
+
 /// A way back: the writes, and the functions that lose a driver by them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Back {
@@ -104,6 +124,23 @@ pub fn back<'s>(host: &Host, plan: &[Step], begun: impl IntoIterator<Item = &'s 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_do_not_wait_for_each_other_and_nothing_else_is_taken_along() {
+        let way =
+            |address: &str| Move { address: address.parse().unwrap(), from: side("nvme", ""), to: side("vfio-pci", "vfio-pci") }.steps();
+        let load = Step::RunTool { argv: vec!["/sbin/modprobe".to_owned()], why: String::new() };
+        let many = Step::WriteAttribute {
+            path: "/sys/bus/pci/devices/0000:06:00.0/sriov_numvfs".to_owned(),
+            before: Some("0".to_owned()),
+            after: "3".to_owned(),
+        };
+        let both = [way("0000:01:00.0"), way("0000:02:00.0"), way("0000:01:00.1")].concat();
+        assert_eq!(beside_one_another(&both), [vec![0, 1, 2, 6, 7, 8], vec![3, 4, 5]]);
+        let (first, second) = both.split_at(4);
+        assert_eq!(beside_one_another(&[first, std::slice::from_ref(&load), second].concat()), [vec![0, 1, 2], vec![3]]);
+        assert!(beside_one_another(&[load]).is_empty() && beside_one_another(&[many]).is_empty());
+    }
 
     fn side(driver: &str, only: &str) -> Side {
         Side { driver: (!driver.is_empty()).then(|| driver.to_owned()), only: only.to_owned() }

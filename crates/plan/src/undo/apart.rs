@@ -1,16 +1,18 @@
-//! Taking back what has files of its own: a hook its one, a trial also its image, and the choice for the next start where it still waits. No
+//! Taking back what has files of its own: a hook and a unit theirs, a trial also its image, and the choice for the next start where it still waits. No
 //! tool makes anything anew.
 
 use super::{Conflict, history};
 use crate::digest::sha256;
-use crate::journal::Operation;
+use crate::journal::{Operation, Verb};
 use crate::plan::{Condition, Expectation, Plan, RestsOn, Step};
 use crate::trial::{self, once};
 use cede_model::{Entry, Host};
 
 /// First the choice, so that no start finds half of the rest.
 pub(super) fn undo(host: &Host, operation: &Operation) -> Result<Plan, Vec<Conflict>> {
-    let mut plan = Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, ..Plan::default() };
+    // The files of a hook or a unit go whatever became of the functions.
+    let devices = if operation.verb == Verb::Trial { operation.plan.devices.clone() } else { Vec::new() };
+    let mut plan = Plan { devices, bind: operation.plan.bind, ..Plan::default() };
     let steps = || operation.plan.steps.iter().rev();
     plan.steps.extend(steps().filter_map(|step| match step {
         Step::ReplaceFile { path, before, .. } if once::is_choice(path) => once::back(path, host.capture.file(path), before.as_deref()),

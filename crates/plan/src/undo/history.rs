@@ -28,7 +28,7 @@ pub(super) fn since_nothing(operations: &[Operation]) -> Vec<&Operation> {
         match operation.verb {
             Verb::Apply | Verb::Redo(_) => _ = in_force.insert(operation.number),
             Verb::Undo(number) => _ = in_force.remove(&number),
-            Verb::Trial | Verb::Bind | Verb::Release | Verb::Hook => {}
+            Verb::Trial | Verb::Bind | Verb::Release | Verb::Hook | Verb::Persist => {}
         }
         if in_force.is_empty() {
             start = index + 1;

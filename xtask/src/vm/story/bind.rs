@@ -2,6 +2,7 @@
 //! come back to work; what is in use is refused by name; a killed run is recovered.
 
 mod hook;
+mod persist;
 
 use std::fs;
 use std::path::Path;
@@ -55,30 +56,85 @@ const STEPS: [Step; 18] = [
     ("killed in the middle of a bind, and recovered", Story::killed),
 ];
 
-/// Starts the machine with more hardware, its kernel given from outside, and goes through the steps.
-pub(in crate::vm) fn tell(model: Model, binary: &Path, base: &Path, directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
-    let (kernel, initrd) = image::kernel_of(base);
-    if !(kernel.exists() && initrd.exists()) {
-        return Err(format!("{} is without its kernel: remove it, and it is made anew", base.display()));
-    }
-    let append = format!("root={} ro console=ttyS0 {TUNING} quiet intel_iommu=on", model.root_device());
-    let hardware = |qemu: &mut Qemu| {
-        for name in ["data", "other"] {
-            qemu.drive(&format!("id={name},format=raw,cache=unsafe"), &file_system(directory, name)?);
+/// What is done on the running system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vm) enum Way {
+    /// There and back.
+    Story,
+    /// At every start.
+    Persist,
+    /// Many virtual functions, measured.
+    Many,
+}
+
+impl Way {
+    /// The one of this name.
+    pub(in crate::vm) fn parse(word: &str) -> Option<Self> {
+        match word {
+            "persist" => Some(Self::Persist),
+            "many" => Some(Self::Many),
+            _ => None,
         }
-        qemu.add(HARDWARE);
-        qemu.kernel(&kernel, &initrd, &append);
-        Ok(())
-    };
-    let setting = Setting { disk: &Disk::base(base), loads: 0, more: &hardware };
-    let machine = Machine::start_with(model, &setting, directory, Some(binary), progress)?;
-    let size = binary.metadata().map_err(|error| error.to_string())?.len();
-    let mut story = Story { model, machine, binary_bytes: size, manifest: None };
-    for (name, step) in STEPS {
-        let saw = step(&mut story).map_err(|error| format!("step `{name}`: {error}\n{}", qemu::tail(&directory.join("console.log"))))?;
-        progress.say(&format!("{name}: {saw}"));
     }
-    story.machine.power_off()
+
+    /// Starts the machine with more hardware and goes through the steps.
+    pub(in crate::vm) fn tell(self, stage: &Stage<'_>, directory: &Path) -> Outcome<()> {
+        match self {
+            Self::Story => {
+                let mut story = stage.start(&Disk::base(stage.base), directory, HARDWARE)?;
+                story.walk(&STEPS, directory, stage.progress)?;
+                story.machine.power_off()
+            }
+            Self::Persist => persist::tell(stage, directory),
+            Self::Many => Err("this is done in a small machine".into()),
+        }
+    }
+}
+
+/// What the machines of a story have in common.
+pub(in crate::vm) struct Stage<'a> {
+    /// Which machine.
+    pub(in crate::vm) model: Model,
+    /// cede.
+    pub(in crate::vm) binary: &'a Path,
+    /// The disk that nothing is written to.
+    pub(in crate::vm) base: &'a Path,
+    /// Who is told.
+    pub(in crate::vm) progress: &'a Rc<Progress>,
+}
+
+impl Stage<'_> {
+    /// A machine with this hardware, its kernel given from outside.
+    fn start(&self, disk: &Disk, directory: &Path, hardware: &str) -> Outcome<Story> {
+        let (kernel, initrd) = image::kernel_of(self.base);
+        if !(kernel.exists() && initrd.exists()) {
+            return Err(format!("{} is without its kernel: remove it, and it is made anew", self.base.display()));
+        }
+        let on = if self.model == Model::Amd { "" } else { " intel_iommu=on" };
+        let append = format!("root={} ro console=ttyS0 {TUNING} quiet{on}", self.model.root_device());
+        let more = |qemu: &mut Qemu| {
+            for name in ["data", "other"] {
+                qemu.drive(&format!("id={name},format=raw,cache=unsafe"), &file_system(directory, name)?);
+            }
+            qemu.add(hardware);
+            qemu.kernel(&kernel, &initrd, &append);
+            Ok(())
+        };
+        let setting = Setting { disk, loads: 0, more: &more };
+        let machine = Machine::start_with(self.model, &setting, directory, Some(self.binary), self.progress)?;
+        let size = self.binary.metadata().map_err(|error| error.to_string())?.len();
+        Ok(Story { model: self.model, machine, binary_bytes: size, manifest: None })
+    }
+}
+
+impl Story {
+    fn walk(&mut self, steps: &[Step], directory: &Path, progress: &Rc<Progress>) -> Outcome<()> {
+        for (name, step) in steps {
+            let saw = step(self).map_err(|error| format!("step `{name}`: {error}\n{}", qemu::tail(&directory.join("console.log"))))?;
+            progress.say(&format!("{name}: {saw}"));
+        }
+        Ok(())
+    }
 }
 
 /// A small disk with one file on it.
