@@ -21,7 +21,7 @@ timed() {
     [ "$found" = "$expected" ] || { echo "$found are bound, not $expected"; tail -n 20 /tmp/said; return 1; }
     echo "$(((after - before) * 10)) ms"
 }
-make() { for one in $P; do cede bind "$one" --vfs "$(cat "/sys/bus/pci/devices/$one/sriov_totalvfs")" --yes || return 1; done; }
+make() { for one in $P; do cede bind "$one" --timeout 600 --vfs "$(cat "/sys/bus/pci/devices/$one/sriov_totalvfs")" --yes || return 1; done; }
 loop() { for one in $V; do echo vfio-pci >"/sys/bus/pci/devices/$one/driver_override"; echo "$one" >/sys/bus/pci/drivers/vfio-pci/bind; done; }
 dpdk() { python3.11 -S /usr/bin/dpdk-devbind.py -b vfio-pci $V; }
 one_by_one() { for one in $V; do /bin/bash /usr/sbin/driverctl --nosave set-override "$one" vfio-pci || return 1; done; }
