@@ -1,5 +1,6 @@
 //! The command line of the chore.
 
+use std::iter::Peekable;
 use std::path::PathBuf;
 
 use super::Outcome;
@@ -86,13 +87,7 @@ impl Arguments {
                 "--trial-watchdog" => arguments.trial_watchdog = true,
                 "--prove" => arguments.prove = true,
                 "--iommufd" => arguments.iommufd = true,
-                "--bind" => {
-                    let way = words.peek().and_then(|word| BindWay::parse(word));
-                    if way.is_some() {
-                        words.next();
-                    }
-                    arguments.bind = Some(way.unwrap_or(BindWay::Story));
-                }
+                "--bind" => arguments.bind = Some(bind_way(&mut words)),
                 "--power-cuts" => arguments.power = Some(Way::Cuts(count(&word, words.next())?)),
                 "--power-kills" => arguments.power = Some(Way::Kills(count(&word, words.next())?)),
                 "--power-states" => arguments.power = Some(Way::States { recorded: false }),
@@ -106,11 +101,8 @@ impl Arguments {
             // Its disk and loader are those of the intel machine.
             arguments.models.retain(|model| *model != Model::Amd);
         }
-        if arguments.bind.is_some() && arguments.models == ALL {
-            arguments.models = vec![Model::Intel];
-        }
-        if arguments.bind.is_some() && !matches!(arguments.models[..], [Model::Intel | Model::Amd]) {
-            return Err("--bind is for the machines intel and amd".into());
+        if arguments.bind.is_some() {
+            arguments.models = bind_models(arguments.models)?;
         }
         let trials = [arguments.trial, arguments.trial_watchdog];
         let others = [arguments.by_hand, arguments.bind.is_some(), arguments.power.is_some(), arguments.prove];
@@ -131,6 +123,24 @@ impl Arguments {
 fn count(option: &str, word: Option<String>) -> Outcome<usize> {
     let number = word.and_then(|word| word.parse().ok()).filter(|number| (1..=200).contains(number));
     number.ok_or_else(|| format!("{option} takes a number from 1 to 200"))
+}
+
+/// The word after `--bind`, where it is one of its ways.
+fn bind_way(words: &mut Peekable<impl Iterator<Item = String>>) -> BindWay {
+    let way = words.peek().and_then(|word| BindWay::parse(word));
+    if way.is_some() {
+        words.next();
+    }
+    way.unwrap_or(BindWay::Story)
+}
+
+/// One machine, intel where none is named.
+fn bind_models(models: Vec<Model>) -> Outcome<Vec<Model>> {
+    match models[..] {
+        [Model::Intel | Model::Amd] => Ok(models),
+        _ if models == ALL => Ok(vec![Model::Intel]),
+        _ => Err("--bind is for the machines intel and amd".into()),
+    }
 }
 
 fn models(word: Option<&str>) -> Outcome<Vec<Model>> {

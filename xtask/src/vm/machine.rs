@@ -27,16 +27,22 @@ const LOG: &str = "writes.log";
 /// A start that ended in this many kernel panics is not repeated again.
 const PANICS_ALLOWED: usize = 2;
 
-/// What a machine starts from, raw; it is never written to.
+/// What a machine starts from; it is never written to.
 pub(super) struct Disk {
     path: PathBuf,
+    format: &'static str,
     is_logged: bool,
 }
 
 impl Disk {
     /// A disk as it was made.
     pub(super) fn base(path: &Path) -> Self {
-        Self { path: path.to_owned(), is_logged: false }
+        Self { path: path.to_owned(), format: "raw", is_logged: false }
+    }
+
+    /// An overlay that another machine left.
+    pub(super) fn overlaid(path: &Path) -> Self {
+        Self { format: "qcow2", ..Self::base(path) }
     }
 
     /// What the guest writes is kept in a log, too; and what it flushes survives the emulator.
@@ -305,7 +311,7 @@ fn make_overlay(disk: &Disk, directory: &Path) -> Outcome<PathBuf> {
     let overlay = directory.join(OVERLAY);
     let base = fs::canonicalize(&disk.path).map_err(|error| format!("{}: {error}", disk.path.display()))?;
     let output = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"])
+        .args(["create", "-q", "-f", "qcow2", "-F", disk.format, "-b"])
         .args([&base, &overlay])
         .output()
         .map_err(|error| format!("qemu-img: {error}"))?;

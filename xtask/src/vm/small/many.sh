@@ -1,3 +1,5 @@
+# dpdk-devbind.py knows classes of devices, and disks are none of them: here they are.
+sed -i "s/^network_devices = \[/&{'Class': '01', 'Vendor': None, 'Device': None, 'SVendor': None, 'SDevice': None}, /" /usr/bin/dpdk-devbind.py
 # 256 virtual functions without a driver become vfio-pci's: by a loop of the shell, by cede, dpdk-devbind.py and driverctl, in turn.
 export PYTHONHOME=/usr PYTHONDONTWRITEBYTECODE=1 LD_LIBRARY_PATH=/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu
 mkdir -p /var/lib /run /etc
