@@ -28,6 +28,7 @@ pub mod vfio;
 
 pub use files::file_error::FileError;
 pub use files::root::Root;
+pub use lock::{Turn, take_turn};
 pub use machine::Machine;
 pub use observe::{Scope, observe};
 pub use read_host::ReadHost;

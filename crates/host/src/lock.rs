@@ -41,6 +41,19 @@ pub(crate) fn take(root: &Root) -> Result<Box<dyn Lock>, EffectError> {
     Ok(Box::new(FileLock(file)))
 }
 
+/// One unit's turn at a start of the machine; it ends when this is dropped.
+pub struct Turn(#[expect(dead_code, reason = "it is held, not read")] File);
+
+/// Waits until no other unit of ours is at work. systemd starts them all at once, and each has a journal of its own to write.
+///
+/// # Errors
+/// The file that they take turns by cannot be made.
+pub fn take_turn(root: &Root) -> Result<Turn, EffectError> {
+    let file = open(root, "at-start", OFlags::CLOEXEC)?;
+    try_lock(&file, "at-start", FlockOperation::LockExclusive)?;
+    Ok(Turn(file))
+}
+
 /// An open file that children inherit, locked: as long as one of them lives, others see that it is taken.
 ///
 /// # Errors
@@ -180,6 +193,23 @@ mod tests {
         assert!(error.contains(&format!("pid {}", std::process::id())) && error.contains("wait for it"), "{error}");
         drop(held);
         assert!(take(&root).is_ok(), "what a run leaves in the file is no lock");
+    }
+
+    #[test]
+    fn turns_are_waited_for() {
+        let (_scratch, root) = scratch("turn");
+        let first = take_turn(&root).unwrap();
+        let (told, tells) = std::sync::mpsc::channel();
+        let path = root.path().to_owned();
+        let second = std::thread::spawn(move || {
+            let _turn = take_turn(&Root::open(&path).unwrap()).unwrap();
+            told.send(()).unwrap();
+        });
+        assert!(tells.recv_timeout(std::time::Duration::from_millis(200)).is_err());
+        assert!(take(&root).is_ok(), "it is not the lock of those who change something");
+        drop(first);
+        tells.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+        second.join().unwrap();
     }
 
     #[test]

@@ -36,6 +36,7 @@ const DISPLAY_MANAGER: &str = "display-manager.service";
 pub fn run(command: &HookCommand, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     match command {
         HookCommand::Install { domain, addresses, how } => operation_ui::answer("hook", global.json, ui, |ui, view| {
+            let root = open(global)?;
             let wish = HookWish {
                 domain: domain.clone(),
                 addresses: addresses.clone(),
@@ -43,16 +44,15 @@ pub fn run(command: &HookCommand, global: &Global, ui: &mut Ui) -> Result<Exit, 
                 accepted: how.accepted.clone(),
                 display_manager: how.display_manager,
             };
-            install(&wish, global, ui, view)
+            install(&root, &wish, global, ui, view)
         }),
         HookCommand::Run { domain, event, how } => act(domain, *event, how, global, ui),
     }
 }
 
-fn install(wish: &HookWish, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
-    let root = open(global)?;
-    settled(&root, global)?;
-    let plan = hook::plan(&look(&root, &wish.domain), wish);
+fn install(root: &Root, wish: &HookWish, global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, CommandError> {
+    settled(root, global)?;
+    let plan = hook::plan(&look(root, &wish.domain), wish);
     if !plan.refused.is_empty() {
         return operation_ui::refused(ui, &plan, view);
     }
@@ -67,7 +67,7 @@ fn install(wish: &HookWish, global: &Global, ui: &mut Ui, view: &mut OperationVi
     }
     ui.flush()?;
     let applied =
-        apply(&root, &plan, Verb::Hook, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
+        apply(root, &plan, Verb::Hook, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
     operation_ui::finish(ui, &applied, &format!("start the guest {}; `journalctl -t cede-hook` tells how it went", wish.domain), view)?;
     // Nothing waits for the next start of this machine.
     Ok(Exit::Fine)
@@ -107,7 +107,9 @@ fn look(root: &Root, domain: &str) -> Host {
 pub fn program(who: &str) -> Result<String, CommandError> {
     let unknown = |error| CommandError::unreadable(format!("the path of cede itself: {error}"));
     let path = std::env::current_exe().map_err(unknown)?;
-    let is_roots = |part: &Path| part.symlink_metadata().is_ok_and(|found| found.uid() == 0 && found.mode() & 0o022 == 0);
+    // In a directory with the sticky bit only the owner puts something else in the place of a file.
+    let is_safe = |mode: u32| mode & 0o022 == 0 || mode & 0o041_000 == 0o041_000;
+    let is_roots = |part: &Path| part.symlink_metadata().is_ok_and(|found| found.uid() == 0 && is_safe(found.mode()));
     match path.ancestors().find(|part| !is_roots(part)) {
         None => Ok(path.to_string_lossy().into_owned()),
         Some(part) => Err(CommandError::new(

@@ -13,7 +13,7 @@ use crate::ui::{BAD, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::bind::{AtStartView, BindView};
 use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, apply, look_at_files};
-use cede_host::{ReadHost, Root, Scope, observe};
+use cede_host::{ReadHost, Root, Scope, observe, take_turn};
 use cede_model::Host;
 use cede_model::pci::PciAddress;
 use cede_plan::guard::Loss;
@@ -169,6 +169,7 @@ pub fn ended(operation: &Operation, applied: &Applied, ui: &mut Ui, view: &mut O
 pub fn at_start(name: PciAddress, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let root = bind::open(global, "at-start")?;
     require_root()?;
+    let _turn = take_turn(&root).map_err(|error| CommandError::new(Exit::Problems, error.to_string()))?;
     let list = operations(&Host::from_capture(observe::journal(&root)))?;
     let intent = persist::of(&list, name).ok_or_else(|| {
         CommandError::new(Exit::Refused, format!("no operation in force binds {name} at every start"))
