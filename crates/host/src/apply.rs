@@ -4,7 +4,7 @@ use crate::attribute;
 use crate::generated::{bring_back, copy_image};
 use crate::leftovers;
 pub use crate::look::{look, look_at_files};
-use crate::machine::{EffectError, Machine};
+use crate::machine::{EffectError, Lock, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::FILE_LIMIT;
 use crate::space;
@@ -88,8 +88,29 @@ pub struct Applied {
 /// # Errors
 /// See [`ApplyError`].
 pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
+    apply_under(&*take_lock(machine)?, machine, plan, verb, tell)
+}
+
+/// Keeps other runs out: for operations that belong together, [`apply_under`] it.
+///
+/// # Errors
+/// [`ApplyError::Unchanged`]: another run is at work, or a tool of a killed one.
+pub fn take_lock(machine: &dyn Machine) -> Result<Box<dyn Lock>, ApplyError> {
+    machine.lock().map_err(|error| ApplyError::Unchanged(error.to_string()))
+}
+
+/// Carries a plan out under a lock that the caller holds: nobody else comes between two operations of his.
+///
+/// # Errors
+/// See [`ApplyError`].
+pub fn apply_under(
+    _lock: &dyn Lock,
+    machine: &dyn Machine,
+    plan: &Plan,
+    verb: Verb,
+    tell: &mut dyn FnMut(Event<'_>),
+) -> Result<Applied, ApplyError> {
     let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
-    let _lock = machine.lock().map_err(unchanged)?;
     let host = Host::from_capture(observe(machine, if plan.is_runtime() { Scope::Runtime } else { Scope::Full }));
     let operations = journal::operations(&host.capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
     let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id").map(str::to_owned);
@@ -455,7 +476,7 @@ fn remove_directories(machine: &dyn Machine, made: &[String]) -> Result<(), Effe
 /// See [`ApplyError`].
 pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result<Option<u32>, ApplyError> {
     let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
-    let _lock = machine.lock().map_err(unchanged)?;
+    let _lock = take_lock(machine)?;
     let capture = observe(machine, Scope::Full);
     let operations = journal::operations(&capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
     leftovers::sweep_state(machine, &operations);

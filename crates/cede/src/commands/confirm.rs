@@ -11,6 +11,8 @@ use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use crate::view::operation::OperationView;
+use cede_host::apply::{apply_under, take_lock};
+use cede_host::machine::Lock;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_model::pci::PciAddress;
@@ -66,8 +68,9 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
     if !yes && !confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
         return operation_ui::declined(ui, view);
     }
-    make_default(machine, &plan, ui, view)?;
-    finish(machine, &list, running, ui, view).map_err(|error| if plan.is_empty() { error } else { half(&error) })
+    let lock = take_lock(machine).map_err(|error| operation_ui::failed(&error))?;
+    make_default(&*lock, machine, &plan, ui, view)?;
+    finish(&*lock, machine, &list, running, ui, view).map_err(|error| if plan.is_empty() { error } else { half(&error) })
 }
 
 /// Takes the trial back, once the change is the default.
@@ -75,6 +78,7 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
 /// # Errors
 /// Those of an undo.
 pub fn finish(
+    lock: &dyn Lock,
     machine: &dyn Machine,
     list: &[Operation],
     trial: &Operation,
@@ -82,7 +86,10 @@ pub fn finish(
     view: &mut OperationView,
 ) -> Result<Exit, CommandError> {
     let back = undo::propose(machine, list, trial, ui, view)?;
-    undo::carry_out(machine, trial, &back, ui, view)?;
+    ui.flush()?;
+    let applied = apply_under(lock, machine, &back, Verb::Undo(trial.number), &mut |event| operation_ui::show(ui, &event))
+        .map_err(|error| operation_ui::failed(&error))?;
+    super::trial::ended(&applied, ui, view)?;
     writeln!(
         ui.out(),
         "{}: every start from now on is by the default entry, with the change\nNext: at the next start, `cede verify`",
@@ -122,12 +129,12 @@ fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, Comm
 }
 
 /// The change of the default entry, proved as always; while it is under way the trial stays as the way to this very start.
-fn make_default(machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<(), CommandError> {
+fn make_default(lock: &dyn Lock, machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<(), CommandError> {
     if plan.is_empty() {
         return Ok(());
     }
     ui.flush()?;
-    let applied = cede_host::apply::apply(machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
+    let applied = apply_under(lock, machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
     operation_ui::finish(ui, &applied, "the trial's own files go", view).map(drop)
 }
