@@ -88,28 +88,41 @@ pub struct Applied {
 /// # Errors
 /// See [`ApplyError`].
 pub fn apply(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
-    apply_under(&*take_lock(machine)?, machine, plan, verb, tell)
+    Locked::take(machine)?.apply(plan, verb, tell)
 }
 
-/// Keeps other runs out: for operations that belong together, [`apply_under`] it.
-///
-/// # Errors
-/// [`ApplyError::Unchanged`]: another run is at work, or a tool of a killed one.
-pub fn take_lock(machine: &dyn Machine) -> Result<Box<dyn Lock>, ApplyError> {
-    machine.lock().map_err(|error| ApplyError::Unchanged(error.to_string()))
+/// A machine from which other runs are kept out: nobody comes between two operations under it.
+pub struct Locked<'a> {
+    machine: &'a dyn Machine,
+    _lock: Box<dyn Lock>,
 }
 
-/// Carries a plan out under a lock that the caller holds: nobody else comes between two operations of his.
-///
-/// # Errors
-/// See [`ApplyError`].
-pub fn apply_under(
-    _lock: &dyn Lock,
-    machine: &dyn Machine,
-    plan: &Plan,
-    verb: Verb,
-    tell: &mut dyn FnMut(Event<'_>),
-) -> Result<Applied, ApplyError> {
+impl<'a> Locked<'a> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// [`ApplyError::Unchanged`]: another run is at work, or a tool of a killed one.
+    pub fn take(machine: &'a dyn Machine) -> Result<Self, ApplyError> {
+        let lock = machine.lock().map_err(|error| ApplyError::Unchanged(error.to_string()))?;
+        Ok(Self { machine, _lock: lock })
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &'a dyn Machine {
+        self.machine
+    }
+
+    /// As [`apply`].
+    ///
+    /// # Errors
+    /// See [`ApplyError`].
+    pub fn apply(&self, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
+        carry_out(self.machine, plan, verb, tell)
+    }
+}
+
+/// Carries a plan out, under the lock.
+fn carry_out(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMut(Event<'_>)) -> Result<Applied, ApplyError> {
     let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
     let host = Host::from_capture(observe(machine, if plan.is_runtime() { Scope::Runtime } else { Scope::Full }));
     let operations = journal::operations(&host.capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
@@ -476,7 +489,7 @@ fn remove_directories(machine: &dyn Machine, made: &[String]) -> Result<(), Effe
 /// See [`ApplyError`].
 pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result<Option<u32>, ApplyError> {
     let unchanged = |error: EffectError| ApplyError::Unchanged(error.to_string());
-    let _lock = take_lock(machine)?;
+    let _locked = Locked::take(machine)?;
     let capture = observe(machine, Scope::Full);
     let operations = journal::operations(&capture).map_err(|error| ApplyError::Unchanged(error.to_string()))?;
     leftovers::sweep_state(machine, &operations);

@@ -11,8 +11,7 @@ use crate::render::plan::print_plan;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use crate::view::operation::OperationView;
-use cede_host::apply::{apply_under, take_lock};
-use cede_host::machine::Lock;
+use cede_host::apply::Locked;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_model::pci::PciAddress;
@@ -68,9 +67,9 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
     if !yes && !confirmed(ui, "\nMake this the default, and take the trial's entry away?")? {
         return operation_ui::declined(ui, view);
     }
-    let lock = take_lock(machine).map_err(|error| operation_ui::failed(&error))?;
-    make_default(&*lock, machine, &plan, ui, view)?;
-    finish(&*lock, machine, &list, running, ui, view).map_err(|error| if plan.is_empty() { error } else { half(&error) })
+    let locked = Locked::take(machine).map_err(|error| operation_ui::failed(&error))?;
+    make_default(&locked, &plan, ui, view)?;
+    finish(&locked, &list, running, ui, view).map_err(|error| if plan.is_empty() { error } else { half(&error) })
 }
 
 /// Takes the trial back, once the change is the default.
@@ -78,16 +77,16 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
 /// # Errors
 /// Those of an undo.
 pub fn finish(
-    lock: &dyn Lock,
-    machine: &dyn Machine,
+    locked: &Locked<'_>,
     list: &[Operation],
     trial: &Operation,
     ui: &mut Ui,
     view: &mut OperationView,
 ) -> Result<Exit, CommandError> {
-    let back = undo::propose(machine, list, trial, ui, view)?;
+    let back = undo::propose(locked.machine(), list, trial, ui, view)?;
     ui.flush()?;
-    let applied = apply_under(lock, machine, &back, Verb::Undo(trial.number), &mut |event| operation_ui::show(ui, &event))
+    let applied = locked
+        .apply(&back, Verb::Undo(trial.number), &mut |event| operation_ui::show(ui, &event))
         .map_err(|error| operation_ui::failed(&error))?;
     super::trial::ended(&applied, ui, view)?;
     writeln!(
@@ -129,12 +128,12 @@ fn running<'a>(host: &Host, list: &'a [Operation]) -> Result<&'a Operation, Comm
 }
 
 /// The change of the default entry, proved as always; while it is under way the trial stays as the way to this very start.
-fn make_default(lock: &dyn Lock, machine: &dyn Machine, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<(), CommandError> {
+fn make_default(locked: &Locked<'_>, plan: &Plan, ui: &mut Ui, view: &mut OperationView) -> Result<(), CommandError> {
     if plan.is_empty() {
         return Ok(());
     }
     ui.flush()?;
-    let applied = apply_under(lock, machine, plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event))
-        .map_err(|error| operation_ui::failed(&error))?;
+    let applied =
+        locked.apply(plan, Verb::Apply, &mut |event| operation_ui::show(ui, &event)).map_err(|error| operation_ui::failed(&error))?;
     operation_ui::finish(ui, &applied, "the trial's own files go", view).map(drop)
 }

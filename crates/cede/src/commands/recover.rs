@@ -11,7 +11,7 @@ use crate::operation_ui::nothing;
 use crate::source;
 use crate::ui::{GOOD, Ui, paint};
 use crate::view::operation::OperationView;
-use cede_host::apply::{recover, take_lock};
+use cede_host::apply::{Locked, recover};
 use cede_host::observe;
 use cede_model::Host;
 use cede_plan::{runtime, trial};
@@ -33,8 +33,8 @@ fn go(global: &Global, ui: &mut Ui, view: &mut OperationView) -> Result<Exit, Co
     let list = operations(&Host::from_capture(observe::journal(&root)))?;
     if let Some(trial) = trial::half_confirmed(&list) {
         view.operations.extend(rolled_back);
-        let lock = take_lock(&root).map_err(|error| operation_ui::failed(&error))?;
-        return confirm::finish(&*lock, &root, &list, trial, ui, view);
+        let locked = Locked::take(&root).map_err(|error| operation_ui::failed(&error))?;
+        return confirm::finish(&locked, &list, trial, ui, view);
     }
     match rolled_back {
         None => match list.iter().rfind(|operation| operation.end.is_none() && runtime::is_void(operation, boot_id(&host))) {
