@@ -150,8 +150,9 @@ impl<'a> Attributes<'a> {
         let address: PciAddress = self.name.parse().ok()?;
         let uevent = Uevent::read(self.text("uevent").unwrap_or_default());
         let id = uevent.id.and_then(pair).or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
-        // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1).
-        let id = id.filter(|id| id.vendor != 0xffff);
+        // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1). All noughts say nothing
+        // either (drivers/pci/probe.c, `pci_bus_generic_read_dev_vendor_id`).
+        let id = id.filter(|id| id.vendor != 0xffff && (id.vendor, id.device) != (0, 0));
         let class = uevent.class.and_then(class_code).or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
         let has_subsystem = !class.is_some_and(PciClass::is_pci_bridge);
         let subsystem = uevent.subsystem.and_then(pair).or_else(|| self.id("subsystem_vendor", "subsystem_device"));
