@@ -260,7 +260,19 @@ fn several_machines_in_one_file_are_told_apart() {
 }
 
 #[test]
+fn one_v_too_few_is_said() {
+    let listing = std::fs::read_to_string(omen()).unwrap();
+    let terse: String = listing.lines().filter(|line| !line.contains("ACSC")).map(|line| format!("{line}\n")).collect();
+    let groups = text(&with_stdin(&["groups", "--lspci", "-"], terse.as_bytes()));
+    assert!(groups.contains("it shows ACS without its flags: `sudo lspci -nnvvv`"), "{groups}");
+    assert!(!text(&with_stdin(&["groups", "--lspci", "-"], listing.as_bytes())).contains("without its flags"));
+}
+
+#[test]
 fn what_is_no_listing_ends_in_something_to_type() {
+    let other = text(&cede(&["groups", "--lspci", &capture("arch-gtx1650-laptop")]));
+    assert!(other.contains("it is a capture: `cede --host"), "{other}");
+    assert!(text(&cede(&["groups", "--lspci", "/nonexistent"])).contains("lspci -nnvvv"));
     let nothing = with_stdin(&["groups", "--lspci", "-"], b"hello\n");
     assert_eq!(nothing.status.code(), Some(3));
     assert!(text(&nothing).contains("lspci -nnvvv"));

@@ -121,7 +121,8 @@ fn a_name_without_a_number_is_no_number_and_no_quirk() {
     let unnamed = "00:1c.0 PCI bridge: Intel Corporation Port Of Tomorrow #1 (prog-if 00 [Normal decode])\n\tControl: I/O+\n\tBus: primary=00, secondary=02, subordinate=02\n\tCapabilities: [40] Express (v2) Root Port (Slot+), MSI 00\n";
     let host = Host::from_capture(read(unnamed.as_bytes()).swap_remove(0).capture);
     let address = "00:1c.0".parse().unwrap();
-    assert_eq!(host.device(address).unwrap().id, None);
+    let port = host.device(address).unwrap();
+    assert_eq!((port.id, port.label.as_deref()), (None, Some("Intel Corporation Port Of Tomorrow #1")));
     assert_eq!(crate::iommu::foretell::foretell(&host).isolates(address), Some(false));
 }
 
