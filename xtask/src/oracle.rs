@@ -64,23 +64,29 @@ fn run(options: &Options) -> Outcome<bool> {
         fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     }
     let mut tally = Tally::new(options.seed, options.captures.clone());
-    let mut left = options.topologies;
-    let mut number = 0;
-    let most = options.topologies.div_ceil(Unit::ALL.len()).min(TOPOLOGIES);
-    while left > 0 {
-        let size = left.min(most);
-        let machine = topology::machine(options.seed, number, size);
-        if options.only.is_none_or(|only| only == number) {
-            workshop.one(&machine, &mut tally)?;
+    let sizes = sizes(options.topologies);
+    let wanted = |number: &u64| options.only.is_none_or(|only| only == *number);
+    for (number, size) in (0..).zip(sizes).filter(|(number, _)| wanted(number)) {
+        if tally.topologies >= options.topologies {
+            break;
         }
-        left -= size;
-        number += 1;
+        workshop.one(&topology::machine(options.seed, number, size), &mut tally)?;
     }
     println!("{tally}");
     if options.keep {
         tally.keep()?;
     }
     Ok(tally.passed())
+}
+
+/// How many topologies each machine has. There are more machines than are needed: one that does not come up is made up for by another, so
+/// that as many topologies are compared as were asked for.
+fn sizes(topologies: usize) -> impl Iterator<Item = usize> {
+    let most = topologies.div_ceil(Unit::ALL.len()).min(TOPOLOGIES);
+    let planned = topologies.div_ceil(most);
+    let last = topologies - most * (planned - 1);
+    let spare = planned / 4 + 2;
+    std::iter::repeat_n(most, planned - 1).chain([last]).chain(std::iter::repeat_n(most, spare))
 }
 
 /// What all machines need.
@@ -185,4 +191,25 @@ fn keep(seed: u64, machine: &Machine, pair: &Pair, difference: &str) -> Outcome<
         pair.captures().iter().try_for_each(|(name, capture)| write(&format!("{name}.capture"), &capture_text::render(capture)))
     };
     all().map_err(|error: std::io::Error| format!("{}: {error}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_comes_first_and_spare_machines_after_it() {
+        for topologies in [1, 3, 4, 5, 12, 23, 24, 25, 500] {
+            let sizes: Vec<usize> = sizes(topologies).collect();
+            let mut sum = 0;
+            let needed = sizes.iter().take_while(|size| {
+                let is_short = sum < topologies;
+                sum += **size;
+                is_short
+            });
+            let needed = needed.count();
+            assert_eq!(sizes.iter().take(needed).sum::<usize>(), topologies, "{sizes:?}");
+            assert!(sizes.len() >= needed + 2 && sizes.iter().all(|size| (1..=TOPOLOGIES).contains(size)), "{sizes:?}");
+        }
+    }
 }

@@ -71,13 +71,20 @@ fn load_listing(path: &Path, number: Option<usize>) -> Result<Host, CommandError
     } else {
         std::fs::File::open(path).and_then(|file| file.take(LISTING_LIMIT).read_to_end(&mut bytes))
     };
-    read.map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?;
+    read.map_err(|error| {
+        CommandError::unreadable(format!("{shown}: {error}")).hint("run `sudo lspci -nnvvv > FILE` on that machine and give FILE")
+    })?;
     let mut listings = lspci::read(&bytes);
     let count = listings.len();
     let fullest = (0..count).rev().max_by_key(|index| listings.get(*index).map(|listing| (listing.detailed, listing.functions)));
     let Some(chosen) = number.map(|number| number.wrapping_sub(1)).or(fullest) else {
-        return Err(CommandError::unreadable(format!("{shown}: no line here is one of lspci's"))
-            .hint("run `sudo lspci -nnvvv > FILE` on that machine and give FILE"));
+        let error = CommandError::unreadable(format!("{shown}: no line here is one of lspci's"));
+        let is_capture = bytes.starts_with(capture_text::CAPTURE_FORMAT.as_bytes());
+        return Err(if is_capture {
+            error.hint(format!("it is a capture: `cede --host {} groups` reads it", quoted(&shown)))
+        } else {
+            error.hint("run `sudo lspci -nnvvv > FILE` on that machine and give FILE")
+        });
     };
     if chosen >= count {
         return Err(CommandError::usage(format!("{shown} holds {count} listings")).hint("count from 1: `--listing 1`"));
@@ -90,6 +97,8 @@ fn load_listing(path: &Path, number: Option<usize>) -> Result<Host, CommandError
     }
     if listing.detailed == 0 {
         listing.capture.notes.push("it shows no capabilities: `sudo lspci -nnvvv` on that machine does".to_owned());
+    } else if listing.flagless > 0 {
+        listing.capture.notes.push("it shows ACS without its flags: `sudo lspci -nnvvv` on that machine shows them".to_owned());
     }
     Ok(Host::from_capture(listing.capture))
 }

@@ -120,7 +120,7 @@ fn exit_codes_are_as_documented() {
     let cases: [(&[&str], i32, &str); 9] = [
         (&["frobnicate"], 2, "frobnicate"),
         (&["plan"], 2, "cede status"),
-        (&["--host", host, "groups", "99:00.0"], 2, "cede devices"),
+        (&["--host", host, "groups", "99:00.0"], 2, " devices` lists them"),
         (&["--host", "/nonexistent", "groups"], 3, "/nonexistent"),
         (&["--host", not_a_capture.to_str().unwrap(), "groups"], 3, "cede capture"),
         (&["--root", dir.0.to_str().unwrap(), "groups"], 3, "--host FILE"),

@@ -54,8 +54,8 @@ way to the root
   0000:00:01.0  root port        open  no ACS capability
 
 with it in the group
-  0000:00:01.0  on the way to it, stays   Intel 6th-10th Gen Core Processor PCI…
   0000:01:00.1  same slot, snd_hda_intel  NVIDIA GA106 High Definition Audio Co…
+  0000:00:01.0  on the way to it, stays   Intel 6th-10th Gen Core Processor PCI…
 
 can be ceded  as it is: 0000:01:00.0 0000:01:00.1 go
   what the host would lose (disks, screens, networks) was not seen here
@@ -156,7 +156,11 @@ fn what_ifs_show_what_differs() {
     let patched = text(&what_if(&["acs-override=downstream"]));
     assert!(patched.contains("15 groups would become 16") && patched.contains("cannot be told"), "{patched}");
     assert!(patched.lines().any(|line| line.starts_with("  -  0000:00:01.0")) && patched.contains("  +  0000:01:00.0"), "{patched}");
-    assert!(text(&what_if(&["kernel=6.1"])).contains("no group would change"));
+    let known = text(&what_if(&["kernel=6.1"]));
+    assert!(known.contains("no group would change") && !known.contains("rules known here"), "{known}");
+    for unknown in ["kernel=5.4", "kernel=7.9"] {
+        assert!(text(&what_if(&[unknown])).contains("those of Linux 5.10 to 7.2; "), "{unknown}");
+    }
     let taken = what_if(&["move", "01:00.0", "00:1d.0"]);
     assert_eq!(taken.status.code(), Some(2));
     assert!(text(&taken).contains("remove 0000:04:00.0") && text(&taken).contains("--tree"), "{}", text(&taken));
@@ -217,6 +221,35 @@ fn without_root_bounds_are_said() {
 }
 
 #[test]
+fn of_bounds_it_is_not_said_that_the_function_can_go() {
+    let explained = text(&cede(&["explain", "--lspci", &fixture("lspci/noacs-sreeragvn/listing.txt"), "01:00.0"]));
+    assert!(explained.contains("cannot be told  whether it can go as it is") && !explained.contains("can be ceded"), "{explained}");
+    assert!(explained.contains("cannot be told before the capabilities are known"), "{explained}");
+}
+
+#[test]
+fn of_a_large_group_those_come_first_that_have_to_go() {
+    let explain =
+        |more: &[&str]| text(&cede(&[&["explain", "--lspci", &fixture("lspci/mac-mini-2018-egpu/listing.txt"), "44:00.0"], more].concat()));
+    let members = |text: &str| text.split("with it in the group\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned();
+    let short = members(&explain(&[]));
+    let stay: Vec<bool> = short.lines().take(24).map(|line| line.contains(", stays")).collect();
+    assert!(stay.is_sorted() && stay.iter().filter(|stays| !**stays).count() == 8, "{short}");
+    assert!(short.ends_with("  and 4 more: --verbose shows them"), "{short}");
+    assert_eq!(members(&explain(&["--verbose"])).lines().count(), 28);
+}
+
+#[test]
+fn where_nothing_would_change_it_that_is_said() {
+    let explained = text(&cede(&["explain", "--lspci", &fixture("lspci/joe-minor-xhci/listing.txt"), "00:14.0"]));
+    assert!(explained.contains("what would change it\n  nothing that is known"), "{explained}");
+    let alone = text(&cede(&["explain", "--lspci", &omen(), "02:00.0"]));
+    assert!(!alone.contains("what would change it") && alone.contains("of ACS, Linux wants SV"), "{alone}");
+    let missing = text(&cede(&["explain", "--lspci", &omen(), "ff:00.0"]));
+    assert!(missing.contains(&format!("`cede --lspci {} groups` lists them", omen())), "{missing}");
+}
+
+#[test]
 fn several_machines_in_one_file_are_told_apart() {
     let both = [std::fs::read(omen()).unwrap(), std::fs::read(fixture("lspci/n100-kallweit/listing.txt")).unwrap()].concat();
     let first = with_stdin(&["groups", "--lspci", "-", "--listing", "1", "--json"], &both);
@@ -227,7 +260,19 @@ fn several_machines_in_one_file_are_told_apart() {
 }
 
 #[test]
+fn one_v_too_few_is_said() {
+    let listing = std::fs::read_to_string(omen()).unwrap();
+    let terse: String = listing.lines().filter(|line| !line.contains("ACSC")).map(|line| format!("{line}\n")).collect();
+    let groups = text(&with_stdin(&["groups", "--lspci", "-"], terse.as_bytes()));
+    assert!(groups.contains("it shows ACS without its flags: `sudo lspci -nnvvv`"), "{groups}");
+    assert!(!text(&with_stdin(&["groups", "--lspci", "-"], listing.as_bytes())).contains("without its flags"));
+}
+
+#[test]
 fn what_is_no_listing_ends_in_something_to_type() {
+    let other = text(&cede(&["groups", "--lspci", &capture("arch-gtx1650-laptop")]));
+    assert!(other.contains("it is a capture: `cede --host"), "{other}");
+    assert!(text(&cede(&["groups", "--lspci", "/nonexistent"])).contains("lspci -nnvvv"));
     let nothing = with_stdin(&["groups", "--lspci", "-"], b"hello\n");
     assert_eq!(nothing.status.code(), Some(3));
     assert!(text(&nothing).contains("lspci -nnvvv"));

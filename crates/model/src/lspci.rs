@@ -9,7 +9,7 @@ mod record;
 
 use crate::capture::Capture;
 use crate::pci::PciAddress;
-use record::Record;
+use record::{Record, Told};
 use std::collections::BTreeMap;
 
 /// One machine of a file.
@@ -21,6 +21,8 @@ pub struct Listing {
     pub functions: usize,
     /// How many of them show their capabilities, or bytes enough to find them: those that were listed by root.
     pub detailed: usize,
+    /// How many of those name their ACS and not its flags: one `v`.
+    pub flagless: usize,
 }
 
 /// The machines of a file, in its order; empty where no line is one of lspci's. A function that is listed a second time with other
@@ -45,7 +47,8 @@ pub fn read(bytes: &[u8]) -> Vec<Listing> {
 
 fn listing(records: &BTreeMap<PciAddress, Record>) -> Listing {
     let detailed = records.values().filter(|record| record.tells_capabilities()).count();
-    Listing { capture: layout::capture(records), functions: records.len(), detailed }
+    let flagless = records.values().filter(|record| record.tells_capabilities() && record.acs() == Told::Unsaid && !record.cut).count();
+    Listing { capture: layout::capture(records), functions: records.len(), detailed, flagless }
 }
 
 /// Cuts the text into functions.

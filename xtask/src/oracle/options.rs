@@ -6,7 +6,8 @@ use std::path::PathBuf;
 pub(super) const USAGE: &str = "usage: cargo xtask oracle N SEED [--machine NUMBER] [--captures DIR] [--keep]
 
 Builds N random topologies in QEMU, up to six to a machine, and compares the groups that a kernel makes of each machine with those foretold
-from its configuration space as it is with the IOMMU off. The same N and SEED are the same machines.
+from its configuration space as it is with the IOMMU off. The same N and SEED are the same machines. One that does not come up counts as
+failed, and a further one is made in its place.
 
   --machine NUMBER  only this one
   --captures DIR    keeps what was read of each machine, or takes it from there instead of starting the machine again: for another predictor

@@ -27,7 +27,7 @@ pub(super) struct Tally {
     /// Where captures are kept, and taken from instead of starting a machine again.
     pub(super) captures: Option<PathBuf>,
     start: Instant,
-    topologies: usize,
+    pub(super) topologies: usize,
     machines: [usize; 4],
     pub(super) boots: usize,
     pub(super) repeated: usize,

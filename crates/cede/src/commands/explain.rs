@@ -20,7 +20,7 @@ use cede_plan::explain::explain;
 pub fn run(address: PciAddress, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = source::load(global, Scope::Wiring)?;
     source::require_functions(&host)?;
-    require_addresses(&host, &[address])?;
+    require_addresses(&host, &[address], global)?;
     let Some(explained) = explain(&host, address) else { return Ok(Exit::Unreadable) };
     let names = PciNames::of_devices(&host.capture, &host.devices);
     let view = ExplainView::new(&host, &explained, &names);

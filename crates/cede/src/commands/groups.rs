@@ -27,7 +27,7 @@ use cede_plan::group_choice;
 pub fn run(args: &GroupsArgs, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let host = load(args, global)?;
     source::require_functions(&host)?;
-    require_addresses(&host, &args.addresses)?;
+    require_addresses(&host, &args.addresses, global)?;
     if !args.what_if.is_empty() {
         return what_if::show(&host, &args.what_if, global, ui);
     }
@@ -56,9 +56,13 @@ fn load(args: &GroupsArgs, global: &Global) -> Result<Host, CommandError> {
 ///
 /// # Errors
 /// The first that is not.
-pub fn require_addresses(host: &Host, addresses: &[PciAddress]) -> Result<(), CommandError> {
+pub fn require_addresses(host: &Host, addresses: &[PciAddress], global: &Global) -> Result<(), CommandError> {
     match addresses.iter().find(|address| host.device(**address).is_none()) {
-        Some(missing) => Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint("`cede devices` lists them")),
+        Some(missing) => {
+            let lister = if global.lspci.is_some() { "groups" } else { "devices" };
+            let hint = format!("`{}` lists them", global.command(lister, false));
+            Err(CommandError::usage(format!("there is no PCI function at {missing}")).hint(hint))
+        }
         None => Ok(()),
     }
 }

@@ -4,11 +4,18 @@ use super::table::{Table, wrapped};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
-use crate::view::explain::{ExplainView, RemedyView};
+use crate::view::explain::{ExplainView, MemberView, RemedyView};
 use std::io::{self, Write};
 
-/// Members and ports shown before the rest is only counted.
+/// Addresses and ports shown before the rest is only counted.
 const SHOWN: usize = 12;
+
+/// Members shown, those first that have to go.
+const MEMBERS: usize = 24;
+
+/// What the short names are for; Linux requires these four (drivers/iommu/iommu.c, `REQ_ACS_FLAGS`).
+const ACS_LEGEND: &str =
+    "of ACS, Linux wants SV (checks who sends) and RR, CR, UF (what goes to peers is sent up to the IOMMU) on, as far as offered";
 
 /// Prints an explanation.
 ///
@@ -25,7 +32,10 @@ pub fn print(ui: &mut Ui, view: &ExplainView, global: &Global) -> Result<(), Com
     }
     writeln!(out, "\n{}", paint(HEADING, "way to the root"))?;
     way(view).print(out, width)?;
-    members(ui, view, width)?;
+    if view.way.iter().any(|hop| hop.acs.as_ref().is_some_and(|acs| !acs.offers.is_empty())) {
+        wrapped(out, "  ", ACS_LEGEND, width)?;
+    }
+    members(ui, view, global, width)?;
     cession(ui, view, width)?;
     remedies(ui, view, width)?;
     next(ui, view, global)
@@ -51,20 +61,22 @@ fn way(view: &ExplainView) -> Table {
     table
 }
 
-fn members(ui: &mut Ui, view: &ExplainView, width: Option<usize>) -> Result<(), CommandError> {
+fn members(ui: &mut Ui, view: &ExplainView, global: &Global, width: Option<usize>) -> Result<(), CommandError> {
     let out = ui.out();
     if !view.members.is_empty() {
         writeln!(out, "\n{}", paint(HEADING, "with it in the group"))?;
         let mut table = Table::new(2, 2);
-        for member in view.members.iter().take(SHOWN) {
+        let (stay, go): (Vec<&MemberView>, Vec<&MemberView>) = view.members.iter().partition(|member| member.stays);
+        let shown = if global.verbose { view.members.len() } else { MEMBERS };
+        for member in go.into_iter().chain(stay).take(shown) {
             table.row([&member.address, &member.says, &member.name]);
             if member.stays {
                 table.style_row(FAINT);
             }
         }
         table.print(out, width)?;
-        if view.members.len() > SHOWN {
-            writeln!(out, "  and {} more", view.members.len() - SHOWN)?;
+        if view.members.len() > shown {
+            writeln!(out, "  and {} more: --verbose shows them", view.members.len() - shown)?;
         }
     }
     if !view.perhaps.is_empty() {
@@ -81,8 +93,15 @@ fn shortened(addresses: &[String]) -> String {
 fn cession(ui: &mut Ui, view: &ExplainView, width: Option<usize>) -> Result<(), CommandError> {
     let out = ui.out();
     if view.cede.possible {
-        let along = if view.cede.goes.len() > 1 { format!("as it is: {} go", shortened(&view.cede.goes)) } else { "as it is".to_owned() };
-        section(out, &format!("{}  ", paint(GOOD, "can be ceded")), &along, width)?;
+        let goes = shortened(&view.cede.goes);
+        let (style, verdict, text) = match view.cede.goes.len() {
+            _ if !view.perhaps.is_empty() => {
+                (WARN, "cannot be told", format!("whether it can go as it is: {goes} would, and what perhaps joins them"))
+            }
+            0 | 1 => (GOOD, "can be ceded", "as it is".to_owned()),
+            _ => (GOOD, "can be ceded", format!("as it is: {goes} go")),
+        };
+        section(out, &format!("{}  ", paint(style, verdict)), &text, width)?;
         for cost in &view.cede.costs {
             wrapped(out, "  for the host: ", cost, width)?;
         }
@@ -102,10 +121,18 @@ fn cession(ui: &mut Ui, view: &ExplainView, width: Option<usize>) -> Result<(), 
 
 fn remedies(ui: &mut Ui, view: &ExplainView, width: Option<usize>) -> Result<(), CommandError> {
     let out = ui.out();
-    if view.remedies.is_empty() {
+    if view.remedies.is_empty() && view.is_alone() {
         return Ok(());
     }
     writeln!(out, "\n{}", paint(HEADING, "what would change it"))?;
+    if view.remedies.is_empty() {
+        let known = if view.perhaps.is_empty() {
+            "nothing that is known: no slot, no option of the firmware and no parameter parts them"
+        } else {
+            "cannot be told before the capabilities are known, which root reads"
+        };
+        wrapped(out, "  ", known, width)?;
+    }
     for remedy in &view.remedies {
         wrapped(out, "  - ", &remedy.says, width)?;
         ports(remedy).print(out, width)?;

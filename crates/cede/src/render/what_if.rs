@@ -6,6 +6,7 @@ use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::device_name::describe;
 use crate::view::what_if::WhatIfView;
 use cede_model::Host;
+use cede_model::iommu::KernelVersion;
 use cede_model::pci::PciNames;
 
 /// Prints a what-if.
@@ -24,6 +25,11 @@ pub fn print(ui: &mut Ui, view: &WhatIfView, host: &Host, names: &PciNames, next
     wrapped(out, &format!("{} ", paint(HEADING, "with")), &view.changes.join(", "), width)?;
     if view.origin == "bounds" {
         wrapped(out, &format!("{} ", paint(WARN, "note")), "capabilities could not all be read: only what is certain is compared", width)?;
+    }
+    if let Some(version) = &view.unknown_kernel {
+        let (oldest, newest) = (KernelVersion::OLDEST_KNOWN, KernelVersion::NEWEST_KNOWN);
+        let text = format!("the rules known here are those of Linux {oldest} to {newest}; {version} may do otherwise");
+        wrapped(out, &format!("{} ", paint(WARN, "note")), &text, width)?;
     }
     if let Some(patch) = &view.patch {
         let has = match patch.here {

@@ -196,6 +196,13 @@ impl ExplainView {
     }
 }
 
+impl ExplainView {
+    /// Nothing but bridges and parts of the chipset shares the group, nor may.
+    pub fn is_alone(&self) -> bool {
+        self.perhaps.is_empty() && self.members.iter().all(|member| member.stays)
+    }
+}
+
 pub fn list(addresses: &[PciAddress]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
 }

@@ -26,6 +26,9 @@ pub struct WhatIfView {
     pub regroupings: Vec<RegroupingView>,
     /// Whether this kernel has the override patch, where it was asked for.
     pub patch: Option<PatchView>,
+    /// A kernel that was asked for, of which the rules are not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_kernel: Option<String>,
     /// All groups as they would be, by new addresses.
     pub groups: Vec<Vec<String>>,
 }
@@ -75,8 +78,16 @@ impl WhatIfView {
             moved: moved.collect(),
             regroupings: regroupings.iter().map(regrouping).collect(),
             patch: None,
+            unknown_kernel: changes.iter().find_map(unknown_kernel),
             groups: prediction.certain().iter().map(|group| list(group)).collect(),
         }
+    }
+}
+
+fn unknown_kernel(change: &Change) -> Option<String> {
+    match change {
+        Change::Kernel(version) if !version.has_known_rules() => Some(version.to_string()),
+        _ => None,
     }
 }
 

@@ -107,6 +107,20 @@ mod tests {
         assert_eq!(of("02:00.1", 0x11f8, 0x8532).and(Some(1)), Aliases::Unpredictable);
     }
 
+    /// Counted in drivers/pci/quirks.c of Linux 7.2 entry by entry, and not from the lists here.
+    #[test]
+    fn as_many_devices_as_the_kernel_has() {
+        let adaptec = Some(PciId { vendor: 0x9005, device: 0x02bc });
+        let cases = [(0x1180, 2), (0x6766, 2), (0x1b4b, 15), (0x1103, 2), (0x197b, 1), (0x1c28, 1), (0x9005, 1), (0x8086, 8), (0x10b5, 2)];
+        for (vendor, expected) in cases {
+            // Function 3, for which neither function 0 nor function 1 is itself.
+            let says = |device| aliases("02:0e.3".parse().unwrap(), Some(PciId { vendor, device }), adaptec, PciClass(0x010400));
+            assert_eq!((0..=u16::MAX).filter(|device| says(*device) != Aliases::No).count(), expected, "{vendor:04x}");
+        }
+        let roots = (0..=u16::MAX).filter(|device| is_translation_root(Some(PciId { vendor: 0x14e4, device: *device })));
+        assert_eq!(roots.count(), 2);
+    }
+
     #[test]
     fn whole_buses() {
         let ntb = of("02:00.0", 0x10b5, 0x87b0);

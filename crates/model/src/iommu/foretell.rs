@@ -158,12 +158,16 @@ fn is_amd_iommu(device: &PciDevice) -> bool {
 
 fn input<'a>(host: &'a Host, device: &PciDevice) -> Option<PredictInput<'a>> {
     let dir = format!("{PCI_DEVICES}{}", device.address);
+    let config = ConfigSpace::from_sysfs(host.capture.file(&format!("{dir}/config")).unwrap_or_default());
+    // Noughts stand in a listing's bytes for a name that is not in the table of names. What the kernel has quirks for is there, and what
+    // has no name is listed by number: such a function is taken to be none of those.
+    let unnamed = || config.id().filter(|id| (id.vendor, id.device) == (0, 0));
     Some(PredictInput {
         address: device.address,
-        id: device.id,
+        id: device.id.or_else(unnamed),
         subsystem: device.subsystem,
         class: device.class?,
-        config: ConfigSpace::from_sysfs(host.capture.file(&format!("{dir}/config")).unwrap_or_default()),
+        config,
         upstream: device.upstream,
         physical_function: device.physical_function,
         is_express: host.capture.exists(&format!("{dir}/max_link_speed")).then_some(true),

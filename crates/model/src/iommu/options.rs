@@ -16,6 +16,16 @@ pub struct KernelVersion {
 }
 
 impl KernelVersion {
+    /// The oldest kernel of which the rules for groups were compared with those here.
+    pub const OLDEST_KNOWN: Self = Self { major: 5, minor: 10 };
+    /// The newest one.
+    pub const NEWEST_KNOWN: Self = Self { major: 7, minor: 2 };
+
+    /// True where what is foretold goes by this kernel's own rules.
+    pub fn has_known_rules(self) -> bool {
+        (Self::OLDEST_KNOWN..=Self::NEWEST_KNOWN).contains(&self)
+    }
+
     /// The version of a release such as `6.1.0-20-amd64`.
     pub fn of_release(release: &str) -> Option<Self> {
         let mut numbers = release.split(['.', '-', '+', '_', '~']);
@@ -134,6 +144,8 @@ mod tests {
         {
             assert_eq!(KernelVersion::of_release(release).map(|version| version.to_string()).as_deref(), version);
         }
+        let known = |text: &str| text.parse::<KernelVersion>().unwrap().has_known_rules();
+        assert_eq!(["5.4", "5.10", "6.18", "7.2", "7.3", "10.0"].map(known), [false, true, true, true, false, false]);
         assert!("six".parse::<KernelVersion>().unwrap_err().to_string().contains("6.12"));
     }
 

@@ -1,7 +1,7 @@
 //! What the groups would be if a card stood elsewhere, a kernel were another, or the override patch had its way.
 
 use super::function::Function;
-use super::options::{AcsOverride, KernelVersion};
+use super::options::{AcsOverride, KernelVersion, NotAVersion, UnknownOverride};
 use super::placement::{Placement, order_of};
 use super::topology::Topology;
 use crate::pci::capability::ExpressType;
@@ -57,6 +57,12 @@ pub enum ScenarioError {
         "`{0}` is no what-if: write acs-override=downstream,multifunction,id:VVVV:DDDD, move ADDR SLOT, remove ADDR, add VVVV:DDDD under PORT, or kernel=6.12"
     )]
     NotUnderstood(String),
+    /// A word of the override patch that it does not know.
+    #[error("acs-override: {0}")]
+    Override(#[from] UnknownOverride),
+    /// No kernel's version.
+    #[error(transparent)]
+    Version(#[from] NotAVersion),
     /// A word is missing.
     #[error("`{0}` needs more words: write {1}")]
     Incomplete(&'static str, &'static str),
@@ -115,12 +121,12 @@ fn parse_one<'a>(word: &str, rest: &mut impl Iterator<Item = &'a str>) -> Result
         ("acs-override" | "pcie_acs_override", value) => {
             let form = "acs-override=downstream,multifunction";
             let value = value.map_or_else(|| next("acs-override", form), Ok)?;
-            let declared = AcsOverride::parse(value).map_err(|error| not_understood(&error.0))?;
+            let declared = AcsOverride::parse(value)?;
             if declared.is_empty() { Err(ScenarioError::Incomplete("acs-override", form)) } else { Ok(Change::Override(declared)) }
         }
         ("kernel", value) => {
             let value = value.map_or_else(|| next("kernel", "kernel=6.12"), Ok)?;
-            Ok(Change::Kernel(value.parse().map_err(|_| not_understood(value))?))
+            Ok(Change::Kernel(value.parse()?))
         }
         ("move", None) => {
             let form = "move ADDR SLOT";

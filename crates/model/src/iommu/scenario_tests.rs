@@ -113,8 +113,8 @@ fn what_cannot_be_is_said_and_how_to_write_it() {
         ("move 00:1f.0 00:1d.0", Some("cannot be moved")),
         ("move 01:00.0 00:1f.0", Some("no port")),
         ("add 10de under 00:1d.0", Some("is no what-if")),
-        ("kernel=new", Some("is no what-if")),
-        ("acs-override=upstream", Some("upstream")),
+        ("kernel=new", Some("write it as in 6.12")),
+        ("acs-override=upstream", Some("`upstream` is none of downstream, multifunction")),
         ("acs-override=", Some("acs-override=downstream")),
         ("remove", Some("remove ADDR")),
     ];

@@ -65,6 +65,8 @@ fn made_by(record: &Record) -> Vec<PciAddress> {
 
 struct Function {
     id: Option<PciId>,
+    /// Its name, where the table of names does not have it.
+    label: Option<String>,
     class: PciClass,
     subsystem: Option<PciId>,
     has_siblings: bool,
@@ -82,6 +84,7 @@ impl Function {
         });
         Self {
             id: header.id.or(read_id).or_else(|| numbers.id(&header.name)),
+            label: (!header.name.is_empty() && numbers.id(&header.name).is_none()).then(|| header.name.clone()),
             class: header.class.or(read_class).or_else(|| numbers.class(&header.class_name, header.interface)).unwrap_or(NO_CLASS),
             subsystem: subsystem.or(config.subsystem().known()),
             has_siblings,
@@ -99,6 +102,9 @@ impl Function {
             }
         }
         file("class", format!("0x{}\n", self.class).into_bytes());
+        if let Some(label) = &self.label {
+            file("label", format!("{label}\n").into_bytes());
+        }
         if let Some(revision) = record.header.revision {
             file("revision", format!("0x{revision:02x}\n").into_bytes());
         }

@@ -1,59 +1,75 @@
 //! Undoes what mail, forums and terminals do to a listing before it arrives here.
 
-/// Entities that web pages write for characters of a listing. `&amp;` comes last, so that `&amp;lt;` stays what somebody wrote.
-const ENTITIES: [(&str, &str); 12] = [
-    ("&lt;", "<"),
-    ("&gt;", ">"),
-    ("&quot;", "\""),
-    ("&#34;", "\""),
-    ("&#39;", "'"),
-    ("&#x27;", "'"),
-    ("&apos;", "'"),
-    ("&nbsp;", " "),
-    ("&#160;", " "),
-    ("&#xa0;", " "),
-    ("&#9;", " "),
-    ("&amp;", "&"),
-];
+mod encoding;
+mod markup;
+mod prefix;
 
-/// Marks of web pages, and what stands for them.
-const MARKS: [(&str, &str); 10] = [
-    ("<br>", "\n"),
-    ("<br/>", "\n"),
-    ("<br />", "\n"),
-    ("<p>", "\n"),
-    ("</p>", "\n"),
-    ("<pre>", "\n"),
-    ("</pre>", "\n"),
-    ("<code>", "\n"),
-    ("</code>", "\n"),
-    ("</div>", "\n"),
-];
+/// Below so many lines nothing is concluded from how they stand.
+const FEW: usize = 8;
 
-/// The lines of a listing, without quotation marks, entities, escape sequences, carriage returns and outer blanks.
+/// The lines of a listing, without quotation marks, prefixes of tools, entities, marks, escape sequences, carriage returns and outer blanks.
 pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let mut text = without_escapes(text.trim_start_matches('\u{feff}'));
-    for (mark, stands_for) in MARKS {
-        if text.contains(mark) {
-            text = text.replace(mark, stands_for);
-        }
-    }
-    for (entity, stands_for) in ENTITIES {
-        if text.contains(entity) {
-            text = text.replace(entity, stands_for);
-        }
-    }
-    text.split('\n').map(unquoted).collect()
+    let text = encoding::without_transfer_encoding(encoding::text(bytes));
+    let text = without_escapes(&text).replace("\r\n", "\n").replace('\r', "\n");
+    let text = markup::without_entities(&markup::without_tags(&text));
+    let lines = text.split('\n').map(unquoted).collect();
+    single_spaced(prefix::without(lines))
 }
 
-/// A line without the marks of quoting (`> `, `| `) and of a comment block (`# ` is none: prompts have it).
+/// A line without the marks of quoting (`> `, `| `), of emphasis and of a fence. `# ` is none of them: prompts have it.
 fn unquoted(line: &str) -> String {
-    let mut line = line.trim();
-    while let Some(rest) = line.strip_prefix(['>', '|']) {
+    let plain: String = line.chars().filter_map(plain).collect();
+    let plain = without_backslashes(&plain);
+    let mut line = plain.trim();
+    while let Some(rest) = line.strip_prefix(['>', '|', '`']) {
         line = rest.trim_start();
     }
-    line.chars().map(|c| if c == '\u{a0}' || c.is_control() { ' ' } else { c }).collect()
+    line.trim_end_matches(['*', '`']).trim_end().to_owned()
+}
+
+/// What editors put in the place of blanks and of the minus sign is what it was; what is not seen goes.
+fn plain(c: char) -> Option<char> {
+    match c {
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' => None,
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => Some('-'),
+        _ if c.is_whitespace() || c.is_control() => Some(' '),
+        _ => Some(c),
+    }
+}
+
+/// Markdown writes `\[` and `\_` for what would mark something up.
+fn without_backslashes(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        if c != '\\' || rest.peek().is_none_or(|next| !next.is_ascii_punctuation()) {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Some pages put an empty line after each line. Then only what more there is of them parts anything.
+fn single_spaced(lines: Vec<String>) -> Vec<String> {
+    let full = lines.iter().filter(|line| !line.is_empty()).count();
+    let together = lines.iter().zip(lines.iter().skip(1)).filter(|(one, next)| !one.is_empty() && !next.is_empty()).count();
+    if full < FEW || together > full / 50 {
+        return lines;
+    }
+    let mut single = Vec::with_capacity(lines.len());
+    let mut empty = 0;
+    for line in lines {
+        if line.is_empty() {
+            empty += 1;
+            continue;
+        }
+        if empty > 1 {
+            single.push(String::new());
+        }
+        empty = 0;
+        single.push(line);
+    }
+    single
 }
 
 /// Terminals leave `ESC [ … letter` in what is copied from `script` and `less -R`.
@@ -77,14 +93,23 @@ mod tests {
 
     #[test]
     fn quoting_entities_marks_and_escapes_are_undone() {
-        let cases: [(&[u8], &[&str]); 7] = [
+        let cases: [(&[u8], &[&str]); 16] = [
             (b"> 00:01.0 PCI bridge\r\n", &["00:01.0 PCI bridge", ""]),
             (b"> > | \t00:01.0 x", &["00:01.0 x"]),
             (b"Capabilities: &lt;access denied&gt;", &["Capabilities: <access denied>"]),
             (b"a &amp;lt; b", &["a &lt; b"]),
             (b"<pre>00:01.0 x<br>00:02.0 y</pre>", &["", "00:01.0 x", "00:02.0 y", ""]),
             ("\u{feff}\u{1b}[1;31m00:01.0\u{1b}[0m\u{a0}x\u{1b}".as_bytes(), &["00:01.0 x"]),
-            (b"\xff\xfe00", &["\u{fffd}\u{fffd}00"]),
+            (b"\xff\xfd00", &["\u{fffd}\u{fffd}00"]),
+            (b"[code]00:01.0 x[/code]\r00:02.0 y", &["", "00:01.0 x", "", "00:02.0 y"]),
+            (b"<PRE class=\"a\">a<BR/>b <access denied> <64ns</PRE>", &["", "a", "b <access denied> <64ns", ""]),
+            (b"<span class=\"line\">00:01.0 x</span>", &["00:01.0 x"]),
+            (b"<MAbort- >SERR- <P\nERR- INTx- >x", &["<MAbort- >SERR- <P", "ERR- INTx- >x"]),
+            (b"```00:01.0 x**", &["00:01.0 x"]),
+            (b"Capabilities: \\[a0\\] \\x", &["Capabilities: [a0] \\x"]),
+            ("UpstreamFwd\u{2013} a\u{200b}b".as_bytes(), &["UpstreamFwd- ab"]),
+            (b"primary=3D00, secondary=3D01 very =\nlong", &["primary=00, secondary=01 very long"]),
+            (b"\xff\xfe0\x000\x00:\x00", &["00:"]),
         ];
         for (bytes, expected) in cases {
             assert_eq!(lines(bytes), expected);

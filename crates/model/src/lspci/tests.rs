@@ -88,6 +88,17 @@ fn pasted() -> Vec<(&'static str, String)> {
         ("without blank lines", LISTING.replace("\n\n", "\n")),
         ("with twice as many", LISTING.replace('\n', "\n\n")),
         ("fenced, with a prompt", format!("Hi all!\n```\nuser@host:~$ sudo lspci -nnvvv\n{LISTING}```\nThanks: a lot\n")),
+        ("in a forum's box", format!("Hello,\n[code]{LISTING}[/code]\n[b]Thanks[/b]\n")),
+        ("behind a folded title", format!("<details><summary>lspci</summary>\n<pre class=\"text\">{LISTING}</pre></details>")),
+        ("coloured line by line", LISTING.lines().map(|line| format!("<span class=\"line\">{line}</span>\n")).collect()),
+        ("with the times of a journal", each("May 01 12:00:00 host lspci[123]: ")),
+        ("as a comment", each("# ")),
+        ("numbered", LISTING.lines().enumerate().map(|(at, line)| format!("{:5}\t{line}\n", at + 1)).collect()),
+        ("found by grep", LISTING.lines().enumerate().map(|(at, line)| format!("lspci.txt:{}:{line}\n", at + 1)).collect()),
+        ("as raw mail", LISTING.replace('=', "=3D").replace("BusMaster+", "Bus=\nMaster+")),
+        ("with an editor's dashes", LISTING.replace('-', "\u{2013}")),
+        ("with line ends of old", LISTING.replace('\n', "\r")),
+        ("with backslashes", LISTING.replace('[', "\\[").replace(']', "\\]").replace('_', "\\_")),
         ("in a web page", format!("<pre><code>{}</code></pre>", LISTING.replace('\n', "<br>"))),
         (
             "with domains",
@@ -103,6 +114,35 @@ fn however_it_was_pasted_the_groups_are_the_same() {
     for (how, text) in pasted() {
         assert_eq!(groups(&text), (GroupOrigin::Predicted, GROUPS.to_owned()), "{how}:\n{text}");
     }
+}
+
+#[test]
+fn a_name_without_a_number_is_no_number_and_no_quirk() {
+    let unnamed = "00:1c.0 PCI bridge: Intel Corporation Port Of Tomorrow #1 (prog-if 00 [Normal decode])\n\tControl: I/O+\n\tBus: primary=00, secondary=02, subordinate=02\n\tCapabilities: [40] Express (v2) Root Port (Slot+), MSI 00\n";
+    let host = Host::from_capture(read(unnamed.as_bytes()).swap_remove(0).capture);
+    let address = "00:1c.0".parse().unwrap();
+    let port = host.device(address).unwrap();
+    assert_eq!((port.id, port.label.as_deref()), (None, Some("Intel Corporation Port Of Tomorrow #1")));
+    assert_eq!(crate::iommu::foretell::foretell(&host).isolates(address), Some(false));
+}
+
+#[test]
+fn in_utf_16_it_is_the_same() {
+    for mark in [&[0xff, 0xfe][..], &[]] {
+        let wide: Vec<u8> = mark.iter().copied().chain(LISTING.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        assert_eq!(shown(&read(&wide)[0]).1, GROUPS);
+    }
+    let wide: Vec<u8> = [0xfe, 0xff].into_iter().chain(LISTING.encode_utf16().flat_map(u16::to_be_bytes)).collect();
+    assert_eq!(shown(&read(&wide)[0]).1, GROUPS);
+}
+
+/// The first word of a wrapped line may be one with which a line of its own begins.
+#[test]
+fn a_name_that_was_wrapped_before_a_key_is_whole() {
+    let text = "00:00.2 IOMMU: Advanced Micro Devices, Inc. [AMD] Renoir/Cezanne\nIOMMU\n\tFlags: fast devsel\n\n00:05.0 RAM memory: A\nMemory Controller [8086:1234]\n";
+    let host = Host::from_capture(read(text.as_bytes()).swap_remove(0).capture);
+    let ids: Vec<String> = host.devices.iter().map(|device| device.id.unwrap().to_string()).collect();
+    assert_eq!(ids, ["1022:1631", "8086:1234"]);
 }
 
 #[test]

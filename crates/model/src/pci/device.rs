@@ -1,6 +1,7 @@
 //! One PCI function as sysfs shows it.
 
 use crate::capture::{Capture, Entry};
+use crate::escape::misleads;
 use crate::observed::Observed;
 use crate::pci::{ConfigSpace, PciAddress, PciClass, PciId, SerialNumber, SlotPath, Upstream};
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ pub struct PciDevice {
     pub id: Option<PciId>,
     /// Subsystem vendor and device; absent on bridges.
     pub subsystem: Option<PciId>,
+    /// What it is called where it was seen: the name in a listing, or firmware's (attribute `label`).
+    pub label: Option<String>,
     /// Class code.
     pub class: Option<PciClass>,
     /// Revision.
@@ -48,6 +51,9 @@ pub struct PciDevice {
     /// The card's serial number, where it has one and configuration space was read whole.
     pub serial: Option<SerialNumber>,
 }
+
+/// No name in pci.ids is longer than 130 bytes.
+const LONGEST_LABEL: usize = 200;
 
 impl PciDevice {
     /// True for bridges and ports, which stay with their driver and never go to a guest (header type 1 or 2).
@@ -150,8 +156,9 @@ impl<'a> Attributes<'a> {
         let address: PciAddress = self.name.parse().ok()?;
         let uevent = Uevent::read(self.text("uevent").unwrap_or_default());
         let id = uevent.id.and_then(pair).or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
-        // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1).
-        let id = id.filter(|id| id.vendor != 0xffff);
+        // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1). All noughts say nothing
+        // either (drivers/pci/probe.c, `pci_bus_generic_read_dev_vendor_id`).
+        let id = id.filter(|id| id.vendor != 0xffff && (id.vendor, id.device) != (0, 0));
         let class = uevent.class.and_then(class_code).or_else(|| self.hex("class").map(PciClass)).or_else(|| self.config_class());
         let has_subsystem = !class.is_some_and(PciClass::is_pci_bridge);
         let subsystem = uevent.subsystem.and_then(pair).or_else(|| self.id("subsystem_vendor", "subsystem_device"));
@@ -160,6 +167,7 @@ impl<'a> Attributes<'a> {
             address,
             id,
             subsystem: subsystem.filter(|s| (s.vendor, s.device) != (0, 0)),
+            label: self.text("label").filter(|text| is_label(text)).map(str::to_owned),
             class,
             revision: self.hex("revision").and_then(|r| u8::try_from(r).ok()).or_else(|| self.bytes("config")?.get(8).copied()),
             driver: self.driver(&uevent),
@@ -244,6 +252,11 @@ impl<'a> Uevent<'a> {
         }
         uevent
     }
+}
+
+/// Labels come from whoever wrote the listing or the firmware, and are shown to people.
+fn is_label(text: &str) -> bool {
+    (1..=LONGEST_LABEL).contains(&text.len()) && !text.contains(misleads)
 }
 
 fn pair(text: &str) -> Option<PciId> {
