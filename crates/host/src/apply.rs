@@ -8,6 +8,7 @@ use crate::machine::{EffectError, Lock, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::FILE_LIMIT;
 use crate::space;
+use crate::unrecorded;
 use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
 use cede_plan::guard;
@@ -189,7 +190,7 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
 }
 
 /// The bytes of a file, where it can be read.
-fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
+pub(crate) fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
     match machine.read(path, FILE_LIMIT) {
         Entry::File(bytes) => Some(bytes),
         _ => None,
@@ -444,23 +445,6 @@ fn take_back(machine: &dyn Machine, operation: &Operation, tell: &mut dyn FnMut(
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
-/// The operation with the steps that it has done though its journal does not say so: no run leaves such a journal, but a disk may lose the end of
-/// one. A file that is to the byte what was planned was written by it; which tools ran cannot be told then, so they run again.
-fn with_unrecorded(machine: &dyn Machine, operation: &Operation) -> Operation {
-    let is_written = |step: &Step| match step {
-        Step::ReplaceFile { path, before, after } => before != after && content(machine, path) == *after,
-        _ => false,
-    };
-    let steps = || operation.plan.steps.iter().enumerate().filter(|(index, _)| !operation.started.contains(index));
-    let mut whole = operation.clone();
-    let files = steps().filter(|(_, step)| is_written(step)).map(|(index, _)| index);
-    whole.started.extend(files);
-    if whole.started.len() > operation.started.len() {
-        whole.started.extend(steps().filter(|(_, step)| step.argv().is_some()).map(|(index, _)| index));
-    }
-    whole
-}
-
 /// The step, such that what somebody else changed in the file since stays. Where that cannot be told the step stays as it is, and fails.
 fn around_others(machine: &dyn Machine, step: Step) -> Step {
     let Step::ReplaceFile { path, before: Some(ours), after: Some(old) } = &step else { return step };
@@ -499,7 +483,7 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
     leftovers::sweep_state(machine, &operations);
     let Some(open) = journal::interrupted(&operations, capture.attribute("/proc/sys/kernel/random/boot_id")) else { return Ok(None) };
     let finished = |end| machine.append(&journal::path(open.number), journal::line(&Record::Finished { end }).as_bytes());
-    match take_back(machine, &with_unrecorded(machine, open), tell) {
+    match take_back(machine, &unrecorded::added(machine, open), tell) {
         Ok(()) => {
             finished(End::RolledBack).map_err(unchanged)?;
             leftovers::forget_copies(machine, |copied| copied == open.number);

@@ -24,6 +24,7 @@ pub mod option_rom;
 pub mod read_host;
 pub mod sim;
 mod space;
+mod unrecorded;
 pub mod vfio;
 
 pub use files::file_error::FileError;
