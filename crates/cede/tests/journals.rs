@@ -98,6 +98,24 @@ fn what_cannot_be_read_is_named_and_nothing_is_done() {
 }
 
 #[test]
+fn a_journal_that_is_elsewhere_is_not_the_same_as_none() {
+    let host = Applied::new("elsewhere");
+    let own = host.dir.0.join("var/lib/cede");
+    fs::rename(&own, host.dir.0.join("kept")).unwrap();
+    symlink("/data/cede", &own).unwrap();
+    let refused = |words: &str| {
+        for verb in VERBS {
+            let (code, said) = host.run(verb);
+            assert!(said.contains(words) && (code == 3 || code == 4 || verb == ["status"]), "{verb:?}: {code} {said}");
+        }
+    };
+    refused("is a link, and what it leads to has no journal");
+    fs::remove_file(&own).unwrap();
+    fs::write(host.dir.0.join("etc/fstab"), "UUID=a /var btrfs subvol=/@var 0 0\n").unwrap();
+    refused("mount -o subvol=/@var UUID=a ");
+}
+
+#[test]
 fn what_is_no_file_is_neither_passed_over_nor_waited_for() {
     let host = Applied::new("nofile");
     let changed = manifest(&host.dir.0.join("etc"));

@@ -12,6 +12,7 @@ pub mod images;
 mod inside;
 mod interrupt;
 mod leftovers;
+pub mod limits;
 mod live;
 mod live_read;
 mod live_space;
