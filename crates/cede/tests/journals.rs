@@ -65,6 +65,25 @@ fn our_own_state_is_for_root_alone() {
 }
 
 #[test]
+fn a_state_that_others_can_write_is_closed_or_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let host = Applied::new("open");
+    let own = host.dir.0.join("var/lib/cede");
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for path in [&own, &own.join("operations")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    assert_eq!(host.run(&["undo", "--yes"]).0, 1);
+    assert_eq!((mode(&own), mode(&own.join("operations"))), (0o700, 0o700));
+    if chown(&own, Some(12345), None).is_ok() {
+        for verb in [&["redo", "--yes"][..], &["recover"], &["apply", "01:00.0", "--yes"]] {
+            let (code, said) = host.run(verb);
+            assert!(code == 4 && said.contains("belongs to user 12345") && said.contains("chown"), "{verb:?}: {code} {said}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_nothing_is_done() {
     let host = Applied::new("damaged");
     let begin = host.whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
