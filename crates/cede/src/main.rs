@@ -14,6 +14,7 @@ mod ui;
 mod view;
 
 use cede_host::attribute_child::write_what_is_told;
+use cede_host::limits;
 use clap::Parser;
 use cli::{Cli, Command};
 use error::CommandError;
@@ -42,6 +43,10 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, ui: &mut Ui) -> Result<Exit, CommandError> {
     let global = &cli.global;
     let command = cli.command.as_ref().unwrap_or(&Command::Status);
+    limits::prepare().map_err(|allowed| {
+        let message = format!("this process may open {allowed} files at once, and cede needs {}", limits::FILES);
+        CommandError::unreadable(message).hint("raise the limit: `ulimit -n 1024`, or `LimitNOFILE=1024` in a unit")
+    })?;
     if let Some(verb) = command.without_json().filter(|_| global.json) {
         return Err(CommandError::usage(format!("`{verb}` has no JSON form"))
             .hint("`cede plan ADDR --json`, `cede apply ADDR --json` and all others have"));

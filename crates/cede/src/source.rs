@@ -8,6 +8,7 @@ use crate::ui::{Ui, WARN, paint};
 use cede_host::{Root, Scope, boot_mounts, observe};
 use cede_model::uses::mounts::Listed;
 use cede_model::{Entry, Host, capture_text, lspci};
+use cede_plan::journal::OPERATIONS;
 use cede_plan::shell_word::quoted;
 use std::io::Read;
 use std::path::Path;
@@ -41,8 +42,27 @@ pub fn load(global: &Global, scope: Scope) -> Result<Host, CommandError> {
             let capture = capture_text::parse(&text).map_err(|error| CommandError::unreadable(format!("{shown}: {error}")))?;
             Ok(Host::from_capture(capture))
         }
-        None => Ok(Host::from_capture(observe(&open_root(global)?, scope))),
+        None => {
+            let root = open_root(global)?;
+            let mut capture = observe(&root, scope);
+            // No journal is seen where it is on a file system that is not there, and that is not the same as none.
+            if capture.get(OPERATIONS) == Some(&Entry::Absent)
+                && let Some(line) = boot_mounts::of_state(&boot_mounts::missing(&root))
+            {
+                let why =
+                    format!("{} is a file system of its own (/etc/fstab), and it is not mounted: `{}`", line.place, mount(&root, line));
+                capture.insert(OPERATIONS, Entry::Unreadable(why));
+            }
+            Ok(Host::from_capture(capture))
+        }
     }
+}
+
+/// What mounts a file system that is missing below the root.
+fn mount(root: &Root, line: &Listed) -> String {
+    let place = format!("{}{}", root.path().display().to_string().trim_end_matches('/'), line.place);
+    let part = line.subvolume.as_deref().map(|part| format!("-o {} ", quoted(&format!("subvol={part}")))).unwrap_or_default();
+    format!("mount {part}{} {}", quoted(&line.source), quoted(&place))
 }
 
 /// Says which listing of a file it is, and what it lacks.
@@ -115,7 +135,7 @@ pub fn open_root(global: &Global) -> Result<Root, CommandError> {
 /// Opens the root directory for changing what is below it.
 ///
 /// # Errors
-/// It is a capture, cannot be opened, or its boot partitions are not mounted with it.
+/// It is a capture, cannot be opened, or file systems of it are not mounted with it.
 pub fn open_to_change(global: &Global) -> Result<Root, CommandError> {
     if global.host.is_some() {
         return Err(CommandError::usage("a capture cannot be changed").hint("`cede --host FILE plan ADDR` shows what would be done"));
@@ -124,15 +144,11 @@ pub fn open_to_change(global: &Global) -> Result<Root, CommandError> {
     let missing = boot_mounts::missing(&root);
     let Some(first) = missing.first() else { return Ok(root) };
     let message = format!(
-        "{} of this system is a partition of its own (/etc/fstab), and it is not mounted below {}; nothing was changed",
+        "{} of this system is a file system of its own (/etc/fstab), and it is not mounted below {}; nothing was changed",
         first.place,
         root.path().display()
     );
-    let mount = |line: &Listed| {
-        let place = format!("{}{}", root.path().display().to_string().trim_end_matches('/'), line.place);
-        format!("mount {} {}", quoted(&line.source), quoted(&place))
-    };
-    Err(missing.iter().fold(CommandError::new(Exit::Refused, message), |error, line| error.hint(mount(line))))
+    Err(missing.iter().fold(CommandError::new(Exit::Refused, message), |error, line| error.hint(mount(&root, line))))
 }
 
 /// Fails where not even the functions could be seen.
@@ -142,7 +158,11 @@ pub fn open_to_change(global: &Global) -> Result<Root, CommandError> {
 pub fn require_functions(host: &Host) -> Result<(), CommandError> {
     let unreadable = matches!(host.capture.get("/sys/bus/pci/devices"), Some(Entry::Unreadable(_)));
     if host.devices.is_empty() && (unreadable || !host.capture.exists("/sys/bus/pci/devices")) {
-        return Err(CommandError::unreadable("no PCI functions can be seen: there is no /sys/bus/pci/devices here")
+        let why = host
+            .capture
+            .unreadable("/sys/bus/pci/devices")
+            .map_or_else(|| "is not here".to_owned(), |why| format!("could not be read ({why})"));
+        return Err(CommandError::unreadable(format!("no PCI functions can be seen: /sys/bus/pci/devices {why}"))
             .hint("a mounted system has no /sys of its own: run on the host itself, or give a capture with --host FILE"));
     }
     Ok(())

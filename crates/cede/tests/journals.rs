@@ -65,6 +65,25 @@ fn our_own_state_is_for_root_alone() {
 }
 
 #[test]
+fn a_state_that_others_can_write_is_closed_or_refused() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let host = Applied::new("open");
+    let own = host.dir.0.join("var/lib/cede");
+    let mode = |path: &PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for path in [&own, &own.join("operations")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    assert_eq!(host.run(&["undo", "--yes"]).0, 1);
+    assert_eq!((mode(&own), mode(&own.join("operations"))), (0o700, 0o700));
+    if chown(&own, Some(12345), None).is_ok() {
+        for verb in [&["redo", "--yes"][..], &["recover"], &["apply", "01:00.0", "--yes"]] {
+            let (code, said) = host.run(verb);
+            assert!(code == 4 && said.contains("belongs to user 12345") && said.contains("chown"), "{verb:?}: {code} {said}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named_and_nothing_is_done() {
     let host = Applied::new("damaged");
     let begin = host.whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
@@ -95,6 +114,24 @@ fn what_cannot_be_read_is_named_and_nothing_is_done() {
         assert_eq!(manifest(&host.dir.0.join("etc")), changed, "{words}");
         assert_eq!(fs::read(&host.journal).unwrap(), bytes);
     }
+}
+
+#[test]
+fn a_journal_that_is_elsewhere_is_not_the_same_as_none() {
+    let host = Applied::new("elsewhere");
+    let own = host.dir.0.join("var/lib/cede");
+    fs::rename(&own, host.dir.0.join("kept")).unwrap();
+    symlink("/data/cede", &own).unwrap();
+    let refused = |words: &str| {
+        for verb in VERBS {
+            let (code, said) = host.run(verb);
+            assert!(said.contains(words) && (code == 3 || code == 4 || verb == ["status"]), "{verb:?}: {code} {said}");
+        }
+    };
+    refused("is a link, and what it leads to has no journal");
+    fs::remove_file(&own).unwrap();
+    fs::write(host.dir.0.join("etc/fstab"), "UUID=a /var btrfs subvol=/@var 0 0\n").unwrap();
+    refused("mount -o subvol=/@var UUID=a ");
 }
 
 #[test]
@@ -142,6 +179,22 @@ fn after_an_interruption_nothing_else_is_begun_and_recover_brings_every_byte_bac
         assert!(host.run(&["log"]).1.contains("rolled back"));
         assert!(host.run(&["recover"]).1.contains("nothing to do"));
         fs::remove_file(&host.journal).unwrap();
+        assert!(host.run(&["apply", "01:00.0", "--yes"]).1.contains("not finished"));
+    }
+}
+
+#[test]
+fn a_journal_that_lost_its_end_leaves_no_file_behind() {
+    let host = Applied::new("shortened");
+    let text = String::from_utf8_lossy(&host.whole).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    for kept in 1..lines.len() {
+        fs::write(&host.journal, format!("{}\n", lines[..kept].join("\n"))).unwrap();
+        let (code, said) = host.run(&["recover"]);
+        // The tools that may have run cannot be run in this root, and that is said.
+        assert!(code == 0 || (code == 7 && said.contains("mkinitcpio -P")), "{kept}: {code} {said}");
+        assert_eq!(manifest(&host.dir.0.join("etc")), host.before, "{kept}");
+        fs::remove_dir_all(host.dir.0.join("var/lib/cede")).unwrap();
         assert!(host.run(&["apply", "01:00.0", "--yes"]).1.contains("not finished"));
     }
 }

@@ -49,3 +49,48 @@ fn a_read_only_disk_costs_nothing() {
         assert_eq!(manifest(&dir.0.join("etc")), before);
     }
 }
+
+/// A run with limits of its own, and what the journal directory holds after it.
+fn limited(dir: &Dir, limits: &[&str], verb: &[&str]) -> (i32, String) {
+    let mut command = Command::new("prlimit");
+    command.args(limits).arg(env!("CARGO_BIN_EXE_cede")).args(["--root", dir.0.to_str().unwrap()]).args(verb);
+    let output = command.output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap_or(-1), said)
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_ends_no_run_in_its_middle() {
+    let apply = ["apply", "01:00.0", "--yes"];
+    let mut codes = std::collections::BTreeSet::new();
+    for limit in [0, 1, 100, 1000, 4096, 6500, 6600, 6700, 6800, 6900, 7000] {
+        let dir = Dir::new("fsize");
+        unpack(&laptop(), &dir.0);
+        let before = manifest(&dir.0.join("etc"));
+        let (code, said) = limited(&dir, &[&format!("--fsize={limit}")], &apply);
+        codes.insert(code);
+        match code {
+            4 | 6 => assert_eq!(manifest(&dir.0.join("etc")), before, "{limit}: {said}"),
+            1 => assert!(said.contains("not finished"), "{said}"),
+            _ => assert!(code == 7 && said.contains("recover"), "{limit}: {code} {said}"),
+        }
+        if code != 1 {
+            assert_eq!(limited(&dir, &[], &["recover"]).0, 0);
+            assert_eq!(manifest(&dir.0.join("etc")), before, "{limit}");
+        }
+    }
+    assert!(codes.contains(&4) && codes.len() > 1, "{codes:?}");
+}
+
+#[test]
+fn too_few_open_files_are_no_missing_files() {
+    let dir = Dir::new("nofile");
+    unpack(&laptop(), &dir.0);
+    for limit in ["--nofile=8", "--nofile=20"] {
+        for verb in [&["status"][..], &["check"], &["apply", "01:00.0", "--yes"], &["recover"]] {
+            let (code, said) = limited(&dir, &[limit], verb);
+            assert!(code == 3 && said.contains("may open") && said.contains("ulimit -n"), "{verb:?}: {code} {said}");
+        }
+    }
+    assert_eq!(limited(&dir, &["--nofile=8:1024"], &["status"]).0, 0, "a soft limit is raised");
+}

@@ -8,6 +8,7 @@ use crate::machine::{EffectError, Lock, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::FILE_LIMIT;
 use crate::space;
+use crate::unrecorded;
 use cede_model::{Entry, Host};
 use cede_plan::digest::sha256;
 use cede_plan::guard;
@@ -202,7 +203,7 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
 }
 
 /// The bytes of a file, where it can be read.
-fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
+pub(crate) fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
     match machine.read(path, FILE_LIMIT) {
         Entry::File(bytes) => Some(bytes),
         _ => None,
@@ -495,7 +496,7 @@ pub fn recover(machine: &dyn Machine, tell: &mut dyn FnMut(Event<'_>)) -> Result
     leftovers::sweep_state(machine, &operations);
     let Some(open) = journal::interrupted(&operations, capture.attribute("/proc/sys/kernel/random/boot_id")) else { return Ok(None) };
     let finished = |end| machine.append(&journal::path(open.number), journal::line(&Record::Finished { end }).as_bytes());
-    match take_back(machine, open, tell) {
+    match take_back(machine, &unrecorded::added(machine, open), tell) {
         Ok(()) => {
             finished(End::RolledBack).map_err(unchanged)?;
             leftovers::forget_copies(machine, |copied| copied == open.number);

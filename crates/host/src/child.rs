@@ -32,6 +32,18 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How a command is started: here, or inside a mounted system.
 pub(crate) type Start<'a> = &'a dyn Fn(&mut Command) -> std::io::Result<Child>;
 
+/// A command with an environment of ours: what the caller's shell has set (`LD_PRELOAD`, `QEMU_…`, a `PATH` of its own) does not reach it.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/root")
+        .current_dir("/");
+    command
+}
+
 /// Runs a command in a process group of its own, without standard input. It ends with the tool: a daemon that the tool leaves behind and
 /// that keeps the pipe open is not waited for.
 ///
@@ -201,4 +213,18 @@ impl Running<'_> {
 fn limit() -> Duration {
     let given = std::env::var(LIMIT_VARIABLE).ok().and_then(|text| text.parse().ok());
     given.map_or(LIMIT, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_environment_reaches_a_child() {
+        let mut lines = Vec::new();
+        let end = run(command("/usr/bin/env"), &Command::spawn, &mut |line| lines.push(line.to_owned())).unwrap();
+        let mut names: Vec<&str> = lines.iter().filter_map(|line| line.split('=').next()).collect();
+        names.sort_unstable();
+        assert!(end.success && names == ["HOME", "LC_ALL", "PATH"] && std::env::vars_os().count() > 3, "{lines:?}");
+    }
 }

@@ -12,6 +12,7 @@ pub mod images;
 mod inside;
 mod interrupt;
 mod leftovers;
+pub mod limits;
 mod live;
 mod live_read;
 mod live_space;
@@ -24,6 +25,7 @@ pub mod option_rom;
 pub mod read_host;
 pub mod sim;
 mod space;
+mod unrecorded;
 pub mod vfio;
 
 pub use files::file_error::FileError;

@@ -45,17 +45,12 @@ impl Root {
     fn run_tool(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
         let (tool, arguments) =
             argv.split_first().ok_or_else(|| EffectError::Tool { tool: String::new(), why: "no tool was named".to_owned() })?;
-        let mut command = Command::new(tool);
+        let mut command = child::command(tool);
         command
             .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", "/root")
             // Debian's hook of update-initramfs lets it rewrite kernel, image and entry on the boot partition in place, where a power cut
             // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
-            .env("KERNEL_INSTALL_BYPASS", "1")
-            .current_dir("/");
+            .env("KERNEL_INSTALL_BYPASS", "1");
         let held = lock::for_children(self)?;
         let end = child::run(command, &|command| self.start(command), line);
         drop(held);

@@ -2,7 +2,8 @@
 
 use crate::files::root::Root;
 use crate::machine::{EffectError, Lock};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, fstat};
+use rustix::process::geteuid;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
@@ -70,7 +71,30 @@ pub(crate) fn for_children(root: &Root) -> Result<File, EffectError> {
 /// It cannot be made.
 pub(crate) fn make_private(root: &Root, dir: &Path) -> Result<(), EffectError> {
     let above = Path::new(STATE).parent().map_or(Ok(Vec::new()), |above| root.create_dir_all(above, 0o755));
-    above.and_then(|_| root.create_dir_all(dir, 0o700)).map(|_| ()).map_err(|error| EffectError::File(error.to_string()))
+    above.and_then(|_| root.create_dir_all(dir, 0o700)).map_err(|error| EffectError::File(error.to_string()))?;
+    keep_private(root, dir)
+}
+
+/// Closes a directory of ours that stands open to others; one that somebody else owns is not used: he could write into the journal what `undo`
+/// then writes into the boot configuration.
+fn keep_private(root: &Root, dir: &Path) -> Result<(), EffectError> {
+    let failed = |errno: rustix::io::Errno| EffectError::File(format!("{}: {errno}", dir.display()));
+    let open = |path: &Path| root.open_raw(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC);
+    let ours = open(dir).map_err(failed)?;
+    let found = fstat(&ours).map_err(failed)?;
+    let me = geteuid().as_raw();
+    // In the tree of a container every owner is shifted, that of `/` too.
+    let of_top = || open(Path::new("/")).and_then(fstat).is_ok_and(|top| top.st_uid == found.st_uid);
+    if found.st_uid != 0 && found.st_uid != me && !of_top() {
+        let (dir, owner) = (dir.display(), found.st_uid);
+        return Err(EffectError::File(format!(
+            "{dir} belongs to user {owner}, who can write anything into the journal; look at it (`cede log -v`), then `sudo chown -R root: {STATE}`"
+        )));
+    }
+    if found.st_mode & 0o077 != 0 && (found.st_uid == me || me == 0) {
+        fchmod(&ours, Mode::RWXU).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn open(root: &Root, name: &str, more: OFlags) -> Result<File, EffectError> {
@@ -79,6 +103,8 @@ fn open(root: &Root, name: &str, more: OFlags) -> Result<File, EffectError> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | more;
     let opened = root.open_raw_with_mode(Path::new(&path), flags, Mode::RUSR | Mode::WUSR);
     let file = File::from(opened.map_err(|errno| EffectError::File(format!("{path}: {errno}")))?);
+    // Whatever the umask was when it was made.
+    let _ = fchmod(&file, Mode::RUSR | Mode::WUSR);
     if file.metadata().is_ok_and(|found| found.is_file()) {
         Ok(file)
     } else {

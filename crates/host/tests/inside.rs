@@ -97,12 +97,13 @@ fn what_cannot_be_run_is_told_with_the_reason() {
 }
 
 #[test]
-fn boot_partitions_that_are_not_mounted_are_named() {
+fn file_systems_that_are_not_mounted_are_named() {
     let scratch = Scratch::new();
-    scratch.write("etc/fstab", "UUID=1b7a / ext4 defaults 0 1\nUUID=2 /boot ext4 defaults 0 2\n\"UUID=3\" /boot/efi vfat umask=0077 0 1\nUUID=4 /efi vfat nofail 0 0\n# UUID=5 /boot/x\nUUID=6 /home ext4 defaults\n");
+    scratch.write("etc/fstab", "UUID=1b7a / ext4 defaults 0 1\nUUID=2 /boot ext4 defaults 0 2\n\"UUID=3\" /boot/efi vfat umask=0077 0 1\nUUID=4 /efi vfat nofail 0 0\n# UUID=5 /boot/x\nUUID=6 /home ext4 defaults\nUUID=1b7a /var btrfs defaults,subvol=@var 0 0\n");
     fs::create_dir_all(scratch.at("boot/efi")).unwrap();
     let missing = boot_mounts::missing(&Root::open(scratch.path()).unwrap());
     let named: Vec<(&str, &str)> = missing.iter().map(|line| (line.source.as_str(), line.place.as_str())).collect();
-    assert_eq!(named, [("UUID=2", "/boot"), ("UUID=3", "/boot/efi")]);
+    assert_eq!(named, [("UUID=2", "/boot"), ("UUID=3", "/boot/efi"), ("UUID=1b7a", "/var")]);
+    assert_eq!(boot_mounts::of_state(&missing).and_then(|line| line.subvolume.as_deref()), Some("@var"));
     assert!(boot_mounts::missing(&Root::open("/").unwrap()).is_empty());
 }

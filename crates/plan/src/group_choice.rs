@@ -48,6 +48,21 @@ pub fn blocks(device: &PciDevice) -> bool {
     !device.is_on_vfio() && !driver.is_some_and(|driver| TOLERATED.contains(&driver))
 }
 
+/// The VMD endpoint in whose domain a function is. Its driver makes that domain and takes it away, so there is nothing in it to be bound once
+/// vfio-pci has the endpoint (drivers/pci/controller/vmd.c `vmd_enable_domain`, `vmd_remove`).
+pub fn vmd_endpoint(host: &Host, device: &PciDevice) -> Option<PciAddress> {
+    // Buses are at most 256 deep.
+    let mut upstream = device.upstream;
+    for _ in 0..256 {
+        match upstream {
+            Upstream::Vmd(endpoint) => return Some(endpoint),
+            Upstream::Bridge(bridge) => upstream = host.device(bridge)?.upstream,
+            Upstream::RootBus | Upstream::Unknown => return None,
+        }
+    }
+    None
+}
+
 /// From when on functions are to be ceded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
@@ -92,7 +107,8 @@ impl<'a> Chooser<'a> {
     /// Every reason why it cannot be fulfilled.
     pub fn choose(&self, wanted: &[PciAddress]) -> Result<Choice, Vec<Refusal>> {
         let host = self.host;
-        let refusals: Vec<Refusal> = wanted.iter().filter_map(|address| refuse(host, *address, self.from)).collect();
+        let refusals: Vec<Refusal> =
+            wanted.iter().filter_map(|address| behind_vmd(host, *address, wanted).or_else(|| refuse(host, *address, self.from))).collect();
         if !refusals.is_empty() {
             return Err(refusals);
         }
@@ -145,6 +161,15 @@ fn refuse(host: &Host, address: PciAddress, from: From) -> Option<Refusal> {
     None
 }
 
+/// What is in the domain of a VMD endpoint does DMA in its name and goes with it, not alone.
+fn behind_vmd(host: &Host, address: PciAddress, wanted: &[PciAddress]) -> Option<Refusal> {
+    let endpoint = vmd_endpoint(host, host.device(address)?).filter(|endpoint| !wanted.contains(endpoint))?;
+    let message = format!(
+        "{address} is behind Intel VMD, which does its DMA: name {endpoint} to give that with everything behind it, or switch VMD off in the firmware's setup and look again with `cede groups`"
+    );
+    Some(Refusal::new("behind-vmd", message))
+}
+
 /// A virtual function is made by its physical function's driver, long after modprobe.d and the command line have had their say; and it is
 /// gone with that driver (drivers/pci/iov.c `sriov_enable`).
 fn virtual_functions(device: &PciDevice, from: From) -> Option<Refusal> {
@@ -173,7 +198,13 @@ fn divide(
     from: From,
 ) -> Result<Choice, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    for device in together.iter().filter_map(|address| host.device(*address)) {
+    let (behind, members): (Vec<&PciDevice>, Vec<&PciDevice>) =
+        together.iter().filter_map(|address| host.device(*address)).partition(|device| vmd_endpoint(host, device).is_some());
+    if !behind.is_empty() {
+        let names = behind.iter().map(|device| device.address.to_string()).collect::<Vec<_>>().join(", ");
+        choice.notes.push(format!("behind Intel VMD, and seen by the guest alone once that is ceded: {names}"));
+    }
+    for device in members {
         if stays(device) {
             if blocks(device) {
                 let driver = device.driver_name().unwrap_or_default();

@@ -1,8 +1,10 @@
 //! The journal of operations: its format on disk (`cede.journal/1`), and what it says was done.
 //!
 //! One file for each operation, one JSON record a line. The first record holds the whole plan and is durable before any other byte of the host
-//! changes. A last line without its line end was cut off by a crash and does not count.
+//! changes. A last line without its line end was cut off by a crash and does not count. Each record ends with a sum of itself: `undo` writes
+//! what stands here into the boot configuration, and no disk's flipped bit may come back as a byte of it.
 
+use crate::digest::sha256;
 use crate::plan::format::{NotAPlan, PlanFile};
 use crate::plan::step::may_write;
 use crate::plan::{Condition, Plan, Step};
@@ -183,6 +185,12 @@ pub enum JournalError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A file in the directory has a number and not the name that goes with it, so it cannot be told which operation it was.
+    #[error("{path}: its name is none that cede gives (`0001.jsonl` and on)")]
+    OtherName {
+        /// The file.
+        path: String,
+    },
     /// The journal is there and what stands there is no file to be read.
     #[error("{path}: {why}")]
     NoFile {
@@ -213,7 +221,24 @@ pub fn path(number: u32) -> String {
 pub fn line(record: &Record) -> String {
     let text = serde_json::to_string(record).unwrap_or_default();
     let cut = if matches!(record, Record::RollingBack | Record::Finished { .. }) { "\n" } else { "" };
-    format!("{cut}{text}\n")
+    let body = text.strip_suffix('}').unwrap_or(&text);
+    format!("{cut}{body}{SUM}{}\"}}\n", sum(body.as_bytes()))
+}
+
+/// What comes before a record's sum.
+const SUM: &str = ",\"sum\":\"";
+
+/// The beginning of the SHA-256 of what comes before: enough against accidents, and who can write the journal can write the sum too.
+fn sum(body: &[u8]) -> String {
+    sha256(body).chars().take(16).collect()
+}
+
+/// Whether a record is as it was written; `None` where it has no sum.
+fn is_whole(text: &[u8]) -> Option<bool> {
+    let at = text.windows(SUM.len()).rposition(|window| window == SUM.as_bytes())?;
+    let (body, rest) = text.split_at_checked(at)?;
+    let told = rest.get(SUM.len()..)?.strip_suffix(b"\"}")?;
+    Some(told == sum(body).as_bytes())
 }
 
 /// The first record of an operation.
@@ -233,8 +258,15 @@ pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
     }
     let mut list = Vec::new();
     for name in capture.names_in(OPERATIONS) {
-        let Some(number) = name.strip_suffix(".jsonl").and_then(|stem| stem.parse().ok()) else { continue };
+        let Some(stem) = name.strip_suffix(".jsonl").filter(|stem| !stem.is_empty() && stem.bytes().all(|byte| byte.is_ascii_digit()))
+        else {
+            continue;
+        };
         let file = format!("{OPERATIONS}/{name}");
+        // A copy under another number would be an operation that nobody carried out.
+        let Some(number) = stem.parse().ok().filter(|number| *number > 0 && path(*number) == file) else {
+            return Err(JournalError::OtherName { path: file });
+        };
         match capture.get(&file) {
             Some(Entry::File(bytes)) => list.push(read(number, &file, bytes)?),
             Some(Entry::Unreadable(why)) => return Err(unreadable(&file, why)),
@@ -250,8 +282,9 @@ fn unreadable(path: &str, why: &str) -> JournalError {
     if matches!(why.as_str(), "EACCES" | "EPERM") { JournalError::Unreadable { path, why } } else { JournalError::NoFile { path, why } }
 }
 
-/// Why a record that can be read cannot be true of this operation.
-fn untrue(record: &Record, operation: &Operation) -> Option<&'static str> {
+/// Why a record that can be read cannot be true of this operation, of which these steps are done.
+fn untrue(record: &Record, operation: &Operation, done: &[usize]) -> Option<&'static str> {
+    let started = |step: &usize| operation.started.contains(step);
     match record {
         Record::Started { step, .. } | Record::Done { step } if *step >= operation.plan.steps.len() => Some("the plan has no such step"),
         Record::Started { made, .. } if !made.iter().all(|dir| may_write(dir) || dir == crate::trial::STATE) => {
@@ -263,6 +296,18 @@ fn untrue(record: &Record, operation: &Operation) -> Option<&'static str> {
         {
             Some("cede keeps no file there")
         }
+        Record::Started { .. } | Record::Done { .. } | Record::Kept { .. } if operation.end.is_some() => {
+            Some("it follows the operation's end")
+        }
+        Record::Started { step, .. } if started(step) => Some("the step was begun before"),
+        Record::Done { step } if !started(step) || done.contains(step) => Some("the step was not begun, or is done already"),
+        Record::Kept { path, .. } if operation.kept.iter().any(|(kept, _)| kept == path) => Some("the file was kept before"),
+        // Tools that cannot be run are left to a person; files are not.
+        Record::Finished { end: End::Applied } => {
+            let is_file = |index: usize| operation.plan.steps.get(index).is_some_and(|step| step.path().is_some());
+            let is_left = |index: usize| !done.contains(&index) && (started(&index) || is_file(index));
+            (0..operation.plan.steps.len()).any(is_left).then_some("it says that all is done, and no record says so of each step")
+        }
         _ => None,
     }
 }
@@ -273,23 +318,27 @@ fn untrue(record: &Record, operation: &Operation) -> Option<&'static str> {
 /// It is damaged.
 pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalError> {
     let mut operation: Option<Operation> = None;
+    let mut done: Vec<usize> = Vec::new();
     let mut torn: Option<JournalError> = None;
+    let mut has_sums = false;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     for (index, text) in
         bytes.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n').enumerate().filter(|(_, text)| !text.is_empty())
     {
+        let damage = |why| JournalError::Untrue { path: path.to_owned(), line: index + 1, why };
         let record = match serde_json::from_slice(text) {
             Ok(record) => record,
-            // A crash may cut a line off, and `recover` then closes the operation behind it. Anything else is damage.
-            Err(source) if operation.is_some() && torn.is_none() => {
-                torn = Some(JournalError::Record { path: path.to_owned(), line: index + 1, source });
+            // A crash may cut a line off, and another one what `recover` writes behind it; in the end it is closed. Anything else is damage.
+            Err(source) if operation.is_some() => {
+                torn.get_or_insert(JournalError::Record { path: path.to_owned(), line: index + 1, source });
                 continue;
             }
             Err(source) => return Err(JournalError::Record { path: path.to_owned(), line: index + 1, source }),
         };
-        if let Some(why) = operation.as_ref().filter(|_| torn.is_none()).and_then(|operation| untrue(&record, operation)) {
-            return Err(JournalError::Untrue { path: path.to_owned(), line: index + 1, why });
+        if let Some(why) = operation.as_ref().filter(|_| torn.is_none()).and_then(|operation| untrue(&record, operation, &done)) {
+            return Err(damage(why));
         }
+        let is_whole = is_whole(text);
         match (record, &mut operation) {
             (Record::Begin { format, .. }, None) if format != JOURNAL_FORMAT => {
                 return Err(JournalError::OtherFormat { path: path.to_owned(), format });
@@ -297,16 +346,21 @@ pub fn read(number: u32, path: &str, bytes: &[u8]) -> Result<Operation, JournalE
             (Record::Begin { verb, time, boot_id, plan, .. }, None) => {
                 let plan = Plan::try_from(*plan).map_err(|source| JournalError::Plan { path: path.to_owned(), source })?;
                 operation = Some(Operation::begun(number, verb, time, boot_id, plan));
+                has_sums = is_whole.is_some();
             }
-            (Record::Finished { end }, Some(operation)) => operation.end = Some(end),
+            (Record::Finished { end }, Some(operation)) if end != End::Applied || torn.is_none() => operation.end = Some(end),
             (Record::RollingBack, Some(operation)) => operation.end = None,
             (Record::Kept { path, copy }, Some(operation)) if torn.is_none() => operation.kept.push((path, copy)),
             (Record::Started { step, made }, Some(operation)) if torn.is_none() => {
                 operation.started.push(step);
                 operation.made.splice(0..0, made);
             }
-            (Record::Done { .. }, Some(_)) if torn.is_none() => {}
+            (Record::Done { step }, Some(_)) if torn.is_none() => done.push(step),
             _ => return Err(torn.unwrap_or_else(|| JournalError::NoBegin { path: path.to_owned() })),
+        }
+        // Earlier versions wrote none; this one may close what they left open.
+        if is_whole == Some(false) || (has_sums && is_whole.is_none()) {
+            return Err(damage("it is not what was written (its sum says so)"));
         }
     }
     operation.ok_or_else(|| JournalError::NoBegin { path: path.to_owned() })
@@ -386,92 +440,5 @@ pub fn generated(plan: &Plan) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(path: &str) -> Step {
-        Step::ReplaceFile { path: path.into(), before: None, after: Some(b"x".to_vec()) }
-    }
-
-    #[test]
-    fn a_line_that_a_crash_cut_off_does_not_count() {
-        let plan = Plan {
-            steps: vec![file("/etc/a"), Step::RunTool { argv: vec!["/usr/sbin/update-grub".into()], why: String::new() }],
-            ..Plan::default()
-        };
-        let mut text = line(&begin(Verb::Apply, 7, None, &plan));
-        text.push_str(&line(&Record::Started { step: 0, made: Vec::new() }));
-        text.push_str(line(&Record::Finished { end: End::Applied }).trim_end());
-        let operation = read(3, "/j", text.as_bytes()).unwrap();
-        assert_eq!((operation.number, operation.started.as_slice(), operation.end), (3, [0].as_slice(), None));
-        assert_eq!(roll_back_steps(&operation), [Step::ReplaceFile { path: "/etc/a".into(), before: Some(b"x".to_vec()), after: None }]);
-    }
-
-    #[test]
-    fn a_file_cut_off_anywhere_is_open_or_named_as_damaged() {
-        let step = || Record::Started { step: 0, made: vec!["/etc/x".into()] };
-        let plan = Plan { steps: vec![file("/etc/x/a")], ..Plan::default() };
-        let begin = line(&begin(Verb::Apply, 7, None, &plan));
-        let kept = Record::Kept { path: "/boot/i".into(), copy: Some(format!("{KEPT}/0001-0")) };
-        let rest: String = [kept, step(), Record::Done { step: 0 }, Record::Finished { end: End::Applied }].iter().map(line).collect();
-        let text = format!("{begin}{rest}");
-        for length in 0..text.len() {
-            for tail in [b"".as_slice(), b"\0\0\0\0", b"\0\n", b"\xff{"] {
-                let bytes = [&text.as_bytes()[..length], tail].concat();
-                match read(1, "/j", &bytes) {
-                    Ok(operation) => assert!(length >= begin.len() - 1 && operation.end.is_none(), "{length} {tail:?}"),
-                    Err(error) => assert!(length < begin.len() && error.to_string().starts_with("/j"), "{length} {tail:?}: {error}"),
-                }
-                let closed = [bytes, line(&Record::Finished { end: End::RolledBack }).into_bytes()].concat();
-                if length >= begin.len() && tail != b"\0\n" {
-                    assert_eq!(read(1, "/j", &closed).unwrap().end, Some(End::RolledBack), "recover can close it: {length} {tail:?}");
-                }
-            }
-        }
-        assert_eq!(read(1, "/j", text.as_bytes()).unwrap().end, Some(End::Applied));
-    }
-
-    #[test]
-    fn records_that_cannot_be_true_are_damage() {
-        let plan = Plan { steps: vec![file("/etc/a")], ..Plan::default() };
-        let begun = line(&begin(Verb::Apply, 7, None, &plan));
-        for (record, problem) in [
-            (Record::Started { step: 1, made: Vec::new() }, "no such step"),
-            (Record::Started { step: 0, made: vec!["/usr/bin".into()] }, "no such directory"),
-            (Record::Kept { path: "/usr/bin/ls".into(), copy: None }, "no such file"),
-            (Record::Kept { path: "/boot/i".into(), copy: Some("/etc/shadow".into()) }, "no file there"),
-            (Record::Kept { path: "/boot/i".into(), copy: Some(format!("{KEPT}/../../../etc/shadow")) }, "no file there"),
-        ] {
-            let error = read(1, "/j", format!("{begun}{}", line(&record)).as_bytes()).unwrap_err().to_string();
-            assert!(error.starts_with("/j:2") && error.contains(problem), "{error}");
-        }
-        let twice = format!("{begun}{begun}");
-        assert!(read(1, "/j", twice.as_bytes()).is_err());
-        let other = begun.replace("cede.journal/1", "cede.journal/9");
-        assert!(read(1, "/j", other.as_bytes()).unwrap_err().to_string().contains("cede.journal/9"));
-    }
-
-    #[test]
-    fn what_is_no_file_is_not_passed_over() {
-        let path = path(1);
-        for entry in [Entry::Dir, Entry::Link("x".into()), Entry::Present(9), Entry::Unreadable("Fifo".into())] {
-            let mut capture = Capture::new();
-            capture.insert(path.as_str(), entry);
-            assert!(matches!(operations(&capture), Err(JournalError::NoFile { .. })));
-        }
-    }
-
-    #[test]
-    fn damage_is_named() {
-        let begun = line(&begin(Verb::Apply, 7, None, &Plan::default()));
-        let closed = format!("{begun}{{\"record\":\"sta\n{}", line(&Record::Finished { end: End::RolledBack }));
-        assert_eq!(read(1, "/j", closed.as_bytes()).unwrap().end, Some(End::RolledBack));
-        let damaged = format!("{begun}nonsense\n{}", line(&Record::Started { step: 0, made: Vec::new() }));
-        assert!(read(1, "/j", damaged.as_bytes()).unwrap_err().to_string().starts_with("/j:2"));
-        for (text, problem) in [("", "does not begin"), ("{\"record\":\"started\",\"step\":0}\n", "does not begin"), ("nonsense\n", "/j:1")]
-        {
-            let error = read(1, "/j", text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(problem), "{error}");
-        }
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

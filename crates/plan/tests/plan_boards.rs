@@ -1,10 +1,15 @@
 //! Every function of four real boards: a plan that holds together, or a refusal that says what to do.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy's exemption of tests does not reach what stands beside the tests here")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
 
 mod support;
 
-use cede_model::{Capture, Host, capture_text};
+use cede_model::{Capture, Entry, Host, capture_text};
 use cede_plan::intent::BindMethod::Cmdline;
 use cede_plan::plan::{Plan, format};
 use support::machine::{Loader, Machine};
@@ -39,10 +44,33 @@ fn assert_sound(name: &str, host: &Host, plan: &Plan, address: &str) {
     assert_eq!(format::parse(&format::render(plan)).unwrap(), *plan, "{name} {address}");
     for group in plan.devices.iter().filter_map(|identity| host.group_of(identity.address)) {
         for member in &group.devices {
-            let known = plan.devices.iter().any(|identity| identity.address == *member) || plan.stays.contains(member);
+            let is_noted = plan.notes.iter().any(|note| note.contains("behind Intel VMD") && note.contains(&member.to_string()));
+            let known = is_noted || plan.devices.iter().any(|identity| identity.address == *member) || plan.stays.contains(member);
             assert!(known, "{name} {address}: {member} of its group is not spoken of");
         }
     }
+}
+
+#[test]
+fn what_is_behind_vmd_goes_with_its_endpoint_and_is_not_bound() {
+    let mut capture = board(BOARDS[3].1, Machine::arch(Loader::Grub), true);
+    let mounted = |text: &str| Entry::File(format!("29 1 {text}\n").into_bytes());
+    capture.insert("/proc/self/mountinfo", mounted("0:25 / / rw - tmpfs none rw"));
+    let plan = plan_on(&capture, &["00:0e.0"], Cmdline);
+    let ceded: Vec<String> = plan.devices.iter().map(|identity| identity.address.to_string()).collect();
+    assert_eq!((ceded, plan.stays.len(), plan.refused.len()), (vec!["0000:00:0e.0".to_owned()], 0, 0), "{:?}", plan.refused);
+    assert!(plan.notes.iter().any(|note| note.contains("10000:e1:00.0, 10000:e2:00.0")), "{:?}", plan.notes);
+    assert!(plan_on(&capture, &["00:0e.0", "10000:e2:00.0"], Cmdline).refused.is_empty());
+    let alone = plan_on(&capture, &["10000:e1:00.0"], Cmdline);
+    assert_tells_what_to_do(&alone);
+    assert!(alone.refused[0].message.contains("name 0000:00:0e.0"), "{:?}", alone.refused);
+    let disk = "../../devices/pci0000:00/0000:00:0e.0/pci10000:e0/10000:e0:06.0/10000:e1:00.0/nvme/nvme0/nvme0n1";
+    capture.insert("/sys/class/block/nvme0n1", Entry::Link(disk.to_owned()));
+    capture.insert("/sys/class/block/nvme0n1/dev", Entry::File(b"259:0\n".to_vec()));
+    capture.insert("/proc/self/mountinfo", mounted("259:0 / / rw - ext4 /dev/nvme0n1 rw"));
+    let lost = plan_on(&capture, &["00:0e.0"], Cmdline);
+    assert_eq!(lost.refused[0].id, "root-disk");
+    assert!(lost.refused[0].message.starts_with("0000:00:0e.0 vmd → nvme0n1 → /"), "{:?}", lost.refused);
 }
 
 #[test]

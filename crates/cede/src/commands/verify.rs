@@ -61,6 +61,8 @@ pub fn operations(host: &Host) -> Result<Vec<Operation>, CommandError> {
             CommandError::unreadable(format!("the journal is for root alone: {error}")).hint("run the same command with sudo")
         }
         JournalError::OtherFormat { .. } => CommandError::unreadable(error.to_string()),
+        JournalError::NoFile { ref path, .. } if path == journal::OPERATIONS => CommandError::unreadable(error.to_string())
+            .hint("what cede did on this host cannot be told without it, so nothing is changed: bring that directory back first"),
         other => CommandError::unreadable(other.to_string()).hint(
             "what that operation did cannot be told from it: look at the file and at the boot configuration, then move it out of that directory",
         ),

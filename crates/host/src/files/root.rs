@@ -78,7 +78,14 @@ impl Root {
         let path = path.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let failed = |errno| FileError::new(path, "opening the root directory", errno);
-        let dir = fs::openat(fs::CWD, path, flags, Mode::empty()).map_err(failed)?;
+        let no_directory = |errno| match fs::statat(fs::CWD, path, AtFlags::empty()) {
+            Ok(found) if errno == Errno::NOTDIR => {
+                let kind = fs::FileType::from_raw_mode(found.st_mode).into();
+                FileError::WrongKind { path: path.to_owned(), kind, wanted: FileKind::Directory }
+            }
+            _ => failed(errno),
+        };
+        let dir = fs::openat(fs::CWD, path, flags, Mode::empty()).map_err(no_directory)?;
         let here = fs::fstat(&dir).map_err(failed)?;
         let top = fs::statat(fs::CWD, "/", AtFlags::empty()).map_err(failed)?;
         let live = (here.st_dev, here.st_ino) == (top.st_dev, top.st_ino);

@@ -1,6 +1,7 @@
 //! The boot configuration: loaders, initramfs generators, modprobe.d, and what the firmware says.
 
 use super::Reader;
+use crate::lock::STATE;
 use crate::read_host::ATTRIBUTE_LIMIT;
 use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
@@ -117,13 +118,20 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
 }
 
-/// Our own journal, and the boot in which it is read. A name in it that leads nowhere is not passed over: it stood for an operation.
+/// Our own journal, and the boot in which it is read. A name in it that leads nowhere is not passed over: it stood for an operation. Nor is
+/// a directory that somebody moved away: what it leads to may only be not mounted.
 pub(super) fn journal(reader: &mut Reader<'_>) {
     for name in reader.list(OPERATIONS).iter().filter(|name| name.ends_with(".jsonl")) {
         let path = format!("{OPERATIONS}/{name}");
         reader.text(&path);
         if reader.capture.get(&path) == Some(&Entry::Absent) {
             reader.capture.insert(path, Entry::Unreadable("a link that leads nowhere".to_owned()));
+        }
+    }
+    if reader.capture.get(OPERATIONS) == Some(&Entry::Absent) {
+        let is_link = |path: &&str| matches!(reader.host.read_link(path), Entry::Link(_));
+        if let Some(link) = [STATE, OPERATIONS].into_iter().find(is_link) {
+            reader.capture.insert(OPERATIONS, Entry::Unreadable(format!("{link} is a link, and what it leads to has no journal")));
         }
     }
     reader.text("/proc/sys/kernel/random/boot_id");

@@ -28,7 +28,7 @@ impl Qemu {
         }
         let is_there = |path: &&&str| root.metadata(path).is_ok_and(|found| found.kind == FileKind::File);
         let program = guest::PROGRAMS.iter().find(is_there).ok_or(Errno::NOENT)?;
-        let mut command = Command::new(program);
+        let mut command = child::command(program);
         command.arg("--version");
         // Where it cannot be run, its start will say why.
         let output = child::run_until(command, &Command::spawn, PATIENCE, &|_| false, &mut |_| {}).map(|end| end.output);
@@ -49,7 +49,7 @@ impl Qemu {
     pub(super) fn run(&self, wish: &Wish, limit: Duration) -> Answer<Seen> {
         // A signal ends the guest; the devices are looked at afterwards all the same.
         interrupt::watch();
-        let mut command = Command::new(&self.program);
+        let mut command = child::command(&self.program);
         command.args(guest::arguments(wish, self.interface(wish)));
         let start = std::time::Instant::now();
         let end = match child::run_until(command, &Command::spawn, limit, &seabios::is_end, &mut |_| {}) {

@@ -78,6 +78,8 @@ pub struct Listed {
     pub at_start: bool,
     /// True where the start goes on without it.
     pub may_fail: bool,
+    /// The part of a btrfs that is mounted, where one is named.
+    pub subvolume: Option<String>,
 }
 
 /// What `/etc/fstab` lists; nothing where it was not seen.
@@ -99,6 +101,7 @@ fn listed_line(line: &str) -> Option<Listed> {
         kind,
         at_start: !options.iter().any(|option| matches!(*option, "noauto" | "x-systemd.automount")),
         may_fail: options.contains(&"nofail"),
+        subvolume: options.iter().find_map(|option| option.strip_prefix("subvol=")).map(unescape),
     })
 }
 
