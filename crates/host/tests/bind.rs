@@ -9,7 +9,7 @@
 mod support;
 
 use cede_host::apply::{Applied, ApplyError, apply, recover};
-use cede_host::{Machine, Scope, SimHost, observe};
+use cede_host::{Machine, ReadHost, Scope, SimHost, observe};
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host, capture_text};
 use cede_plan::Plan;
@@ -185,6 +185,57 @@ fn holders_are_named_and_nothing_is_written() {
     let said = draft(&sim, Verb::Release).plan.refused[0].message.clone();
     assert!(said.contains(&format!("/dev/vfio/{group}: open in qemu-system-x86 (pid 4242): shut its guest down first")), "{said}");
     assert_eq!(drivers(&sim), on_vfio());
+}
+
+/// A machine on which a process in a container has the card open by a name of the container's own.
+struct Container(SimHost);
+
+impl ReadHost for Container {
+    fn read(&self, path: &str, limit: usize) -> Entry {
+        self.0.read(path, limit)
+    }
+    fn read_head(&self, path: &str, limit: usize) -> Entry {
+        self.0.read_head(path, limit)
+    }
+    fn probe(&self, path: &str) -> Entry {
+        self.0.probe(path)
+    }
+    fn read_link(&self, path: &str) -> Entry {
+        self.0.read_link(path)
+    }
+    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
+        self.0.list(path)
+    }
+    fn device_number(&self, path: &str) -> Option<String> {
+        (path == "/proc/901/fd/7").then(|| "char/226:1".to_owned())
+    }
+}
+
+#[test]
+fn a_holder_in_a_container_is_known_by_the_number_of_the_node() {
+    let sim = laptop();
+    sim.others(|capture| {
+        capture.insert("/proc/901/fd/7", Entry::Link("/gpu/render".to_owned()));
+        capture.insert("/proc/901/fd/8", Entry::Link("/gpu/other".to_owned()));
+        capture.insert("/proc/901/comm", Entry::File(b"miner\n".to_vec()));
+    });
+    assert_eq!(draft(&sim, Verb::Bind).plan.refused, [], "its name says nothing");
+    let host = Host::from_capture(observe(&Container(sim), Scope::Runtime));
+    let refused = runtime::bind(&host, &[at(GPU)], &[]).plan.refused;
+    assert!(refused.len() == 1 && refused[0].message.contains("/dev/dri/card1: open in miner (pid 901)"), "{refused:?}");
+}
+
+#[test]
+fn an_interface_that_a_container_has_is_in_use() {
+    let sim = laptop();
+    sim.others(|capture| capture.insert(format!("/sys/bus/pci/devices/{GPU}/net"), Entry::Dir));
+    let refused = draft(&sim, Verb::Bind).plan.refused;
+    assert!(refused.len() == 1 && refused[0].message.contains("in another network namespace"), "{refused:?}");
+    sim.others(|capture| {
+        capture.insert(format!("/sys/bus/pci/devices/{GPU}/net/enp1s0"), Entry::Dir);
+        capture.insert("/sys/class/net/enp1s0", Entry::Link("../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/net/enp1s0".into()));
+    });
+    assert_eq!(draft(&sim, Verb::Bind).plan.refused, [], "here it has no address");
 }
 
 #[test]
