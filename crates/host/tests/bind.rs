@@ -14,6 +14,8 @@ use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host, capture_text};
 use cede_plan::Plan;
 use cede_plan::guard::Loss;
+use cede_plan::handoff::{Options, TARGETS, handoff};
+use cede_plan::hook::{self, HookWish};
 use cede_plan::journal::{self, End, Operation, Verb};
 use cede_plan::runtime::{self, Draft};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -278,6 +280,25 @@ fn what_changed_since_the_plan_stops_it() {
     let plan = plan_of(&sim);
     sim.write_attribute("/sys/bus/pci/drivers/nouveau/unbind", GPU).unwrap();
     assert!(matches!(refused(&sim, &plan), ApplyError::HostChanged(_)));
+}
+
+#[test]
+fn a_guest_that_has_a_hook_is_handed_the_devices_without_a_reboot() {
+    let sim = laptop();
+    let mut capture = observe(&sim, Scope::Runtime);
+    capture.insert(hook::LIBVIRT, Entry::Dir);
+    let wish = HookWish { domain: "win 11".into(), addresses: vec![at(GPU)], program: "/usr/bin/cede".into(), ..HookWish::default() };
+    let plan = hook::plan(&Host::from_capture(capture), &wish);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    apply(&sim, &plan, Verb::Hook, &mut |_| {}).unwrap();
+    let to = |name: &str| {
+        let target = TARGETS.iter().find(|target| target.name() == name).unwrap();
+        handoff(&seen(&sim), &[at(GPU)], *target, &Options::default())
+    };
+    let text = to("libvirt").unwrap().text;
+    assert!(text.text.contains("managed='yes'") && !text.notes.concat().contains("reboot"), "{text:?}");
+    let refused = to("qemu").unwrap_err();
+    assert!(refused.iter().all(|refusal| refusal.id == "not-ceded"), "nothing is bound at the next start: {refused:?}");
 }
 
 /// An operation, and the host before and after it.
