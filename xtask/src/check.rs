@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Debian packages that the tests need beside those of the virtual machines, of which they use the emulator.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 22] = [
     "bash",
     "dash",
     "kmod",
@@ -26,6 +26,7 @@ const PACKAGES: [&str; 21] = [
     "libxml2-utils",
     "patch",
     "chromium",
+    "nix-bin",
 ];
 
 /// What is installed where there is no cargo-deny: cargo wants all three numbers.

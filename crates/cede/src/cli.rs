@@ -359,7 +359,8 @@ pub enum HookCommand {
 /// How a hook goes about it.
 #[derive(Debug, Args)]
 pub struct HookArgs {
-    /// Stop the display manager before the guest starts, and start it again when the guest has ended: for the only GPU
+    /// Stop the display manager before the guest starts, and start it again when the guest has ended, with what lies over NVIDIA's driver
+    /// taken off meanwhile: for the only GPU
     #[arg(long)]
     pub display_manager: bool,
     /// Give up what it was refused for while the guest runs, by exactly this name; once for each loss

@@ -9,84 +9,10 @@
 
 mod support;
 
-use cede_model::{Capture, Entry, capture_text};
 use serde_json::Value;
 use std::fs;
-use std::process::{Command, Output};
+use support::handing_over::{Host, err, out, tool};
 use support::{Dir, code, fixture};
-
-/// A capture of a host with some functions of group 7 and some of group 8.
-struct Host(Capture);
-
-impl Host {
-    fn new() -> Self {
-        let mut capture = Capture::new();
-        for dir in ["/sys/bus/pci/devices", "/sys/class/vfio-dev", "/sys/devices/system/node"] {
-            capture.insert(dir, Entry::Dir);
-        }
-        capture.insert("/proc/sys/kernel/hostname", Entry::File(b"pve1\n".to_vec()));
-        Self(capture)
-    }
-
-    fn function(mut self, address: &str, [ids, class]: [&str; 2], group: u32, driver: Option<&str>) -> Self {
-        let dir = format!("/sys/bus/pci/devices/{address}");
-        let uevent = format!("PCI_CLASS={class}\nPCI_ID={ids}\nPCI_SUBSYS_ID=1043:109F\n");
-        self.0.insert(format!("{dir}/uevent"), Entry::File(uevent.into_bytes()));
-        self.0.insert(format!("{dir}/iommu_group"), Entry::Link(format!("../../../../kernel/iommu_groups/{group}")));
-        if let Some(driver) = driver {
-            self.0.insert(format!("{dir}/driver"), Entry::Link(format!("../../../../bus/pci/drivers/{driver}")));
-        }
-        self
-    }
-
-    fn text(mut self, path: &str, text: &str) -> Self {
-        self.0.insert(path, Entry::File(text.as_bytes().to_vec()));
-        self
-    }
-
-    fn link(mut self, path: &str, target: &str) -> Self {
-        self.0.insert(path, Entry::Link(target.to_owned()));
-        self
-    }
-
-    /// Graphics card with sound, both on these drivers, behind a bridge of the same group; and the display that stays.
-    fn card(graphics: &str, sound: &str) -> Self {
-        Self::new()
-            .function("0000:00:01.0", ["8086:1901", "60400"], 7, Some("pcieport"))
-            .function("0000:00:02.0", ["8086:3E9B", "30000"], 2, Some("i915"))
-            .function("0000:01:00.0", ["10DE:1F91", "30000"], 7, Some(graphics))
-            .function("0000:01:00.1", ["10DE:10FA", "40300"], 7, Some(sound))
-            .text("/sys/bus/pci/devices/0000:00:02.0/boot_vga", "1\n")
-    }
-
-    fn save(&self, dir: &Dir) -> String {
-        fs::write(dir.0.join("capture"), capture_text::render(&self.0)).unwrap();
-        dir.path("capture")
-    }
-
-    fn handoff(&self, arguments: &[&str]) -> Output {
-        let dir = Dir::new(&arguments.concat().replace(['/', ':'], ""));
-        let capture = self.save(&dir);
-        let output = Command::new(env!("CARGO_BIN_EXE_cede")).args(["--host", &capture, "handoff"]).args(arguments).env_clear().output();
-        output.unwrap()
-    }
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-/// Runs a tool that must be there.
-fn tool(program: &str, arguments: &[&str]) -> Output {
-    Command::new(program)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}: apt-get install libvirt-clients libxml2-utils qemu-system-x86"))
-}
 
 fn libvirt_takes(xml: &str) {
     let valid = tool("virt-xml-validate", &[xml, "domain"]);
@@ -211,13 +137,7 @@ fn qemu_understands_every_argument() {
     let output = Host(host.0).with_iommufd().handoff(&["01:00.0", "--to", "qemu"]);
     assert_eq!(out(&output).matches(",iommufd=cede-iommufd").count(), 2);
     assert!(err(&output).contains("/dev/iommu, /dev/vfio/devices/vfio0, /dev/vfio/devices/vfio1"), "{}", err(&output));
-}
-
-impl Host {
-    fn with_iommufd(mut self) -> Self {
-        self.0.insert("/dev/iommu", Entry::Present(0));
-        self
-    }
+    assert!(err(&output).contains("KERNEL==\"iommu\", GROUP=\"kvm\""), "the rule of the devices is not that of /dev/iommu");
 }
 
 #[test]
@@ -265,6 +185,10 @@ fn what_cannot_be_handed_over_is_refused_with_a_reason() {
     }
     let other = card().handoff(&["01:00.0", "--to", "libvirt", "--rom", "/usr/lib/ipxe/qemu/pxe-e1000e.rom"]);
     assert!(code(&other) == 4 && err(&other).contains("made for another device"), "{}", err(&other));
+    let dir = Dir::new("no-domain");
+    fs::write(dir.path("a.xml"), "<domain><name>a</name><devices/></domain>").unwrap();
+    let closed = card().handoff(&["01:00.0", "--to", "libvirt", "--domain", &dir.path("a.xml")]);
+    assert!(code(&closed) == 3 && err(&closed).contains("hint: `cede handoff 0000:01:00.0 --to libvirt`"), "{}", err(&closed));
     for arguments in [
         vec!["01:00.0"],
         vec!["--to", "qemu"],

@@ -5,6 +5,7 @@ use crate::files::file_error::{FileError, FileKind};
 use crate::files::root::Root;
 use crate::read_host::{ReadAttributes, ReadHost};
 use cede_model::Entry;
+use rustix::fs::{AtFlags, CWD, FileType as RawFileType, StatxFlags, statx};
 use std::path::PathBuf;
 
 /// What a failure to read means for the capture.
@@ -67,6 +68,18 @@ impl ReadHost for Root {
             Err(FileError::WrongKind { .. }) => self.probe(path),
             Err(error) => failed_at(path, &error),
         }
+    }
+
+    /// Only of the running system: an open file of a process is a link that no path below a root follows.
+    fn device_number(&self, path: &str) -> Option<String> {
+        // Nobody is asked over a network for it: a server that is gone would be waited for.
+        let found = self.is_live().then(|| statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE))?.ok()?;
+        let kind = match RawFileType::from_raw_mode(found.stx_mode.into()) {
+            RawFileType::CharacterDevice => "char",
+            RawFileType::BlockDevice => "block",
+            _ => return None,
+        };
+        Some(format!("{kind}/{}:{}", found.stx_rdev_major, found.stx_rdev_minor))
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, Entry> {

@@ -16,6 +16,11 @@ pub trait ReadHost: Sync {
     /// The link at `path` itself, not followed; `Dir` and `Present` for what is no link.
     fn read_link(&self, path: &str) -> Entry;
 
+    /// Where `path` leads to a device node: its number as sysfs has it below `/sys/dev`, `char/226:1`.
+    fn device_number(&self, _path: &str) -> Option<String> {
+        None
+    }
+
     /// The names in a directory, sorted; else what `probe` says. What of a name is not UTF-8 is U+FFFD, and such a file reads as `Unreadable`.
     ///
     /// # Errors

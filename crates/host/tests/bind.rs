@@ -9,11 +9,13 @@
 mod support;
 
 use cede_host::apply::{Applied, ApplyError, apply, recover};
-use cede_host::{Machine, Scope, SimHost, observe};
+use cede_host::{Machine, ReadHost, Scope, SimHost, observe};
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, Host, capture_text};
 use cede_plan::Plan;
 use cede_plan::guard::Loss;
+use cede_plan::handoff::{Options, TARGETS, handoff};
+use cede_plan::hook::{self, HookWish};
 use cede_plan::journal::{self, End, Operation, Verb};
 use cede_plan::runtime::{self, Draft};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -187,6 +189,57 @@ fn holders_are_named_and_nothing_is_written() {
     assert_eq!(drivers(&sim), on_vfio());
 }
 
+/// A machine on which a process in a container has the card open by a name of the container's own.
+struct Container(SimHost);
+
+impl ReadHost for Container {
+    fn read(&self, path: &str, limit: usize) -> Entry {
+        self.0.read(path, limit)
+    }
+    fn read_head(&self, path: &str, limit: usize) -> Entry {
+        self.0.read_head(path, limit)
+    }
+    fn probe(&self, path: &str) -> Entry {
+        self.0.probe(path)
+    }
+    fn read_link(&self, path: &str) -> Entry {
+        self.0.read_link(path)
+    }
+    fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
+        self.0.list(path)
+    }
+    fn device_number(&self, path: &str) -> Option<String> {
+        (path == "/proc/901/fd/7").then(|| "char/226:1".to_owned())
+    }
+}
+
+#[test]
+fn a_holder_in_a_container_is_known_by_the_number_of_the_node() {
+    let sim = laptop();
+    sim.others(|capture| {
+        capture.insert("/proc/901/fd/7", Entry::Link("/gpu/render".to_owned()));
+        capture.insert("/proc/901/fd/8", Entry::Link("/gpu/other".to_owned()));
+        capture.insert("/proc/901/comm", Entry::File(b"miner\n".to_vec()));
+    });
+    assert_eq!(draft(&sim, Verb::Bind).plan.refused, [], "its name says nothing");
+    let host = Host::from_capture(observe(&Container(sim), Scope::Runtime));
+    let refused = runtime::bind(&host, &[at(GPU)], &[]).plan.refused;
+    assert!(refused.len() == 1 && refused[0].message.contains("/dev/dri/card1: open in miner (pid 901)"), "{refused:?}");
+}
+
+#[test]
+fn an_interface_that_a_container_has_is_in_use() {
+    let sim = laptop();
+    sim.others(|capture| capture.insert(format!("/sys/bus/pci/devices/{GPU}/net"), Entry::Dir));
+    let refused = draft(&sim, Verb::Bind).plan.refused;
+    assert!(refused.len() == 1 && refused[0].message.contains("in another network namespace"), "{refused:?}");
+    sim.others(|capture| {
+        capture.insert(format!("/sys/bus/pci/devices/{GPU}/net/enp1s0"), Entry::Dir);
+        capture.insert("/sys/class/net/enp1s0", Entry::Link("../../devices/pci0000:00/0000:00:01.0/0000:01:00.0/net/enp1s0".into()));
+    });
+    assert_eq!(draft(&sim, Verb::Bind).plan.refused, [], "here it has no address");
+}
+
 #[test]
 fn a_disk_in_use_is_not_given_away_whatever_is_accepted() {
     let sim = laptop();
@@ -227,6 +280,25 @@ fn what_changed_since_the_plan_stops_it() {
     let plan = plan_of(&sim);
     sim.write_attribute("/sys/bus/pci/drivers/nouveau/unbind", GPU).unwrap();
     assert!(matches!(refused(&sim, &plan), ApplyError::HostChanged(_)));
+}
+
+#[test]
+fn a_guest_that_has_a_hook_is_handed_the_devices_without_a_reboot() {
+    let sim = laptop();
+    let mut capture = observe(&sim, Scope::Runtime);
+    capture.insert(hook::LIBVIRT, Entry::Dir);
+    let wish = HookWish { domain: "win 11".into(), addresses: vec![at(GPU)], program: "/usr/bin/cede".into(), ..HookWish::default() };
+    let plan = hook::plan(&Host::from_capture(capture), &wish);
+    assert!(plan.refused.is_empty(), "{:?}", plan.refused);
+    apply(&sim, &plan, Verb::Hook, &mut |_| {}).unwrap();
+    let to = |name: &str| {
+        let target = TARGETS.iter().find(|target| target.name() == name).unwrap();
+        handoff(&seen(&sim), &[at(GPU)], *target, &Options::default())
+    };
+    let text = to("libvirt").unwrap().text;
+    assert!(text.text.contains("managed='yes'") && !text.notes.concat().contains("reboot"), "{text:?}");
+    let refused = to("qemu").unwrap_err();
+    assert!(refused.iter().all(|refusal| refusal.id == "not-ceded"), "nothing is bound at the next start: {refused:?}");
 }
 
 /// An operation, and the host before and after it.

@@ -197,3 +197,18 @@ fn what_the_guard_rests_on_is_read_and_no_more_of_it() {
     assert_eq!(text("/proc/net/fib_trie"), Some("Id 7:\n  |-- 0.0.0.0\n     /0 universe UNICAST"));
     assert!(host.capture.link("/sys/class/bluetooth/hci0").is_some() && host.capture.get("/sys/class/bluetooth/hci0:256").is_none());
 }
+
+#[test]
+fn an_open_file_tells_the_number_of_its_node_whatever_its_name() {
+    let root = Root::open("/").unwrap();
+    let number = |file: &fs::File| {
+        use std::os::fd::AsRawFd;
+        ReadHost::device_number(&root, &format!("/proc/self/fd/{}", file.as_raw_fd()))
+    };
+    assert_eq!(number(&fs::File::open("/dev/null").unwrap()).as_deref(), Some("char/1:3"));
+    assert_eq!(number(&fs::File::open("/proc/self/status").unwrap()), None);
+    assert_eq!(ReadHost::device_number(&root, "/nonexistent"), None);
+    let tree = Tree::new("numbers", &[]);
+    fs::create_dir_all(&tree.0).unwrap();
+    assert_eq!(ReadHost::device_number(&Root::open(&tree.0).unwrap(), "/dev/null"), None, "another system's names lead elsewhere");
+}

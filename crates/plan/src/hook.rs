@@ -4,6 +4,10 @@
 //! 6.5.0). `prepare begin` comes before anything of the guest is set up, and a failure there keeps it from starting; `release end` comes
 //! when all is given back. A hook that calls libvirt waits for ever, so this one calls nothing but `cede` and systemd.
 
+mod display;
+
+pub use display::{put_back, taken_off};
+
 use crate::digest::sha256;
 use crate::guard::Loss;
 use crate::handoff::domain::Domain;
@@ -55,24 +59,36 @@ pub fn plan(host: &Host, wish: &HookWish) -> Plan {
     plan
 }
 
-/// The hook of a guest.
+/// The hook of a guest. libvirt takes blanks and letters of every script in a guest's name, and no slash; those go into the name of the file as
+/// `_`, with a part of the name's digest, so that no two guests share one.
 pub fn path(domain: &str) -> Option<String> {
-    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
-    let named = !domain.is_empty() && domain.len() <= 200 && !domain.starts_with('.') && domain.chars().all(safe);
-    named.then(|| format!("{DIRECTORY}/{PREFIX}{domain}"))
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    let is_taken = |c: char| c != '/' && !c.is_control();
+    if domain.is_empty() || domain.len() > 200 || domain.starts_with('.') || !domain.chars().all(is_taken) {
+        return None;
+    }
+    if domain.chars().all(is_safe) {
+        return Some(format!("{DIRECTORY}/{PREFIX}{domain}"));
+    }
+    let plain: String = domain.chars().map(|c| if is_safe(c) { c } else { '_' }).collect();
+    let digest: String = sha256(domain.as_bytes()).chars().take(8).collect();
+    Some(format!("{DIRECTORY}/{PREFIX}{plain}-{digest}"))
 }
 
 fn draft(host: &Host, wish: &HookWish, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
     let one = |id, message: String| vec![Refusal::new(id, message)];
     let Some(path) = path(&wish.domain) else {
-        let message = format!("no file can be called after `{}`: letters, digits, `.`, `_`, `-` and `+` are taken", wish.domain);
+        let message = format!(
+            "no guest of libvirt is called `{}`, or no file can be called after it: `virsh list --all` shows their names",
+            wish.domain
+        );
         return Err(one("hook-name", message));
     };
     if !host.capture.is_there(LIBVIRT) {
         return Err(one("no-libvirt", format!("libvirt is not set up here: there is no {LIBVIRT}")));
     }
     let addresses = addresses(host, wish).map_err(|refusal| vec![refusal])?;
-    give(host, &addresses, plan)?;
+    give(host, &addresses, wish.display_manager, plan)?;
     let script = script(wish, &plan.accepted).into_bytes();
     match host.capture.get(&path) {
         Some(Entry::File(now)) if *now == script => return Ok(()),
@@ -113,10 +129,15 @@ fn addresses(host: &Host, wish: &HookWish) -> Result<Vec<PciAddress>, Refusal> {
     Ok(domain.devices)
 }
 
-/// Whole groups, and what the host loses while the guest has them. Who uses them now is not asked: that counts when the guest starts.
-fn give(host: &Host, addresses: &[PciAddress], plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+/// Whole groups, and what the host loses while the guest has them. Who uses them now is not asked: that counts when the guest starts. Neither
+/// is what the hook takes off a driver itself.
+fn give(host: &Host, addresses: &[PciAddress], takes_off: bool, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
     let draft = runtime::bind(host, addresses, &plan.accepted);
-    let lasting: Vec<Refusal> = draft.plan.refused.into_iter().filter(|refusal| refusal.id != runtime::HELD).collect();
+    let passes = |refusal: &Refusal| refusal.id == runtime::HELD || (takes_off && refusal.id == runtime::UNSAFE);
+    let mut lasting: Vec<Refusal> = draft.plan.refused.into_iter().filter(|refusal| !passes(refusal)).collect();
+    for refusal in lasting.iter_mut().filter(|refusal| refusal.id == runtime::UNSAFE) {
+        refusal.message.push_str("; where it is the only GPU, `--display-manager` has the hook take them off and put them back");
+    }
     if !lasting.is_empty() {
         return Err(lasting);
     }
@@ -137,7 +158,7 @@ fn script(wish: &HookWish, accepted: &[Loss]) -> String {
         r#"{HEAD}# libvirt runs it when a guest starts or ends. It must never call libvirt, which waits for it.
 [ "$1" = {name} ] || exit 0
 case "$2/$3" in prepare/begin | release/end) ;; *) exit 0 ;; esac
-said=$({program} hook run{options} {name} "$2" 2>&1 </dev/null)
+said=$({program} hook run{options} -- {name} "$2" 2>&1 </dev/null)
 ended=$?
 [ -z "$said" ] || {{
     printf '%s\n' "$said" >&2

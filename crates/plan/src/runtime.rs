@@ -21,6 +21,7 @@ pub use moves::{Back, Move, Side, back, beside_one_another, moves};
 pub use now::may_accept;
 pub use release::release;
 pub use standing::{Held, expectations, held, in_force, is_void};
+pub use unsafe_drivers::{OVER_NVIDIA, UNSAFE, over_nvidia};
 
 pub use virtual_functions::{make_virtual, virtual_of, wanted as virtual_wanted};
 

@@ -119,5 +119,6 @@ fn devices_of_the_host_are_known_in_every_spelling() {
     assert_eq!(read("type='pci' bus='10' slot='2' function='1'", "interface"), ["0000:0a:02.1"]);
     assert_eq!(read("bus='10' slot='2' function='1'", "hostdev"), ["0000:0a:02.1"]);
     assert_eq!(read("bus='3' device='7'", "hostdev"), [""; 0], "a USB device");
+    assert_eq!(read("bus='010' slot='0' function='0'", "hostdev"), ["0000:08:00.0"], "libvirt 9.0 takes it as octal");
     assert_eq!(read("bus='0' slot='99' function='0'", "hostdev"), [""; 0]);
 }

@@ -11,7 +11,7 @@
 
 use cede_model::{Entry, Host};
 use cede_plan::guard::Loss;
-use cede_plan::hook::{HookWish, LIBVIRT, definition, path, plan};
+use cede_plan::hook::{HookWish, LIBVIRT, definition, path, plan, put_back, taken_off};
 use cede_plan::{Plan, Step};
 use std::process::Command;
 
@@ -69,15 +69,60 @@ fn the_script_passes_on_two_events_of_one_guest_and_the_end() {
     assert!(end == 127 && out.is_empty() && err.contains("/nonexistent/cede of mine"), "{end} {out} {err}");
     wish.program = "echo".into();
     let (end, out, err) = run(&script_of(&wish), &["win-11", "release", "end", "-"]);
-    assert_eq!((end, out.as_str(), err.as_str()), (0, "", "hook run --display-manager --accept-loss only-display win-11 release\n"));
+    assert_eq!((end, out.as_str(), err.as_str()), (0, "", "hook run --display-manager --accept-loss only-display -- win-11 release\n"));
 }
 
 #[test]
 fn a_name_that_leads_elsewhere_is_none() {
-    for bad in ["", "..", ".hidden", "a/b", "a b", "a\nb", "ä", &"x".repeat(201)] {
+    for bad in ["", "..", ".hidden", "a/b", "../a", "a\nb", &"x".repeat(201)] {
         assert_eq!(path(bad), None, "{bad}");
     }
+    let odd: Vec<String> = ["a b", "a_b", "ä", "ö", "$(a)", "a'b", "-a"].into_iter().filter_map(path).collect();
+    let is_plain = |path: &String| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    assert!(odd.len() == 7 && odd.iter().all(is_plain), "{odd:?}");
+    assert!((1..odd.len()).all(|at| !odd[at..].contains(&odd[at - 1])), "no two share a file: {odd:?}");
     assert_eq!(path("win-11.1_+").as_deref(), Some("/etc/libvirt/hooks/qemu.d/50-cede-win-11.1_+"));
+}
+
+#[test]
+fn the_script_is_sound_whatever_the_guest_is_called() {
+    for name in ["win 11", "it's", "$(id)", "-n", "grün", "a*b"] {
+        let wish = HookWish { program: "echo".into(), ..wish(name) };
+        let script = script_of(&wish);
+        let (end, out, err) = run(&script, &[name, "prepare", "begin", "-"]);
+        assert_eq!((end, out.as_str()), (0, ""), "{name}: {err}");
+        assert!(err.contains(&format!(" -- {name} prepare")), "{err}");
+        assert_eq!(run(&script, &["other", "prepare", "begin", "-"]).2, "");
+    }
+}
+
+/// The modules that a running desktop has over the driver.
+const OVER: [&str; 3] = ["nvidia_drm", "nvidia_modeset", "nvidia_uvm"];
+
+#[test]
+fn what_lies_over_the_only_displays_driver_is_taken_off_and_put_back() {
+    let mut host = host();
+    let card = ["0a:00.0".parse().unwrap()];
+    let tools = |list: Vec<Vec<String>>| -> Vec<String> {
+        list.iter().map(|argv| if argv[0] == "/bin/sh" { format!("consoles {}", argv[4]) } else { argv.join(" ") }).collect()
+    };
+    assert_eq!(tools(taken_off(&host, &card)), [""; 0], "nothing lies over it");
+    OVER.iter().for_each(|module| host.capture.insert(format!("/sys/module/{module}"), Entry::Dir));
+    let over = ["consoles 0", "/sbin/rmmod nvidia_drm", "/sbin/rmmod nvidia_modeset", "/sbin/rmmod nvidia_uvm"];
+    assert_eq!(tools(taken_off(&host, &card)), over, "nvidia itself stays: it is to have the card again");
+    assert_eq!(tools(taken_off(&host, &["0a:00.1".parse().unwrap()])), [""; 0]);
+    // A desktop of today can have the hook; a hook that stops none says what would.
+    assert_eq!(plan(&host, &wish("win11")).refused, []);
+    let without = plan(&host, &HookWish { display_manager: false, ..wish("win11") });
+    assert_eq!(refused(&without), ["unsafe-driver"]);
+    assert!(without.refused[0].message.contains("--display-manager"), "{:?}", without.refused);
+    // Modules that this kernel has come back, in the order of what needs what.
+    host.capture.insert("/proc/sys/kernel/osrelease", Entry::File(b"6.1.0-44-amd64\n".to_vec()));
+    let modules = "updates/nvidia.ko:\nupdates/nvidia-drm.ko: updates/nvidia.ko\nupdates/nvidia-modeset.ko: updates/nvidia.ko\n";
+    host.capture.insert("/lib/modules/6.1.0-44-amd64/modules.dep", Entry::File(modules.into()));
+    let host = Host::from_capture(host.capture);
+    assert_eq!(tools(put_back(&host, &card)), ["/sbin/modprobe -- nvidia_modeset", "/sbin/modprobe -- nvidia_drm", "consoles 1"]);
+    assert_eq!(tools(put_back(&host, &["0a:00.1".parse().unwrap()])), [""; 0]);
 }
 
 #[test]

@@ -137,7 +137,9 @@ impl Named {
         } else {
             virsh(root, arguments, &["dumpxml", "--inactive", "--security-info", "--domain", name])?.into_bytes()
         };
-        let domain = Domain::read(&bytes).map_err(|error| CommandError::unreadable(format!("{name}: {error}")))?;
+        let addresses: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
+        let without = format!("`cede handoff {} --to libvirt` without --domain gives the elements by themselves", addresses.join(" "));
+        let domain = Domain::read(&bytes).map_err(|error| CommandError::unreadable(format!("{name}: {error}")).hint(without))?;
         Ok(Self { domain, path: format!("/{}", name.trim_start_matches('/')), is_live: !is_file })
     }
 }

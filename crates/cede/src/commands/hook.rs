@@ -17,11 +17,16 @@ use cede_model::Host;
 use cede_model::pci::PciAddress;
 use cede_plan::hook::{self, HookWish};
 use cede_plan::journal::Verb;
+use cede_plan::shell_word::quoted;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Seconds that a guest's start waits until nobody uses its devices any more.
 const WAIT: u32 = 30;
+
+/// How often it is looked whether what lies over a driver can be taken off.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Definitions of guests are a few pages long.
 const DEFINITION_LIMIT: usize = 10 << 20;
@@ -130,25 +135,54 @@ fn act(domain: &str, event: HookEvent, how: &HookArgs, global: &Global, ui: &mut
     let root = open(global)?;
     require_root()?;
     let own = Global { yes: true, ..Global::at_the_host() };
-    let result = match event {
-        HookEvent::Prepare => {
-            let addresses = meant(&root, domain)?;
-            if how.display_manager {
-                systemctl(&root, "stop")?;
-            }
-            let now = NowArgs { wait: Some(WAIT), timeout: WAIT, dry_run: false };
-            bind::bind(&BindArgs { addresses, vfs: None, persist: false, accepted: how.accepted.clone(), now }, &own, ui)
+    let addresses = meant(&root, domain);
+    if event == HookEvent::Prepare {
+        let addresses = addresses?;
+        if how.display_manager {
+            systemctl(&root, "stop")?;
         }
-        HookEvent::Release => meant(&root, domain).and_then(|addresses| {
-            let now = NowArgs { wait: None, timeout: WAIT, dry_run: false };
-            bind::release_for_now(&ReleaseArgs { addresses, now }, &own, ui)
-        }),
-    };
-    let has_devices = event == HookEvent::Prepare && matches!(result, Ok(Exit::Fine));
-    if how.display_manager && !has_devices {
-        systemctl(&root, "start")?;
+        let now = NowArgs { wait: Some(WAIT), timeout: WAIT, dry_run: false };
+        let arguments = BindArgs { addresses, vfs: None, persist: false, accepted: how.accepted.clone(), now };
+        let free = if how.display_manager { take_off(&root, &arguments.addresses) } else { Ok(()) };
+        let result = free.and_then(|()| bind::bind(&arguments, &own, ui));
+        if how.display_manager && !matches!(result, Ok(Exit::Fine)) {
+            give_display_back(&root, &arguments.addresses)?;
+        }
+        return result;
+    }
+    let now = NowArgs { wait: None, timeout: WAIT, dry_run: false };
+    let known = addresses.as_deref().unwrap_or_default().to_vec();
+    let result = addresses.and_then(|addresses| bind::release_for_now(&ReleaseArgs { addresses, now }, &own, ui));
+    if how.display_manager {
+        give_display_back(&root, &known)?;
     }
     result
+}
+
+/// Takes off what lies over the driver of these functions; sessions that just ended may hold it for a while.
+fn take_off(root: &Root, addresses: &[PciAddress]) -> Result<(), CommandError> {
+    let start = Instant::now();
+    loop {
+        let problem = hook::taken_off(&running(root), addresses).iter().find_map(|argv| tool(root, argv).err());
+        match problem {
+            None => return Ok(()),
+            Some(error) if start.elapsed() > Duration::from_secs(WAIT.into()) => {
+                return Err(error.hint("`sudo fuser -v /dev/nvidia* /dev/dri/*` shows who holds it"));
+            }
+            Some(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
+}
+
+/// Puts back what was taken off and starts the display manager, whatever comes of the first.
+fn give_display_back(root: &Root, addresses: &[PciAddress]) -> Result<(), CommandError> {
+    let problem = hook::put_back(&running(root), addresses).iter().filter_map(|argv| tool(root, argv).err()).next();
+    systemctl(root, "start")?;
+    problem.map_or(Ok(()), Err)
+}
+
+fn running(root: &Root) -> Host {
+    Host::from_capture(observe(root, Scope::Runtime))
 }
 
 /// The functions that the hook in force gives, each still where and what it was.
@@ -168,8 +202,12 @@ fn meant(root: &Root, domain: &str) -> Result<Vec<PciAddress>, CommandError> {
 }
 
 fn systemctl(machine: &dyn Machine, verb: &str) -> Result<(), CommandError> {
-    let argv = [SYSTEMCTL, verb, DISPLAY_MANAGER].map(str::to_owned);
-    let failed = |why: String| CommandError::new(Exit::Problems, format!("{}: {why}", argv.join(" ")));
-    let end = machine.run(&argv, &mut |_| {}).map_err(|error| failed(error.to_string()))?;
+    tool(machine, &[SYSTEMCTL, verb, DISPLAY_MANAGER].map(str::to_owned))
+}
+
+fn tool(machine: &dyn Machine, argv: &[String]) -> Result<(), CommandError> {
+    let shown = argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let failed = |why: String| CommandError::new(Exit::Problems, format!("{shown}: {why}"));
+    let end = machine.run(argv, &mut |_| {}).map_err(|error| failed(error.to_string()))?;
     if end.success { Ok(()) } else { Err(failed(format!("{} {}", end.status, end.output.trim()))) }
 }

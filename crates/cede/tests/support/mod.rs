@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "clippy's exemption of tests does not reach what stands beside the tests here")]
 
+pub(crate) mod handing_over;
+
 use cede_model::{Entry, capture_text};
 use std::fs;
 use std::os::unix::fs::symlink;

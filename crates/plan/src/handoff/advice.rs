@@ -1,6 +1,7 @@
 //! What this host in particular asks for: memory and processors near the device, and who may read the ROM file.
 
 use super::{Given, Options};
+use crate::shell_word::quoted;
 use cede_model::Host;
 use cede_model::pci::PciAddress;
 
@@ -60,6 +61,8 @@ fn huge_pages(host: &Host, given: &Given, target: &str) -> Option<String> {
         "libvirt" => format!("<memoryBacking><hugepages><page size='{kib}' unit='KiB'/></hugepages></memoryBacking>"),
         "qemu" => "-mem-path /dev/hugepages -mem-prealloc".to_owned(),
         "proxmox" => format!("`hugepages: {mib}`"),
+        // Kubernetes calls the resource after it, and knows a whole GiB by no other name.
+        "kubevirt" if mib % 1024 == 0 => format!("`memory.hugepages.pageSize: {}Gi` of the domain", mib / 1024),
         "kubevirt" => format!("`memory.hugepages.pageSize: {mib}Mi` of the domain"),
         _ => return None,
     };
@@ -82,6 +85,7 @@ fn rom_access(host: &Host, target: &str, options: &Options) -> Option<String> {
     let label = if name == "SELinux" { format!(", then `sudo restorecon -Rv {READABLE}`") } else { String::new() };
     Some(format!(
         "{name} keeps a guest of libvirt from reading {}: `sudo install -D -m 644 -t {READABLE} {}`{label}, and name that file",
-        rom.path, rom.path
+        rom.path,
+        quoted(&rom.path)
     ))
 }

@@ -220,12 +220,15 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>, Not
         .transpose()
 }
 
-/// libvirt takes decimal numbers and hexadecimal ones with `0x` (`virXMLPropUInt`, base 0).
+/// libvirt takes numbers as C writes them: `0x10`, `020` and 16 are the same (`virXMLPropUInt`, base 0).
 fn number(element: &BytesStart<'_>, name: &str) -> Result<Option<u32>, NotADomain> {
     let Some(text) = attribute(element, name)? else { return Ok(None) };
     let value = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => u32::from_str(&text).ok(),
+        None => match text.strip_prefix('0').filter(|rest| !rest.is_empty()) {
+            Some(octal) => u32::from_str_radix(octal, 8).ok(),
+            None => u32::from_str(&text).ok(),
+        },
     };
     value.map(Some).ok_or_else(|| NotADomain(format!("<{}>: {name}='{text}' is no number", element.name().into_inner())))
 }

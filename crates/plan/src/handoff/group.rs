@@ -3,7 +3,7 @@
 use crate::group_choice::{self, stays};
 use crate::guard;
 use crate::intent::Identity;
-use crate::journal;
+use crate::journal::{self, Verb};
 use crate::plan::Refusal;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
@@ -147,7 +147,8 @@ fn ceded_by(host: &Host) -> Result<Vec<(Identity, u32)>, Vec<Refusal>> {
         Err(journal::JournalError::Unreadable { .. }) => Vec::new(),
         Err(error) => return Err(vec![Refusal::new("journal-damaged", format!("{error}: `cede log` shows what can be read"))]),
     };
-    let in_force = list.iter().filter(|operation| journal::in_force(&list, operation));
+    // A hook has its functions only while its guest runs, whatever starts.
+    let in_force = list.iter().filter(|operation| journal::in_force(&list, operation) && operation.verb != Verb::Hook);
     Ok(in_force.flat_map(|operation| operation.plan.devices.iter().map(|device| (device.clone(), operation.number))).collect())
 }
 

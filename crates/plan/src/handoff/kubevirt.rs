@@ -5,6 +5,14 @@ use super::group::{Given, Member, Standing};
 use super::{Options, Target, Text};
 use crate::plan::Refusal;
 use cede_model::Host;
+use cede_model::pci::PciDevice;
+
+/// Without it a virtual machine with `hostDevices` is turned away (pkg/virt-api/webhooks/validating-webhook/admitters/vmi-create-admitter.go
+/// `validateHostDevicesWithPassthroughEnabled`); `gpus` need none.
+const HOST_DEVICES_GATE: &str = "    developerConfiguration:\n      featureGates:\n        - HostDevices\n";
+
+/// The only driver whose functions are offered (pkg/virt-handler/device-manager/pci_device.go `discoverPermittedHostPCIDevices`).
+const OFFERED: &str = "vfio-pci";
 
 /// KubeVirt.
 pub struct KubeVirt;
@@ -27,8 +35,12 @@ impl Target for KubeVirt {
         kinds.sort_by_key(|member| member.id);
         kinds.dedup_by_key(|member| member.id);
         let mut text = String::from(
-            "apiVersion: kubevirt.io/v1\nkind: KubeVirt\nmetadata:\n  name: kubevirt\n  namespace: kubevirt\nspec:\n  configuration:\n    permittedHostDevices:\n      pciHostDevices:\n",
+            "apiVersion: kubevirt.io/v1\nkind: KubeVirt\nmetadata:\n  name: kubevirt\n  namespace: kubevirt\nspec:\n  configuration:\n",
         );
+        if given.members.iter().any(|member| !member.is_display) {
+            text.push_str(HOST_DEVICES_GATE);
+        }
+        text.push_str("    permittedHostDevices:\n      pciHostDevices:\n");
         for member in kinds {
             let selector = member.id.to_string().to_uppercase();
             text.push_str(&format!("        - pciVendorSelector: \"{selector}\"\n          resourceName: {}\n", resource(member)));
@@ -60,7 +72,7 @@ fn list<'a>(key: &str, members: impl Iterator<Item = &'a Member>) -> String {
 
 fn notes(host: &Host, given: &Given, options: &Options) -> Vec<String> {
     let mut list = vec![
-        "a list that is patched replaces the whole list: add what the cluster permits already; `kubectl -n kubevirt get kubevirt kubevirt -o yaml` shows it".to_owned(),
+        "a list that is patched replaces the whole list: add what the cluster permits and switched on already; `kubectl -n kubevirt get kubevirt kubevirt -o yaml` shows it".to_owned(),
         "put the name of the virtual machine in the place of VM".to_owned(),
     ];
     let twin = |member: &&Member| {
@@ -72,6 +84,14 @@ fn notes(host: &Host, given: &Given, options: &Options) -> Vec<String> {
             member.address, member.id
         ));
     }
+    let driver = |member: &Member| host.device(member.address).and_then(PciDevice::driver_name);
+    list.extend(given.members.iter().filter_map(|member| {
+        let name = driver(member).filter(|name| *name != OFFERED)?;
+        let address = member.address;
+        Some(format!(
+            "KubeVirt offers what is on {OFFERED} alone, and {address} is on {name}: `sudo driverctl --nosave set-override {address} {OFFERED}`"
+        ))
+    }));
     if given.members.len() > 1 {
         list.push(
             "the functions are asked for one by one, and only together do they work: keep all of them in the same virtual machine"

@@ -3,8 +3,9 @@
 
 use super::group::{Given, Member, Standing};
 use super::layout::{Slot, slots};
-use super::{Options, Target, Text};
+use super::{Options, Rom, Target, Text};
 use crate::plan::Refusal;
+use crate::shell_word::quoted;
 use cede_model::Host;
 
 /// Devices that a guest can have (`$MAX_HOSTPCI_DEVICES`).
@@ -35,6 +36,13 @@ impl Target for Proxmox {
             let message =
                 format!("{} devices are too many for one guest, which can have {MOST}: `cede groups` shows smaller groups", parts.len());
             return Err(vec![Refusal::new("too-many-devices", message)]);
+        }
+        if let Some(rom) = options.rom.as_ref().filter(|rom| file_name(rom).contains([',', ';'])) {
+            let copy = quoted(&rom.path);
+            let message = format!(
+                "Proxmox takes no `,` and no `;` in the name of a ROM file: `sudo cp {copy} {ROMS}gpu.rom`, and `--rom {ROMS}gpu.rom`"
+            );
+            return Err(vec![Refusal::new("rom-name", message)]);
         }
         let node = host.capture.attribute("/proc/sys/kernel/hostname").and_then(|name| name.split('.').next()).unwrap_or("NODE");
         let mut text = String::from("# /etc/pve/mapping/pci.cfg\n");
@@ -68,8 +76,11 @@ fn name(member: &Member) -> String {
 }
 
 fn rom(options: &Options, given: &Given, member: &Member) -> Option<String> {
-    let rom = options.rom.as_ref().filter(|_| member.address == given.first)?;
-    rom.path.rsplit('/').next().map(str::to_owned)
+    options.rom.as_ref().filter(|_| member.address == given.first).map(|rom| file_name(rom).to_owned())
+}
+
+fn file_name(rom: &Rom) -> &str {
+    rom.path.rsplit('/').next().unwrap_or_default()
 }
 
 fn notes(host: &Host, given: &Given, options: &Options) -> Vec<String> {
@@ -78,7 +89,7 @@ fn notes(host: &Host, given: &Given, options: &Options) -> Vec<String> {
         list.push("the name of this host was not seen: put it in the place of NODE".to_owned());
     }
     if let Some(rom) = options.rom.as_ref().filter(|rom| rom.path.strip_prefix(ROMS).is_none_or(|file| file.contains('/'))) {
-        list.push(format!("Proxmox looks for ROM files in {ROMS} only: cp {} {ROMS}", rom.path));
+        list.push(format!("Proxmox looks for ROM files in {ROMS} only: `sudo cp {} {ROMS}`", quoted(&rom.path)));
     }
     if given.members.iter().any(|member| member.standing == Standing::Host) {
         list.push(

@@ -11,6 +11,9 @@ use cede_model::pci::PciAddress;
 /// Chassis numbers below this one are left to the ports that are there already.
 const FIRST_CHASSIS: usize = 0xce;
 
+/// So many device nodes are named; of more only the number.
+const NODES_SHOWN: usize = 4;
+
 /// QEMU.
 pub struct Qemu;
 
@@ -69,11 +72,16 @@ fn notes(given: &Given, options: &Options, iommufd: bool) -> Vec<String> {
         list.push("iommufd needs QEMU 9.0 or later; for an older one leave out the first line and `,iommufd=cede-iommufd`".to_owned());
     }
     let nodes: Vec<String> = nodes(given, iommufd);
-    list.push(format!(
-        "as a user other than root, that user must be able to open {}: a udev rule like `SUBSYSTEM==\"{}\", GROUP=\"kvm\", MODE=\"0660\"`",
-        nodes.join(", "),
-        if iommufd { "vfio-dev" } else { "vfio" }
-    ));
+    let more = nodes.len().saturating_sub(NODES_SHOWN);
+    let shown = nodes.get(..NODES_SHOWN).unwrap_or(&nodes).join(", ");
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let rule = |what: &str| format!("`{what}, GROUP=\"kvm\", MODE=\"0660\"`");
+    let rules = if iommufd {
+        format!("udev rules like {} and {}", rule("SUBSYSTEM==\"vfio-dev\""), rule("SUBSYSTEM==\"misc\", KERNEL==\"iommu\""))
+    } else {
+        format!("a udev rule like {}", rule("SUBSYSTEM==\"vfio\""))
+    };
+    list.push(format!("as a user other than root, that user must be able to open {shown}{rest}: {rules}"));
     let legacy_display = given.members.iter().find(|member| member.is_vga && member.address == given.first);
     if let Some(member) = legacy_display.filter(|_| options.rom.as_ref().is_some_and(|rom| !rom.has_uefi_driver)) {
         list.push(format!(

@@ -1,10 +1,11 @@
 //! What an interface is used for: addresses with their networks, and others that are made of it.
 
 use super::services::names_on;
-use cede_model::Capture;
 use cede_model::pci::PciAddress;
+use cede_model::pci::device::PCI_DEVICES;
 use cede_model::uses::net::NET;
 use cede_model::uses::routes::{Route, routes};
+use cede_model::{Capture, Entry};
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// An interface in use, what for, and how to end that.
@@ -18,6 +19,13 @@ pub(super) struct Use {
 pub(super) fn of(capture: &Capture, address: PciAddress) -> Vec<Use> {
     let routes = routes(capture);
     let mut list = Vec::new();
+    if matches!(capture.get(&format!("{PCI_DEVICES}{address}/net")), Some(Entry::Dir)) {
+        list.push(Use {
+            interface: "its interface".to_owned(),
+            what: "is in another network namespace (`lsns -t net`), perhaps a container's".to_owned(),
+            advice: "nsenter -t PID -n ip link set NAME netns 1".to_owned(),
+        });
+    }
     for interface in names_on(capture, NET, address) {
         let lower = format!("lower_{interface}");
         let above = capture.names_in(NET).find(|other| capture.exists(&format!("{NET}/{other}/{lower}")));

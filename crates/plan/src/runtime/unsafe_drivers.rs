@@ -5,20 +5,29 @@ use cede_model::Host;
 use cede_model::pci::PciDevice;
 
 /// Modules that hold the NVIDIA driver: while one is used, its `unbind` waits for ever (nvidia-modeset, nvidia-drm and nvidia-uvm take
-/// references to every GPU).
-const OVER_NVIDIA: [&str; 3] = ["nvidia_drm", "nvidia_modeset", "nvidia_uvm"];
+/// references to every GPU). In an order in which they can be removed.
+pub const OVER_NVIDIA: [&str; 3] = ["nvidia_drm", "nvidia_modeset", "nvidia_uvm"];
+
+/// The id of the refusal.
+pub const UNSAFE: &str = "unsafe-driver";
+
+/// The modules that hold the driver of this function.
+pub fn over_nvidia(host: &Host, device: &PciDevice) -> Vec<&'static str> {
+    let is_loaded = |module: &&&str| host.capture.is_there(&format!("/sys/module/{module}"));
+    if device.driver_name() == Some("nvidia") { OVER_NVIDIA.iter().filter(is_loaded).copied().collect() } else { Vec::new() }
+}
 
 /// Why a function must not be taken from its driver now.
 pub(super) fn refuse(host: &Host, device: &PciDevice) -> Option<Refusal> {
     let (address, driver) = (device.address, device.driver_name()?);
     if driver == "nvidia" {
-        let is_loaded = |module: &&&str| host.capture.is_there(&format!("/sys/module/{module}"));
-        let loaded: Vec<&str> = OVER_NVIDIA.iter().filter(is_loaded).copied().collect();
+        let loaded = over_nvidia(host, device);
         return (!loaded.is_empty()).then(|| {
             Refusal::new(
-                "unsafe-driver",
+                UNSAFE,
+                // Not `modprobe -r`: it removes nvidia too, and then no driver is there to give the card back to.
                 format!(
-                    "{address} {driver} → {}: with them loaded the driver never lets go of a card, and the write hangs: end what uses the card, then `modprobe -r {}`; or `cede apply {address}`, which takes it from the next start on",
+                    "{address} {driver} → {}: with them loaded the driver never lets go of a card, and the write hangs: end what uses the card, then `sudo rmmod {}`; or `cede apply {address}`, which takes it from the next start on",
                     loaded.join(", "),
                     loaded.join(" ")
                 ),
