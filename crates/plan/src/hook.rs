@@ -4,8 +4,10 @@
 //! 6.5.0). `prepare begin` comes before anything of the guest is set up, and a failure there keeps it from starting; `release end` comes
 //! when all is given back. A hook that calls libvirt waits for ever, so this one calls nothing but `cede` and systemd.
 
+mod confined;
 mod display;
 
+pub use confined::sources;
 pub use display::{put_back, taken_off};
 
 use crate::digest::sha256;
@@ -86,6 +88,9 @@ fn draft(host: &Host, wish: &HookWish, plan: &mut Plan) -> Result<(), Vec<Refusa
     };
     if !host.capture.is_there(LIBVIRT) {
         return Err(one("no-libvirt", format!("libvirt is not set up here: there is no {LIBVIRT}")));
+    }
+    if let Some(refusal) = confined::refuse(&host.capture, &wish.program) {
+        return Err(vec![refusal]);
     }
     let addresses = addresses(host, wish).map_err(|refusal| vec![refusal])?;
     give(host, &addresses, wish.display_manager, plan)?;

@@ -126,6 +126,34 @@ fn what_lies_over_the_only_displays_driver_is_taken_off_and_put_back() {
 }
 
 #[test]
+fn a_profile_that_would_keep_the_guest_from_starting_is_told() {
+    let profiles = |text: &str, rules: &str, program: &str| {
+        let mut host = host();
+        host.capture.insert("/sys/kernel/security/apparmor/profiles", Entry::File(text.as_bytes().to_vec()));
+        host.capture.insert("/etc/apparmor.d/local/usr.sbin.libvirtd", Entry::File(rules.as_bytes().to_vec()));
+        plan(&host, &HookWish { program: program.into(), ..wish("win11") }).refused
+    };
+    let enforced = "/usr/bin/man (enforce)\nlibvirtd (enforce)\nlibvirtd//qemu_bridge_helper (enforce)\n";
+    let refused = profiles(enforced, "# none\n", "/usr/local/bin/cede");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    for text in ["/etc/apparmor.d/local/usr.sbin.libvirtd", "`\"/usr/local/bin/cede\" PUx,`", "apparmor_parser -r"] {
+        assert!(refused[0].message.contains(text) && refused[0].id == "apparmor", "{refused:?}");
+    }
+    for (text, rules, program) in [
+        (enforced, "", "/usr/bin/cede"),
+        (enforced, "  \"/usr/local/bin/cede\" PUx,\n", "/usr/local/bin/cede"),
+        (enforced, "/usr/local/bin/cede PUxr,", "/usr/local/bin/cede"),
+        ("libvirtd (complain)\n", "", "/usr/local/bin/cede"),
+        ("", "", "/usr/local/bin/cede"),
+    ] {
+        assert_eq!(profiles(text, rules, program), [], "{rules} {program}");
+    }
+    for rules in ["/usr/local/bin/cede r,", "# /usr/local/bin/cede PUx,", "/usr/local/bin/cede2 PUx,"] {
+        assert_eq!(profiles(enforced, rules, "/usr/local/bin/cede").len(), 1, "{rules}");
+    }
+}
+
+#[test]
 fn what_is_there_already_is_kept() {
     let mut host = host();
     let first = plan(&host, &wish("win11"));

@@ -98,7 +98,8 @@ fn open(global: &Global) -> Result<Root, CommandError> {
 fn look(root: &Root, domain: &str) -> Host {
     let mut capture = observe(root, Scope::Runtime);
     capture.insert(hook::LIBVIRT, ReadHost::probe(root, hook::LIBVIRT));
-    for path in hook::path(domain).into_iter().flat_map(|path| [path, hook::definition(domain)]) {
+    let own = hook::path(domain).into_iter().flat_map(|path| [path, hook::definition(domain)]);
+    for path in own.chain(hook::sources()) {
         let entry = ReadHost::read(root, &path, DEFINITION_LIMIT);
         capture.insert(path, entry);
     }

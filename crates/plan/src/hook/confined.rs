@@ -1,0 +1,76 @@
+//! Whether AppArmor lets libvirt's hooks run cede. A hook keeps its daemon's profile, and that names the directories of programs that it may run:
+//! `/usr/local` is not among them (libvirt 9.0, src/security/apparmor/usr.sbin.libvirtd.in). What it may not run keeps a guest from starting.
+
+use crate::plan::Refusal;
+use crate::shell_word::quoted;
+use cede_model::{Capture, Entry};
+use std::fmt::Write as _;
+
+/// The profiles that are loaded, a line each: `libvirtd (enforce)`.
+const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
+
+/// Directories below which both profiles have `* PUx`.
+const ALLOWED: [&str; 4] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin"];
+
+/// The daemons that run hooks; their profiles are called after their paths.
+const DAEMONS: [&str; 2] = ["libvirtd", "virtqemud"];
+
+/// What is read of a host for it.
+pub fn sources() -> Vec<String> {
+    let files = DAEMONS.iter().flat_map(|daemon| [profile(daemon), local(daemon)]);
+    std::iter::once(LOADED.to_owned()).chain(files).collect()
+}
+
+fn profile(daemon: &str) -> String {
+    format!("/etc/apparmor.d/usr.sbin.{daemon}")
+}
+
+/// Where the profile takes additions from.
+fn local(daemon: &str) -> String {
+    format!("/etc/apparmor.d/local/usr.sbin.{daemon}")
+}
+
+/// Why a hook could not run this program.
+pub(super) fn refuse(capture: &Capture, program: &str) -> Option<Refusal> {
+    let (directory, _) = program.rsplit_once('/')?;
+    if ALLOWED.contains(&directory) {
+        return None;
+    }
+    let kept: Vec<&str> = DAEMONS.into_iter().filter(|daemon| is_enforced(capture, daemon) && !names(capture, daemon, program)).collect();
+    let first = kept.first()?;
+    let mut message = format!(
+        "AppArmor's profile {first} keeps hooks from running {program}, and guests from starting with them: `sudo install {} /usr/bin/cede` and run it from there; or",
+        quoted(program)
+    );
+    for daemon in &kept {
+        let (rules, profile) = (local(daemon), profile(daemon));
+        // Writing to a string cannot fail.
+        let _ = write!(message, " add the line `\"{program}\" PUx,` to {rules}, then `sudo apparmor_parser -r {profile}`;");
+    }
+    Some(Refusal::new("apparmor", message.trim_end_matches(';')))
+}
+
+fn is_enforced(capture: &Capture, daemon: &str) -> bool {
+    let own = |line: &str| [format!("{daemon} (enforce)"), format!("/usr/sbin/{daemon} (enforce)")].contains(&line.to_owned());
+    text(capture, LOADED).lines().any(own)
+}
+
+/// True where somebody has let it run this very program.
+fn names(capture: &Capture, daemon: &str, program: &str) -> bool {
+    let lets = |line: &str| {
+        let rule = line.trim().trim_start_matches('"');
+        rule.strip_prefix(program).is_some_and(|rest| rest.trim_start_matches(['"', ' ', '\t']).split(',').next().is_some_and(runs))
+    };
+    [profile(daemon), local(daemon)].iter().any(|path| text(capture, path).lines().any(lets))
+}
+
+fn runs(modes: &str) -> bool {
+    modes.contains('x') && modes.chars().all(|mode| mode.is_ascii_alphabetic())
+}
+
+fn text(capture: &Capture, path: &str) -> String {
+    match capture.get(path) {
+        Some(Entry::File(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}
