@@ -1,6 +1,7 @@
 //! Writes attributes of sysfs as a plan says, reads back what came of it, and brings functions back to the drivers that they had.
 
-use crate::apply::{ApplyError, Event, perform};
+use crate::apply::{Event, perform};
+use crate::apply_error::ApplyError;
 use crate::machine::{AttributeWriter, Machine};
 use crate::observe::{Scope, observe};
 use crate::read_host::ATTRIBUTE_LIMIT;

@@ -2,6 +2,7 @@
 //! from a path below `--root` stays below it.
 
 pub mod apply;
+mod apply_error;
 mod attribute;
 pub mod attribute_child;
 pub mod boot_mounts;
