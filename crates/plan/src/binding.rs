@@ -4,6 +4,7 @@ use crate::by_address;
 use crate::edit::modprobe::ModprobeConfig;
 use crate::intent::{BindMethod, Identity};
 use crate::plan::{Refusal, Step};
+use crate::shell_word::quoted;
 use crate::unread;
 use cede_model::kernel::{ModuleAliases, installed::ModuleForm, module_name};
 use cede_model::pci::{PciAddress, PciDevice};
@@ -14,6 +15,9 @@ use std::collections::BTreeSet;
 pub const OWN_FILE: &str = "/etc/modprobe.d/00-cede.conf";
 
 const OWN_HEAD: &str = "# Written by cede to give PCI devices to guests; `cede undo` removes it.\n";
+
+/// Where the owner of a host writes. A file there hides those of its name in the other directories (modprobe.d(5)).
+const OWNERS_DIR: &str = "/etc/modprobe.d/";
 
 const MODPROBE_DIRS: [&str; 5] =
     ["/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"];
@@ -122,6 +126,9 @@ pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[S
         return Err(Refusal::new("modprobe-not-readable", format!("what modprobe.d says cannot be told: {why}")));
     }
     let config = modprobe_config(host);
+    if let Some(refusal) = never_loaded(&config) {
+        return Err(refusal);
+    }
     let mut lines = Vec::new();
     for module in &natives.modules {
         lines.extend(softdep_line(host, &config, module)?);
@@ -148,6 +155,21 @@ pub fn modprobe_steps(host: &Host, natives: &Natives, bind: BindMethod, ids: &[S
         steps.insert(0, Step::ReplaceFile { path: OWN_FILE.to_owned(), before, after });
     }
     Ok(steps)
+}
+
+/// An `install` line that runs nothing in place of loading vfio-pci, the idiom by which a module is switched off. What a script does is not known.
+fn never_loaded(config: &ModprobeConfig) -> Option<Refusal> {
+    let (command, source) = config.install("vfio_pci")?;
+    let program = command.split_whitespace().next()?.rsplit('/').next()?;
+    matches!(program, "true" | "false" | ":").then(|| {
+        Refusal::new(
+            "vfio-pci-switched-off",
+            format!(
+                "{}:{} runs `{command}` in place of loading vfio-pci, so it would never get the device: take that line out",
+                source.path, source.line
+            ),
+        )
+    })
 }
 
 /// A file that could not be read, unless one of the same name in a directory of higher precedence hides it.
@@ -234,6 +256,17 @@ fn joined_ids(host: &Host, value: &str, path: &str, line: usize, ids: &[String])
         ids.iter().map(String::as_str).filter(|id| !present.iter().any(|item| crate::parameter::covers(item, id))).collect();
     if missing.is_empty() {
         return Ok(None);
+    }
+    if !path.starts_with(OWNERS_DIR) {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        return Err(Refusal::new(
+            "ids-not-editable",
+            format!(
+                "{path}:{line} sets ids for vfio-pci, and a change there would be lost, with the package's next version or at the next start: `cp {} {OWNERS_DIR}{}` puts a file in its place that may be changed",
+                quoted(path),
+                quoted(name)
+            ),
+        ));
     }
     let before = host.capture.file(path).unwrap_or_default();
     let (old, new) = (format!("ids={value}"), format!("ids={}", [present, missing].concat().join(",")));

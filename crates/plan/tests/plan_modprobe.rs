@@ -134,6 +134,35 @@ fn by_modprobe_the_ids_join_the_list_in_force() {
 }
 
 #[test]
+fn files_that_do_not_last_are_not_changed() {
+    for dir in ["/run/modprobe.d", "/usr/lib/modprobe.d"] {
+        let line = "options vfio-pci ids=1b21:2142\n";
+        let machine = arch().text(&format!("{dir}/vfio.conf"), line);
+        let plan = plan_on(&machine.capture, &[GPU], Modprobe);
+        assert_eq!(refused(&plan), ["ids-not-editable"], "{dir}");
+        assert_tells_what_to_do(&plan);
+        // What the message says to type.
+        let copied = machine.text("/etc/modprobe.d/vfio.conf", line);
+        let plan = plan_on(&copied.capture, &[GPU], Modprobe);
+        assert_eq!(text(after(&plan, "/etc/modprobe.d/vfio.conf")), "options vfio-pci ids=1b21:2142,10de:1f91,10de:10fa\n");
+        assert!(!paths(&plan).iter().any(|path| path.starts_with(dir)), "{:?}", paths(&plan));
+    }
+}
+
+#[test]
+fn a_vfio_pci_that_is_switched_off_is_no_driver() {
+    for (command, is_off) in [("/bin/true", true), ("/usr/bin/false x", true), (":", true), ("/usr/local/bin/vfio-pci-override.sh", false)]
+    {
+        let machine = arch().text("/etc/modprobe.d/n.conf", &format!("install vfio_pci {command}\n"));
+        let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+        assert_eq!(refused(&plan).contains(&"vfio-pci-switched-off"), is_off, "{command}: {:?}", plan.refused);
+        if is_off {
+            assert!(plan.refused.iter().any(|refusal| refusal.message.contains("/etc/modprobe.d/n.conf:1")), "{:?}", plan.refused);
+        }
+    }
+}
+
+#[test]
 fn a_second_device_extends_what_is_there() {
     let card = Function::new("0000:05:00.0", "pci0000:00/0000:00:1d.1", (0x8086, 0x1533), 0x02_0000).driver("igb");
     let modules = "kernel/drivers/net/ethernet/intel/igb/igb.ko.zst:\nkernel/drivers/vfio/pci/vfio-pci.ko.zst:\nkernel/drivers/vfio/vfio.ko.zst:\nkernel/drivers/vfio/vfio_iommu_type1.ko.zst:\nkernel/drivers/gpu/drm/nouveau/nouveau.ko.zst:\nkernel/sound/pci/hda/snd-hda-intel.ko.zst:\n";
