@@ -283,11 +283,12 @@ fn function(input: &PredictInput<'_>, port: Option<ExpressType>, (bridge, vmd): 
     }
 }
 
-/// Some switches take their upstream ports for downstream ports or the reverse (drivers/pci/probe.c, `set_pcie_port_type`).
+/// Some switches take their upstream ports for downstream ports or the reverse. Linux means to correct them, and from 5.4 on writes the type
+/// beside its field, which then says endpoint (drivers/pci/probe.c, `set_pcie_port_type`; seen with 6.1).
 fn corrected(kind: ExpressType, port: Option<ExpressType>) -> ExpressType {
     match (kind, port) {
-        (ExpressType::DownstreamPort, Some(above)) if leads_down(above) => ExpressType::UpstreamPort,
-        (ExpressType::UpstreamPort, Some(ExpressType::UpstreamPort)) => ExpressType::DownstreamPort,
+        (ExpressType::DownstreamPort, Some(above)) if leads_down(above) => ExpressType::Endpoint,
+        (ExpressType::UpstreamPort, Some(ExpressType::UpstreamPort)) => ExpressType::Endpoint,
         _ => kind,
     }
 }

@@ -166,7 +166,7 @@ fn a_switch_whose_downstream_ports_lack_acs_splits_all_the_same() {
 }
 
 #[test]
-fn switch_ports_that_take_themselves_for_the_other_kind_are_corrected() {
+fn switch_ports_that_take_themselves_for_the_other_kind_count_as_endpoints() {
     let port = root_port("00:01.0", 1);
     let wrong = [
         port,
@@ -175,6 +175,17 @@ fn switch_ports_that_take_themselves_for_the_other_kind_are_corrected() {
         express("03:00.0", ENDPOINT),
     ];
     assert_groups(&wrong, "00:01.0 | 01:00.0 | 02:00.0 | 03:00.0");
+    let inner = [
+        root_port("00:01.0", 1),
+        express("01:00.0", UPSTREAM).bridge(2, 4),
+        express("02:05.0", UPSTREAM).bridge(3, 4),
+        express("03:01.0", ROOT_PORT).bridge(4, 4),
+        conventional("03:03.0"),
+    ];
+    assert_groups(&inner, "00:01.0 | 01:00.0 | 02:05.0 | 03:01.0 | 03:03.0");
+    let mut several = inner.clone();
+    several[2] = several[2].clone().multi();
+    assert_groups(&several, "00:01.0 | 01:00.0 | 02:05.0 03:01.0 03:03.0");
 }
 
 #[test]
