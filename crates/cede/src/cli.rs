@@ -155,7 +155,7 @@ pub enum Command {
     Handoff(HandoffArgs),
     /// Read, check and save the option ROM of a device, or check one that was downloaded
     Rom(RomArgs),
-    /// Write everything that cede reads of this host to one file, with serial numbers, MAC and host names scrubbed
+    /// Write everything that cede reads of this host to one file, with what tells it from other machines scrubbed
     Capture {
         /// The file; without it, standard output
         #[arg(value_name = "FILE")]

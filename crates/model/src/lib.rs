@@ -16,7 +16,6 @@ pub mod observed;
 pub mod os;
 pub mod pci;
 pub mod scrub;
-mod scrub_uses;
 pub mod uses;
 
 pub use capture::{Capture, Entry};

@@ -221,8 +221,19 @@ pub fn path(number: u32) -> String {
 pub fn line(record: &Record) -> String {
     let text = serde_json::to_string(record).unwrap_or_default();
     let cut = if matches!(record, Record::RollingBack | Record::Finished { .. }) { "\n" } else { "" };
-    let body = text.strip_suffix('}').unwrap_or(&text);
-    format!("{cut}{body}{SUM}{}\"}}\n", sum(body.as_bytes()))
+    format!("{cut}{}\n", sealed(&text))
+}
+
+/// A record that was read and changed, with the sum of what it is now.
+pub(crate) fn resealed(mut record: serde_json::Value) -> String {
+    record.as_object_mut().map(|fields| fields.remove("sum"));
+    sealed(&record.to_string())
+}
+
+/// The text of a record, and its sum.
+fn sealed(text: &str) -> String {
+    let body = text.strip_suffix('}').unwrap_or(text);
+    format!("{body}{SUM}{}\"}}", sum(body.as_bytes()))
 }
 
 /// What comes before a record's sum.
@@ -234,7 +245,7 @@ fn sum(body: &[u8]) -> String {
 }
 
 /// Whether a record is as it was written; `None` where it has no sum.
-fn is_whole(text: &[u8]) -> Option<bool> {
+pub(crate) fn is_whole(text: &[u8]) -> Option<bool> {
     let at = text.windows(SUM.len()).rposition(|window| window == SUM.as_bytes())?;
     let (body, rest) = text.split_at_checked(at)?;
     let told = rest.get(SUM.len()..)?.strip_suffix(b"\"}")?;

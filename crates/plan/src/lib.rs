@@ -27,6 +27,7 @@ pub mod planner;
 pub mod prove;
 pub mod redo;
 pub mod runtime;
+pub mod scrubbed_journal;
 pub mod shell_word;
 pub mod tool_failure;
 pub mod trial;

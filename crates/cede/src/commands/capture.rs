@@ -7,7 +7,8 @@ use crate::source;
 use crate::ui::Ui;
 use cede_host::{Scope, observe};
 use cede_model::capture_text;
-use cede_model::scrub::scrub;
+use cede_model::scrub::Scrubber;
+use cede_plan::scrubbed_journal;
 use std::path::Path;
 
 /// Writes everything that is read of the host to one file.
@@ -21,7 +22,9 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     let root = source::open_root(global)?;
     let mut capture = observe(&root, Scope::Wiring);
     capture.notes.push(format!("made by cede {}", env!("CARGO_PKG_VERSION")));
-    let scrubbed = scrub(&mut capture);
+    let (whole, mut scrubber) = (capture.clone(), Scrubber::default());
+    let scrubbed = scrubber.scrub(&mut capture);
+    scrubbed_journal::rewrite(&whole, &mut capture, &mut scrubber);
     let text = capture_text::render(&capture);
     match file {
         None => ui.out().write_all(text.as_bytes())?,
@@ -37,6 +40,7 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
         writeln!(err, "{unreadable} files could not be read without root: with sudo, the capture tells more")?;
     }
     if let Some(path) = file {
+        writeln!(err, "labels of disks, names of volumes and comments are as they were")?;
         writeln!(err, "wrote {}: look through it before you share it", path.display())?;
     }
     Ok(Exit::Fine)

@@ -13,6 +13,7 @@ const TEXTS: &[&str] = &[
     "/proc/cmdline",
     "/proc/sys/kernel/random/boot_id",
     "/proc/sys/kernel/hostname",
+    "/etc/hostname",
     "/etc/fstab",
     "/etc/machine-id",
     "/etc/os-release",

@@ -36,12 +36,6 @@ pub fn loader_partition(capture: &Capture) -> Option<String> {
     (!text.is_empty()).then(|| text.to_ascii_lowercase())
 }
 
-/// Writes what the loader says of its partition anew.
-pub(crate) fn rewrite_loader(capture: &mut Capture, uuid: &str) {
-    let text = uuid.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
-    capture.insert(LOADER, Entry::File([0; ATTRIBUTES].into_iter().chain(text).collect()));
-}
-
 /// `PARTUUID` of the partition in the boot option, as udev writes it.
 pub fn partition(capture: &Capture) -> Option<String> {
     let bytes = capture.file(&option(capture)?)?.get(ATTRIBUTES..)?;

@@ -26,7 +26,7 @@ const PLACES: [&str; 10] = [
 ];
 
 /// Scrubs; returns what was scrubbed, one line each.
-pub(crate) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
+pub(super) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
     let mut said = Vec::new();
     let names = telling_names(capture);
     rename(capture, &names);
@@ -47,7 +47,7 @@ pub(crate) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
 }
 
 /// Replaces names wherever disks and interfaces are spoken of, in paths, links and texts.
-pub(crate) fn rename(capture: &mut Capture, names: &BTreeMap<String, String>) {
+fn rename(capture: &mut Capture, names: &BTreeMap<String, String>) {
     if names.is_empty() {
         return;
     }

@@ -1,0 +1,140 @@
+//! Takes out of a capture what identifies a machine or a person, and what is too large and not needed. Answers stay the same.
+
+use crate::capture::{Capture, Entry};
+use crate::pci::{ConfigSpace, capability::SERIAL_NUMBER, device};
+use crate::uses::block_names::{BlockNames, property};
+use crate::uses::firmware_boot;
+use host_name::HostName;
+use identifiers::Identifiers;
+use secrets::Secrets;
+
+mod host_name;
+mod identifiers;
+mod secrets;
+mod tables;
+mod uses;
+
+/// What was found, and what stands for it. Texts that are kept within others can be cleaned alike: [`Scrubber::clean`].
+#[derive(Default)]
+pub struct Scrubber {
+    identifiers: Identifiers,
+    secrets: Secrets,
+    name: HostName,
+}
+
+impl Scrubber {
+    /// Scrubs a capture; returns what was scrubbed, one line each, which is also noted in it.
+    pub fn scrub(&mut self, capture: &mut Capture) -> Vec<String> {
+        serial_numbers(capture, &mut self.identifiers);
+        let uses = uses::scrub_uses(capture);
+        let started = partition_name(capture, firmware_boot::partition(capture));
+        for (path, entry) in capture.entries() {
+            self.identifiers.learn(path.as_bytes());
+            if let Entry::File(bytes) = entry
+                && is_text(path)
+            {
+                self.identifiers.learn(bytes);
+            }
+        }
+        rewrite(capture, is_text, |text| self.identifiers.clean(text));
+        rewrite(capture, is_text, |text| self.secrets.without_people(text));
+        for path in capture.entries().map(|(path, _)| path).filter(|path| is_configuration(path)).map(str::to_owned).collect::<Vec<_>>() {
+            if let Some(text) = capture.file(&path).map(|text| self.secrets.clean(text)) {
+                capture.insert(path, Entry::File(text));
+            }
+        }
+        rewrite_boot_option(capture, started.as_deref());
+        self.name = HostName::take(capture);
+        rewrite(capture, |path| is_text(path) && !host_name::is_of_system(path), |text| self.name.clean(text));
+        let mut said = self.identifiers.said();
+        said.extend(uses);
+        said.extend(self.secrets.said());
+        said.extend(self.name.said());
+        if tables::reduce_fstab(capture) {
+            said.push("/etc/fstab, of which local disks stay".to_owned());
+        }
+        tables::reduce(capture);
+        capture.notes.extend(said.iter().map(|line| format!("scrubbed: {line}")));
+        said
+    }
+
+    /// A text of the boot configuration, as it would be in the capture that was scrubbed.
+    pub fn clean(&mut self, text: &[u8]) -> Vec<u8> {
+        let text = self.secrets.without_people(&self.identifiers.clean(text));
+        self.name.clean(&self.secrets.clean(&text))
+    }
+}
+
+/// True for texts that may speak of this machine.
+fn is_text(path: &str) -> bool {
+    !["/lib/modules", "/usr/share/", device::PCI_DEVICES].iter().any(|table| path.starts_with(table))
+}
+
+/// True for what people and installers write.
+fn is_configuration(path: &str) -> bool {
+    path == "/proc/cmdline" || ["/etc/", "/boot/", "/efi/", "/var/lib/"].iter().any(|place| path.starts_with(place))
+}
+
+/// How the paths of the loader's variables begin (systemd: Boot Loader Interface).
+const LOADER_VARIABLES: &str = "/sys/firmware/efi/efivars/Loader";
+
+/// Puts every path, every link, and the files that are meant through `clean`.
+fn rewrite(capture: &mut Capture, is_meant: impl Fn(&str) -> bool, mut clean: impl FnMut(&[u8]) -> Vec<u8>) {
+    let mut out = Vec::with_capacity(capture.len());
+    for (path, entry) in capture.entries() {
+        let entry = match entry {
+            Entry::File(bytes) if path.starts_with(LOADER_VARIABLES) => Entry::File(variable(bytes, &mut clean)),
+            Entry::File(bytes) if is_meant(path) => Entry::File(clean(bytes)),
+            Entry::Link(target) => Entry::Link(String::from_utf8_lossy(&clean(target.as_bytes())).into_owned()),
+            other => other.clone(),
+        };
+        out.push((String::from_utf8_lossy(&clean(path.as_bytes())).into_owned(), entry));
+    }
+    let notes = std::mem::take(&mut capture.notes);
+    *capture = Capture::new();
+    capture.extend(out);
+    capture.notes = notes;
+}
+
+/// A variable of the loader's: text of 16 bits behind four bytes of attributes.
+fn variable(bytes: &[u8], clean: &mut impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let (attributes, text) = bytes.split_at_checked(4).unwrap_or((bytes, &[]));
+    let units: Vec<u16> = text.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(u16::from_le_bytes).collect();
+    let text = clean(String::from_utf16_lossy(&units).as_bytes());
+    let text = String::from_utf8_lossy(&text);
+    attributes.iter().copied().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
+}
+
+/// The kernel's name for the partition of a `PARTUUID`.
+fn partition_name(capture: &Capture, uuid: Option<String>) -> Option<String> {
+    BlockNames::of(capture).by_source(&format!("PARTUUID={}", uuid?)).pop()
+}
+
+/// The boot option speaks of the partition as the rest of the capture does now, and of nothing else.
+fn rewrite_boot_option(capture: &mut Capture, started: Option<&str>) {
+    let uuid = started.and_then(|name| property(capture, name, "ID_PART_ENTRY_UUID")).map(str::to_owned);
+    match (uuid, firmware_boot::option(capture)) {
+        (Some(uuid), Some(_)) => firmware_boot::rewrite(capture, &uuid),
+        (None, Some(path)) => _ = capture.remove(&path),
+        (_, None) => {}
+    }
+}
+
+/// Those of configuration space: eight bytes after the capability's header.
+fn serial_numbers(capture: &mut Capture, identifiers: &mut Identifiers) {
+    let paths: Vec<String> =
+        capture.below(device::PCI_DEVICES).map(|(path, _)| path).filter(|path| path.ends_with("/config")).map(str::to_owned).collect();
+    for path in paths {
+        let Some(mut bytes) = capture.file(&path).map(<[u8]>::to_vec) else { continue };
+        let space = ConfigSpace::from_sysfs(&bytes);
+        let Some(serial) = space.serial_number().known() else { continue };
+        let Some(at) = space.extended_capability(SERIAL_NUMBER).known().map(|capability| usize::from(capability.offset)) else { continue };
+        if let Some(register) = bytes.get_mut(at + 4..at + 12) {
+            register.copy_from_slice(&identifiers.serial(serial).to_le_bytes());
+        }
+        capture.insert(path, Entry::File(bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Words of the boot configuration that are nobody else's: passwords, servers and addresses, names of people.
+
+use std::collections::BTreeMap;
+
+/// What stands for a value.
+const GONE: &str = "scrubbed";
+
+/// Parameters whose values name machines of a network (dracut.cmdline(7), Documentation/admin-guide/nfs/nfsroot.rst,
+/// Documentation/networking/netconsole.rst; those of installers).
+const NETWORK: [&str; 20] = [
+    "ip",
+    "nfsroot",
+    "nfsaddrs",
+    "netconsole",
+    "nameserver",
+    "netroot",
+    "rd.route",
+    "rd.nfs.domain",
+    "hostname",
+    "systemd.hostname",
+    "proxy",
+    "inst.proxy",
+    "ks",
+    "inst.ks",
+    "inst.repo",
+    "url",
+    "preseed/url",
+    "cloud-config-url",
+    "ds",
+    "fetch",
+];
+
+/// How parameters begin that name servers, users and passwords.
+const NETWORK_STARTS: [&str; 3] = ["rd.iscsi.", "rd.nvmf.", "iscsi_"];
+
+/// What parameters with a secret have in their names.
+const SECRET: [&str; 6] = ["password", "passwd", "passphrase", "secret", "token", "credential"];
+
+/// Kinds of `root=` with a server behind the colon.
+const REMOTE_ROOTS: [&str; 7] = ["nfs", "nfs4", "cifs", "iscsi", "nbd", "live", "fcoe"];
+
+/// Directories that people's names stand below.
+const HOMES: [&str; 3] = ["/home/", "/run/media/", "/media/"];
+
+/// What was found, and what stands for the people.
+#[derive(Default)]
+pub(super) struct Secrets {
+    values: usize,
+    people: BTreeMap<String, usize>,
+}
+
+impl Secrets {
+    /// What was replaced, one line each.
+    pub(super) fn said(&self) -> Vec<String> {
+        let counts = [
+            (self.values, "passwords, servers and network addresses of the boot configuration"),
+            (self.people.len(), "names of people, after /home and the like"),
+        ];
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    }
+
+    /// A text of the boot configuration without them.
+    pub(super) fn clean(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            self.line(line, &mut out);
+        }
+        out
+    }
+
+    fn line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let mut before: &[u8] = &[];
+        // Everything up to this byte goes.
+        let mut until: Option<u8> = None;
+        for part in line.split_inclusive(|byte| is_end(*byte)) {
+            let (word, end) = part.split_at(part.iter().position(|byte| is_end(*byte)).unwrap_or(part.len()));
+            let mut opened = false;
+            match word {
+                [] => {}
+                _ if until.is_some() || before == b"--users" => self.gone(b"", word, out),
+                // `password NAME SECRET`, `password_pbkdf2 NAME HASH`, `set superusers=NAMES` (GRUB manual, Authentication and authorisation).
+                _ if before.is_empty() && word.starts_with(b"password") && !word.contains(&b'=') => {
+                    out.extend_from_slice(word);
+                    until = Some(b'\n');
+                }
+                _ => {
+                    opened = self.word(word, out);
+                    until = end.first().copied().filter(|byte| opened && is_quote(*byte));
+                }
+            }
+            until = until.filter(|last| opened || end.first() != Some(last));
+            out.extend_from_slice(end);
+            if !word.is_empty() {
+                before = word;
+            }
+        }
+    }
+
+    /// Writes a word without its secrets; true where the value of a parameter that is one only follows.
+    fn word(&mut self, word: &[u8], out: &mut Vec<u8>) -> bool {
+        let (key, value) = word.split_at(word.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1));
+        let name = String::from_utf8_lossy(key.strip_suffix(b"=").unwrap_or_default()).to_ascii_lowercase();
+        // `$` begins what a shell puts there.
+        let is_plain = value.first() != Some(&b'$');
+        let is_secret = name == "superusers" || name == "--users" || SECRET.iter().any(|part| name.contains(part));
+        let is_network = NETWORK.contains(&name.as_str()) || NETWORK_STARTS.iter().any(|start| name.starts_with(start));
+        if is_plain && (is_secret || (is_network && value.iter().any(|byte| b".:@/".contains(byte)))) && !value.is_empty() {
+            self.gone(key, value, out);
+        } else if let Some(at) = remote_root(&name, value) {
+            self.gone(&[key, value.get(..at).unwrap_or_default()].concat(), value.get(at..).unwrap_or_default(), out);
+        } else if word.starts_with(b"grub.pbkdf2.") || word.starts_with(b"iqn.") {
+            self.gone(b"", word, out);
+        } else {
+            self.without_user(word, out);
+        }
+        value.is_empty() && (is_secret || is_network)
+    }
+
+    fn gone(&mut self, before: &[u8], secret: &[u8], out: &mut Vec<u8>) {
+        self.values += usize::from(secret != GONE.as_bytes());
+        out.extend_from_slice(before);
+        out.extend_from_slice(GONE.as_bytes());
+    }
+
+    /// `//user:password@server` as `//scrubbed@server`.
+    fn without_user(&mut self, word: &[u8], out: &mut Vec<u8>) {
+        let user = || {
+            let (before, rest) = word.split_at(memchr::memmem::find(word, b"://")? + 3);
+            let length = rest.iter().take_while(|byte| **byte != b'/').position(|byte| *byte == b'@')?;
+            Some((before, rest.split_at(length)))
+        };
+        match user() {
+            Some((before, (user, after))) => {
+                self.gone(before, user, out);
+                out.extend_from_slice(after);
+            }
+            None => out.extend_from_slice(word),
+        }
+    }
+
+    /// A text, a path or the target of a link with made-up names for the people whose directories it names.
+    pub(super) fn without_people(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(after) = HOMES.iter().filter_map(|home| Some(memchr::memmem::find(rest, home.as_bytes())? + home.len())).min() {
+            let (before, tail) = rest.split_at(after);
+            let (name, tail) = tail.split_at(tail.iter().position(|byte| is_end(*byte) || b"/:,;".contains(byte)).unwrap_or(tail.len()));
+            out.extend_from_slice(before);
+            if !name.is_empty() {
+                let next = self.people.len() + 1;
+                let number = self.people.entry(String::from_utf8_lossy(name).into_owned()).or_insert(next);
+                out.extend(format!("person-{number}").bytes());
+            }
+            rest = tail;
+        }
+        out.extend_from_slice(rest);
+        out
+    }
+}
+
+fn is_end(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || is_quote(byte) || byte == b'\\'
+}
+
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'')
+}
+
+/// Where the server begins in the value of a `root=`.
+fn remote_root(name: &str, value: &[u8]) -> Option<usize> {
+    let at = value.iter().position(|byte| *byte == b':')?;
+    let kind = std::str::from_utf8(value.get(..at)?).ok()?;
+    (name == "root" && at + 1 < value.len() && REMOTE_ROOTS.contains(&kind)).then_some(at + 1)
+}
