@@ -8,11 +8,11 @@ use cede_model::pci::config_space::ConfigSpace;
 use cede_model::pci::names::PciNames;
 use cede_model::pci::option_rom::OptionRom;
 use cede_model::pci::{PciAddress, PciClass, PciId};
-use cede_model::{Capture, Host, boot, capture_text, lspci as listings, scrub};
+use cede_model::{Capture, Host, boot, capture_text, lspci as listings, scrub::Scrubber};
 use cede_plan::edit::cmdline::CommandLine;
 use cede_plan::edit::modprobe::ModprobeConfig;
 use cede_plan::edit::shell::{Dialect, Shells, Sourcing, array, evaluate, words};
-use cede_plan::{BindMethod, checks, explain, journal as operations, merge as merging, plan, planner, verify};
+use cede_plan::{BindMethod, checks, explain, journal as operations, merge as merging, plan, planner, scrubbed_journal, verify};
 
 /// Few devices are enough: what is looked for is in how one is read.
 const DEVICES: usize = 2;
@@ -22,7 +22,9 @@ pub fn capture(data: &[u8]) {
     let Some(mut capture) = parsed(data) else { return };
     let again = capture_text::parse(&capture_text::render(&capture));
     assert_eq!(again.as_ref().ok(), Some(&capture));
-    scrub::scrub(&mut capture);
+    let (whole, mut scrubber) = (capture.clone(), Scrubber::default());
+    scrubber.scrub(&mut capture);
+    scrubbed_journal::rewrite(&whole, &mut capture, &mut scrubber);
     assert!(capture_text::parse(&capture_text::render(&capture)).is_ok());
 }
 

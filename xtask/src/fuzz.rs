@@ -8,10 +8,23 @@ use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --runs N] [TARGET…]
+const USAGE: &str = "usage: cargo xtask fuzz [--seconds N | --runs N] [--keep] [TARGET…]
 
 Runs each target (or those named) for N seconds (5 unless told), from the fixtures and what earlier runs found, which is kept
-in .cache/fuzz; with --runs, N inputs from the fixtures alone, the same ones each time, for five seconds at most. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.";
+in .cache/fuzz; with --runs, N inputs from the fixtures alone, the same ones each time, for five seconds at most. An input that fails is left in .cache/fuzz/TARGET-failed; mend it and put it into fuzz/regressions/TARGET.
+With --keep the counts are added to xtask/fuzz-results.md.";
+
+const RESULTS: &str = "xtask/fuzz-results.md";
+
+/// How the file of results begins.
+const HEAD: &str = "# How long each reader was fed with made-up input
+
+Written by `cargo xtask fuzz --seconds N --keep`. *Failed* says that an input was found that panics, takes too long or too much memory, or is answered
+wrongly.
+
+| target | seconds | inputs | outcome |
+|---|---|---|---|
+";
 
 /// The target that the compiler builds for; named, so that build scripts stay as they are.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
@@ -79,11 +92,13 @@ pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
     let mut effort = Effort::Seconds(5);
+    let mut keep = false;
     let mut named = Vec::new();
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--seconds" => effort = Effort::Seconds(arguments.next().ok_or(USAGE)?.parse()?),
             "--runs" => effort = Effort::Runs(arguments.next().ok_or(USAGE)?.parse()?),
+            "--keep" => keep = true,
             name if TARGETS.iter().any(|(target, _)| *target == name) => named.push(word),
             _ => return Err(format!("what is `{word}`?\n{USAGE}").into()),
         }
@@ -92,9 +107,14 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
     let mut failed = 0;
     for (target, part) in TARGETS.iter().filter(|(target, _)| named.is_empty() || named.iter().any(|name| name == target)) {
         let start = Instant::now();
-        let passed = fuzz(target, part, effort)?;
-        println!("test fuzz::{target} ... {} ({} s)", if passed { "ok" } else { "FAILED" }, start.elapsed().as_secs());
-        failed += usize::from(!passed);
+        let end = fuzz(target, part, effort)?;
+        let (outcome, seconds) = (if end.passed { "ok" } else { "FAILED" }, start.elapsed().as_secs());
+        println!("test fuzz::{target} ... {outcome} ({seconds} s)");
+        if keep {
+            let so_far = fs::read_to_string(RESULTS).unwrap_or_else(|_| HEAD.to_owned());
+            fs::write(RESULTS, format!("{so_far}| {target} | {seconds} | {} | {outcome} |\n", end.inputs))?;
+        }
+        failed += usize::from(!end.passed);
     }
     Ok(failed)
 }
@@ -108,7 +128,13 @@ fn build() -> Result<()> {
     if built.success() { Ok(()) } else { Err("the targets do not build".into()) }
 }
 
-fn fuzz(target: &str, part: &str, effort: Effort) -> Result<bool> {
+/// How the run of a target ended.
+struct End {
+    passed: bool,
+    inputs: u64,
+}
+
+fn fuzz(target: &str, part: &str, effort: Effort) -> Result<End> {
     let base = Path::new(".cache/fuzz");
     let (found, seeds) = (base.join(target), base.join(format!("{target}-seeds")));
     let kept = Some(found.as_path()).filter(|_| effort.keeps());
@@ -122,12 +148,15 @@ fn fuzz(target: &str, part: &str, effort: Effort) -> Result<bool> {
         .args(kept.into_iter().chain([seeds.as_path()]).chain(Some(regressions.as_path()).filter(|path| path.exists())))
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
+    // `#1048576 pulse …`, `Done 1048576 runs in 5 second(s)`
+    let count = |line: &str| line.split([' ', '#', '\t']).find(|word| !word.is_empty() && *word != "Done")?.parse().ok();
+    let inputs = said.lines().rev().find_map(count).unwrap_or_default();
     if output.status.success() {
         println!("{}", said.lines().rfind(|line| line.starts_with("Done") || line.contains("DONE")).unwrap_or_default());
     } else {
         eprintln!("{said}");
     }
-    Ok(output.status.success())
+    Ok(End { passed: output.status.success(), inputs })
 }
 
 /// The fixtures that a target begins with, under names of their own in one directory.

@@ -89,7 +89,12 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
         GroupOrigin::Predicted => format!("group {group} (foretold)"),
         GroupOrigin::Bounds => "its group".to_owned(),
     };
-    let ports = if explained.members.iter().any(|member| member.stays) { ", besides bridges, which stay" } else { "" };
+    let mut staying = explained.members.iter().filter(|member| member.stays).peekable();
+    let ports = match staying.peek() {
+        None => "",
+        Some(_) if staying.all(|member| host.device(member.address).is_some_and(|device| device.is_bridge())) => ", besides bridges, which stay",
+        Some(_) => ", besides parts of the chipset, which stay",
+    };
     match (mates, strangers) {
         _ if explained.origin == GroupOrigin::Bounds && !explained.perhaps.is_empty() => {
             let surely = explained.members.len();
