@@ -131,7 +131,7 @@ fn is_built_in(host: &Host, module: &str) -> bool {
 /// What makes the plan pointless or dangerous, all of it at once.
 fn obstacles(host: &Host, choice: &Choice, natives: &Natives, plan: &mut Plan) -> Vec<Refusal> {
     let mut list = Vec::new();
-    list.extend(firmware_off(host));
+    list.extend(off_for_good(host));
     list.extend(direct_mapping(host, choice));
     list.extend(guard(host, choice, plan));
     for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing && !is_left_over(host, kernel)) {
@@ -172,14 +172,35 @@ fn is_left_over(host: &Host, kernel: &Kernel) -> bool {
         && host.capture.observed(&format!("{}/modules.builtin", kernel.modules_dir)).is_absent()
 }
 
-fn firmware_off(host: &Host) -> Option<Refusal> {
-    let off = iommu_cause::why_off(host) == Some(OffCause::Firmware);
-    off.then(|| {
-        Refusal::new(
+/// Why no plan of ours switches the IOMMU on.
+fn off_for_good(host: &Host) -> Option<Refusal> {
+    let (id, message) = match iommu_cause::why_off(host)? {
+        OffCause::Xen(_) => (
+            "iommu-under-xen",
+            "this system runs under Xen, which keeps the IOMMU to itself: in dom0 `xl pci-assignable-add ADDR` has Xen give a device, or start without Xen and plan again".to_owned(),
+        ),
+        OffCause::NoAcpi(words) => (
+            "iommu-off-without-acpi",
+            format!(
+                "the kernel was started with {}, and finds the IOMMU by ACPI tables alone: take it out of the boot configuration, reboot, and plan again",
+                words.join(" ")
+            ),
+        ),
+        OffCause::NotBuilt(evidence) => (
+            "iommu-not-built",
+            format!("the running kernel was built without the driver of this IOMMU ({evidence}): use a kernel that has it, and plan again"),
+        ),
+        OffCause::Firmware if IommuFamily::of(host) == IommuFamily::Arm => (
             "iommu-off-in-firmware",
-            "the firmware offers no IOMMU (there is no ACPI table DMAR or IVRS): switch VT-d or AMD-Vi on in its setup, then plan again",
-        )
-    })
+            "the firmware offers no IOMMU (there is no ACPI table IORT): look for SMMU or IOMMU in its setup, then plan again".to_owned(),
+        ),
+        OffCause::Firmware => (
+            "iommu-off-in-firmware",
+            "the firmware offers no IOMMU (there is no ACPI table DMAR or IVRS): switch VT-d or AMD-Vi on in its setup, then plan again".to_owned(),
+        ),
+        OffCause::Parameter(_) | OffCause::CommandLineUnknown(_) | OffCause::KernelDefault(_) | OffCause::Unexplained => return None,
+    };
+    Some(Refusal::new(id, message))
 }
 
 pub(crate) fn direct_mapping(host: &Host, choice: &Choice) -> Option<Refusal> {
@@ -198,8 +219,8 @@ fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Resul
     let family = IommuFamily::of(host);
     let mut wish = Wish::default();
     let configured = configured_words(host);
-    if host.iommu == IommuState::Off || !iommu_cause::off_words(&configured, family).is_empty() {
-        wish.drop_off = family.parameter().into_iter().chain(["iommu"]).collect();
+    if host.iommu == IommuState::Off || !iommu_cause::off_words_to_come(host).is_empty() {
+        wish.drop_off = iommu_cause::off_switches(host);
     }
     let needs_on = match (host.iommu, iommu_cause::intel_default(host).0) {
         (_, Some(true)) | (IommuState::Unknown, _) => false,

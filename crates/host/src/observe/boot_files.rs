@@ -6,6 +6,7 @@ use crate::read_host::ATTRIBUTE_LIMIT;
 use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::iommu::state::{ACPI_TABLES, IVRS};
+use cede_plan::iommu_cause::HYPERVISOR;
 use cede_plan::journal::OPERATIONS;
 
 /// Files that are read whole.
@@ -31,6 +32,7 @@ const TEXTS: &[&str] = &[
     "/usr/sbin/grub-mkconfig",
     "/etc/modules",
     "/sys/kernel/security/lockdown",
+    HYPERVISOR,
 ];
 
 /// What is only looked for: tools, and the marks of systems that own their boot configuration.

@@ -4,7 +4,7 @@
 use super::grub_files::Files;
 use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, TrialChange, TrialEntry, entries, grub_trial};
 use crate::edit::shell::Shells;
-use crate::iommu_cause::{self, IommuFamily};
+use crate::iommu_cause;
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
 use cede_model::boot::grub_cfg;
@@ -63,7 +63,7 @@ impl Bootloader for Grub {
             return Err(cannot(format!("{why}; run as root, or make it readable")));
         }
         let before = files.list.clone();
-        let off = iommu_cause::off_words(&iommu_cause::running_words(host), IommuFamily::of(host));
+        let off = iommu_cause::off_words(&iommu_cause::running_words(host), &iommu_cause::off_switches(host));
         files.apply(wish, &off)?;
         let changed = files
             .list

@@ -84,6 +84,10 @@ pub trait Bootloader: Sync {
     fn detect(&self, host: &Host) -> Detection;
     /// The words that the next boot gets, from its sources.
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord>;
+    /// The same by command lines, where entries have sources of their own.
+    fn lines(&self, host: &Host) -> Vec<Vec<ConfiguredWord>> {
+        vec![self.configured(host)]
+    }
     /// The generated entries, as the loader will read them.
     fn entries(&self, host: &Host) -> Vec<BootEntry>;
     /// Steps that make the next boot's command line as wished.

@@ -34,15 +34,21 @@ impl Bootloader for SystemdBoot {
 
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
         let mut words: Vec<ConfiguredWord> = Vec::new();
-        for entry in entries::type1(host).into_iter().filter(|entry| !entry.rescue) {
-            for text in entry.words {
-                if !words.iter().any(|word| word.text == text) {
-                    let source = Evidence::at_line(entry.path.as_str(), entry.line, text.as_str());
-                    words.push(ConfiguredWord { text, source: Some(source) });
-                }
+        for word in self.lines(host).into_iter().flatten() {
+            if !words.iter().any(|other| other.text == word.text) {
+                words.push(word);
             }
         }
         words
+    }
+
+    fn lines(&self, host: &Host) -> Vec<Vec<ConfiguredWord>> {
+        let word = |entry: &BootEntry, text: &String| {
+            let source = Evidence::at_line(entry.path.as_str(), entry.line, text.as_str());
+            ConfiguredWord { text: text.clone(), source: Some(source) }
+        };
+        let normal = entries::type1(host).into_iter().filter(|entry| !entry.rescue);
+        normal.map(|entry| entry.words.iter().map(|text| word(&entry, text)).collect()).collect()
     }
 
     fn entries(&self, host: &Host) -> Vec<BootEntry> {
@@ -215,9 +221,10 @@ fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter::Switch;
 
     fn wish() -> Wish {
-        Wish { ids: vec!["10de:1f91".into()], add: Some("intel_iommu=on"), drop_off: vec!["intel_iommu", "iommu"] }
+        Wish { ids: vec!["10de:1f91".into()], add: Some("intel_iommu=on"), drop_off: vec![Switch { name: "intel_iommu", item: "off" }] }
     }
 
     #[test]

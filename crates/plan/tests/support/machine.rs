@@ -247,6 +247,6 @@ const GRUB_DEFAULT: &str = "# GRUB boot loader configuration\n\nGRUB_DEFAULT=0\n
 
 pub const DEBIAN_GRUB: &str = "# If you change this file, run 'update-grub' afterwards to update\n# /boot/grub/grub.cfg.\n\nGRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"\"\n";
 
-const DEBIAN_CONFIG: &str = "CONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\nCONFIG_VFIO_PCI=m\nCONFIG_VFIO_VIRQFD=m\n";
+const DEBIAN_CONFIG: &str = "CONFIG_AMD_IOMMU=y\nCONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\nCONFIG_VFIO_PCI=m\nCONFIG_VFIO_VIRQFD=m\n";
 
 const INITRAMFS_MODULES: &str = "# List of modules that you want to include in your initramfs.\n# They will be loaded at boot time in the order below.\n#\n# raid1\n# sd_mod\n";
