@@ -4,7 +4,7 @@ use crate::bootloader::{self, ConfiguredWord};
 use crate::parameter::{self, Switch};
 use cede_model::host::CpuVendor;
 use cede_model::iommu::{IommuState, KernelVersion};
-use cede_model::{Evidence, Host, Observed};
+use cede_model::{Evidence, Host};
 
 /// Which family of IOMMU drivers the machine uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +111,14 @@ pub fn why_off(host: &Host) -> Option<OffCause> {
         OffCause::Parameter(off)
     } else if host.acpi.offer_none() && family != IommuFamily::Other {
         OffCause::Firmware
-    } else if let Some(why) = unread(host).filter(|_| family != IommuFamily::Arm) {
-        OffCause::CommandLineUnknown(why)
     } else {
-        by_default(host, family, &words)
+        match (by_default(host, family, &words), unread(host)) {
+            // A default that was seen is reason enough.
+            (OffCause::KernelDefault(None) | OffCause::Unexplained, Some(why)) if family != IommuFamily::Arm => {
+                OffCause::CommandLineUnknown(why)
+            }
+            (cause, _) => cause,
+        }
     })
 }
 
@@ -141,19 +145,21 @@ fn acpi_value(word: &str) -> Option<&str> {
     value.filter(|_| name == "acpi")
 }
 
+/// A configuration that does not speak of a driver may be an excerpt; one that was written for the kernel says `# … is not set`.
 fn not_built(host: &Host, family: IommuFamily) -> Option<Evidence> {
     let kernel = host.running_kernel()?;
-    let values: Vec<_> = family.build_options().iter().filter_map(|option| kernel.config(&host.capture, option)).collect();
+    let options = family.build_options();
+    let values: Vec<_> = options.iter().filter_map(|option| kernel.config(&host.capture, option)).collect();
     let (_, path) = values.first().filter(|_| values.iter().all(|(value, _)| *value == "n"))?;
-    Some(Evidence::new(path.as_str(), format!("{} is not set", family.build_options().join(", "))))
+    let text = host.capture.attribute(path)?;
+    let line = text.lines().find(|line| options.iter().any(|option| *line == format!("# {option} is not set")))?;
+    Some(Evidence::new(path.as_str(), line.trim_start_matches("# ")))
 }
 
 fn unread(host: &Host) -> Option<String> {
-    match host.running_cmdline() {
-        Observed::Known(_) => None,
-        Observed::Absent => Some("/proc/cmdline is not there".to_owned()),
-        Observed::Unknown(why) => Some(why),
-    }
+    let why =
+        || host.capture.unreadable("/proc/cmdline").map_or_else(|| "was not read".to_owned(), |why| format!("could not be read ({why})"));
+    host.running_cmdline().known().is_none().then(why)
 }
 
 fn by_default(host: &Host, family: IommuFamily, words: &[String]) -> OffCause {
@@ -204,8 +210,8 @@ pub fn off_words_to_come(host: &Host) -> Vec<String> {
 /// True where the words switch the IOMMU on.
 pub fn asks_for(words: &[String], family: IommuFamily) -> bool {
     let own = words.iter().map(|word| parameter::split(word)).filter(|(name, _)| Some(name.as_str()) == family.parameter());
-    let items = own.flat_map(|(_, value)| value.unwrap_or_default().split(','));
-    items.filter(|item| item.starts_with("on") || item.starts_with("off")).last().is_some_and(|item| item.starts_with("on"))
+    let mut items = own.flat_map(|(_, value)| value.unwrap_or_default().split(','));
+    items.rfind(|item| item.starts_with("on") || item.starts_with("off")).is_some_and(|item| item.starts_with("on"))
 }
 
 /// The words of `/proc/cmdline` that are the kernel's: what follows `--` is for init (kernel/params.c `parse_args`).

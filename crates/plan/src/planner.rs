@@ -2,12 +2,12 @@
 
 use crate::binding::{self, Natives};
 use crate::boot_images;
-use crate::bootloader;
+use crate::bootloader::{self, Bootloader};
 use crate::digest::sha256;
 use crate::edit::modprobe::ModprobeConfig;
 use crate::group_choice::{self, Choice};
 use crate::guard::{self, Loss};
-use crate::initramfs::{self, Early};
+use crate::initramfs::{self, Early, InitramfsGenerator};
 use crate::intent::BindMethod;
 use crate::iommu_cause::{self, IommuFamily, OffCause};
 use crate::parameter::{self, Wish};
@@ -57,7 +57,7 @@ fn make(host: &Host, wanted: &[PciAddress], mut plan: Plan, generated: Generated
 fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
     let ground = groundwork(host, wanted, plan)?;
     let wanted = Wanted { wish: ground.wish, natives: ground.natives, ids: ground.ids, generated };
-    steps(host, &wanted, plan).map_err(|refusal| vec![refusal])?;
+    steps(host, &wanted, plan)?;
     expect_after_reboot(host, &wanted.wish, plan);
     Ok(())
 }
@@ -278,9 +278,29 @@ struct Wanted {
     generated: Generated,
 }
 
-fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
-    let generator = initramfs::find(host)?;
-    let loader = bootloader::find(host)?;
+/// What is changed by; or all that is done by hand here, with the words that are wished.
+pub(crate) fn tools(host: &Host, wish: &Wish) -> Result<(&'static dyn InitramfsGenerator, &'static dyn Bootloader), Vec<Refusal>> {
+    match (initramfs::find(host), bootloader::find(host).map_err(|refusal| by_hand(host, refusal, wish))) {
+        (Ok(generator), Ok(loader)) => Ok((generator, loader)),
+        (generator, loader) => Err(generator.err().into_iter().chain(loader.err()).collect()),
+    }
+}
+
+fn by_hand(host: &Host, mut refusal: Refusal, wish: &Wish) -> Refusal {
+    let edits = wish.edits(&iommu_cause::running_words(host));
+    let list = |words: Vec<&String>| words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let gone: Vec<&String> = edits.remove.iter().chain(edits.replace.iter().map(|(old, _)| old)).collect();
+    let come: Vec<&String> = edits.replace.iter().map(|(_, new)| new).chain(&edits.add).collect();
+    if refusal.id == bootloader::unsupported::ID {
+        for (what, words) in [("to take out", gone), ("to add", come)].into_iter().filter(|(_, words)| !words.is_empty()) {
+            refusal.message.push_str(&format!("; {what}: {}", list(words)));
+        }
+    }
+    refusal
+}
+
+fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    let (generator, loader) = tools(host, &wanted.wish)?;
     let modprobe = binding::modprobe_steps(host, &wanted.natives, plan.bind, &wanted.ids, &plan.devices)?;
     let needs_shell = plan.bind == BindMethod::Override;
     let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone(), needs_shell };

@@ -299,7 +299,9 @@ fn iommu_on(host: &Host) -> Judged {
             not_met(format!("the kernel was started with {}, and finds the IOMMU by ACPI tables alone", words.join(" ")))
         }
         (IommuState::Off, Some(OffCause::NotBuilt(evidence))) => not_met(format!("this kernel was built without the driver: {evidence}")),
-        (IommuState::Off, Some(OffCause::CommandLineUnknown(why))) => not_met(format!("it is off, and why cannot be told: {why}")),
+        (IommuState::Off, Some(OffCause::CommandLineUnknown(why))) => {
+            not_met(format!("it is off, and why cannot be told: /proc/cmdline {why}"))
+        }
         (IommuState::Off, Some(OffCause::Firmware)) => not_met("the firmware offers no IOMMU: switch it on in its setup"),
         (IommuState::Off, Some(OffCause::KernelDefault(_))) => not_met("the kernel leaves it off: intel_iommu=on is missing"),
         (IommuState::Off, _) => not_met(format!("the kernel could not start it: `{}` tells why", IommuFamily::of(host).log_command())),

@@ -15,10 +15,11 @@ use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
 use cede_model::pci::{PciClass, PciDevice, PciNames};
+use cede_plan::bootloader::{self, Named};
 use cede_plan::guard::Stakes;
 use cede_plan::journal::{self, JournalError, Operation};
 use cede_plan::trial::{self, State};
-use cede_plan::{bootloader, checks, group_choice, initramfs, persist, runtime, whereabouts};
+use cede_plan::{checks, group_choice, initramfs, persist, runtime, whereabouts};
 use std::collections::HashMap;
 
 /// Shows how the host stands and what to type next.
@@ -53,8 +54,8 @@ const NOT_KNOWN: &str = "not known";
 /// How a host stands.
 pub struct Facts<'a> {
     host: &'a Host,
-    loader: String,
-    generator: String,
+    loader: Option<Named>,
+    generator: Option<Named>,
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
@@ -100,27 +101,30 @@ impl<'a> Facts<'a> {
             _ => global.command("check", false),
         };
         let open = journal::interrupted(operations, boot_id).map(|operation| operation.number);
-        let loader = bootloader::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |loader| loader.name().to_owned());
-        let generator = initramfs::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |generator| generator.name().to_owned());
+        let (loader, generator) = (bootloader::named(host), initramfs::named(host));
         let displaced = whereabouts::troubles(host, operations);
         Self { host, loader, generator, ceded, candidates, displaced, held, at_start, pending, journal_trouble, open, trial, next }
     }
 
     /// What starts the machine, in words.
     pub fn boot(&self) -> String {
-        let of = |what: &str, name: &str| if name == NOT_KNOWN { format!("{what} {NOT_KNOWN}") } else { name.to_owned() };
-        let by = if self.generator == NOT_KNOWN { "" } else { "initramfs by " };
-        format!("{}, {by}{}", of("boot loader", &self.loader), of("initramfs generator", &self.generator))
+        let of = |what: &str, by: &str, named: Option<Named>| match named {
+            None => format!("{what} {NOT_KNOWN}"),
+            Some(Named { name, supported: true }) => format!("{by}{name}"),
+            Some(Named { name, supported: false }) => format!("{by}{name} (not changed by cede)"),
+        };
+        format!("{}, {}", of("boot loader", "", self.loader), of("initramfs generator", "initramfs by ", self.generator))
     }
 
     fn view(&self) -> StatusView {
+        let name = |named: Option<Named>| named.map_or(NOT_KNOWN, |named| named.name).to_owned();
         let list = |devices: &[&PciDevice]| devices.iter().map(|device| device.address.to_string()).collect();
         StatusView {
             format: "cede.status/1",
             iommu: state_name(self.host.iommu),
             kernel: self.host.running.clone(),
-            boot_loader: self.loader.clone(),
-            initramfs: self.generator.clone(),
+            boot_loader: name(self.loader),
+            initramfs: name(self.generator),
             ceded: list(&self.ceded),
             displaced: self.displaced.clone(),
             until_reboot: self.held.clone(),

@@ -12,22 +12,21 @@ use cede_model::{Evidence, Host};
 /// systemd-boot.
 pub struct SystemdBoot;
 
+pub(super) const NAME: &str = "systemd-boot";
 const KERNEL_CMDLINE: &str = "/etc/kernel/cmdline";
 /// The parameter that kernel-install adds by itself.
 const MACHINE_ID: &[u8] = b"systemd.machine_id=";
 pub(super) const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+pub(super) const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 impl Bootloader for SystemdBoot {
     fn name(&self) -> &'static str {
-        "systemd-boot"
+        NAME
     }
 
     fn detect(&self, host: &Host) -> Detection {
-        let info = host.capture.file(LOADER_INFO).map(utf16).unwrap_or_default();
         match entries::type1_paths(host).into_iter().next() {
-            Some(_) if info.starts_with("systemd-boot") => Detection::InUse(Evidence::new(LOADER_INFO, info)),
-            Some(path) => Detection::Installed(Evidence::new(path, "exists")),
+            Some(path) => Detection::of(host, NAME, Evidence::new(path, "exists")),
             None => Detection::No,
         }
     }

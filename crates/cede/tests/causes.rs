@@ -1,0 +1,92 @@
+//! What a host cannot, and why, as the built binary says it: an IOMMU that is off, loaders and generators that are not changed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+mod support;
+
+use cede_model::{Capture, Entry, capture_text};
+use std::fs;
+use support::handing_over::out;
+use support::{Dir, cede, code, laptop};
+
+/// The laptop, changed; the directory goes with the test.
+struct Changed {
+    capture: Capture,
+    dir: Dir,
+}
+
+impl Changed {
+    fn new(name: &str) -> Self {
+        let capture = capture_text::parse(&fs::read_to_string(laptop()).unwrap()).unwrap();
+        Self { capture, dir: Dir::new(name) }
+    }
+
+    fn text(mut self, path: &str, text: &str) -> Self {
+        self.capture.insert(path, Entry::File(text.as_bytes().to_vec()));
+        self
+    }
+
+    fn entry(mut self, path: &str, entry: Entry) -> Self {
+        self.capture.insert(path, entry);
+        self
+    }
+
+    fn said(&self, arguments: &[&str]) -> (i32, String) {
+        fs::write(self.dir.0.join("capture"), capture_text::render(&self.capture)).unwrap();
+        let output = cede(&[&["--host", &self.dir.path("capture")], arguments].concat());
+        (code(&output), out(&output).split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    #[track_caller]
+    fn says(&self, arguments: &[&str], wanted: i32, parts: &[&str]) {
+        let (code, text) = self.said(arguments);
+        parts.iter().for_each(|part| assert!(text.contains(part), "{part} is not in {text}"));
+        assert_eq!(code, wanted, "{text}");
+    }
+}
+
+#[test]
+fn xen_is_told_by_check_and_status_and_refused_by_plan() {
+    let xen = Changed::new("causes-xen").text("/sys/hypervisor/type", "xen\n");
+    xen.says(&["check"], 1, &["the IOMMU is off: this system runs under Xen", "/sys/hypervisor/type: xen", "xl pci-assignable-add"]);
+    xen.says(&["status"], 0, &["off: this system runs under Xen"]);
+    xen.says(&["plan", "01:00.0"], 4, &["runs under Xen"]);
+}
+
+#[test]
+fn each_cause_is_told_as_itself() {
+    let line = "/proc/cmdline";
+    Changed::new("causes-acpi").text(line, "root=UUID=1b7a acpi=off\n").says(
+        &["check"],
+        1,
+        &["started with acpi=off, and finds the IOMMU"],
+    );
+    let closed = Changed::new("causes-line").entry("/lib/modules/6.11.5-arch1-1/config", Entry::Absent);
+    closed.entry(line, Entry::Unreadable("EACCES".into())).says(&["check"], 1, &["why cannot be told", "EACCES"]);
+    let last = Changed::new("causes-last").text(line, "root=UUID=1b7a intel_iommu=on,sm_on intel_iommu=off\n");
+    last.says(&["check"], 1, &["started with intel_iommu=off"]);
+    let config = "CONFIG_PCI=y\n# CONFIG_INTEL_IOMMU is not set\n";
+    let built = Changed::new("causes-built").text("/lib/modules/6.11.5-arch1-1/config", config);
+    built.says(&["check"], 1, &["built without the driver", "CONFIG_INTEL_IOMMU is not set"]);
+    built.says(&["plan", "01:00.0"], 4, &["use a kernel that has it"]);
+}
+
+#[test]
+fn loaders_and_generators_that_are_not_changed_have_names() {
+    let bare = Changed::new("causes-refind").entry("/etc/default/grub", Entry::Absent).entry("/boot/grub/grub.cfg", Entry::Absent);
+    let refind = bare.text("/boot/refind_linux.conf", "\"Boot\" \"root=UUID=1b7a\"\n").text("/proc/cmdline", "root=UUID=1b7a rw\n");
+    refind.says(&["status"], 0, &["rEFInd (not changed by cede), initramfs by mkinitcpio"]);
+    refind.says(&["plan", "01:00.0"], 4, &["first line of /boot/refind_linux.conf", "to add: `intel_iommu=on`"]);
+    let (_, json) = refind.said(&["status", "--json"]);
+    assert!(json.contains("\"boot_loader\":\"rEFInd\""), "{json}");
+    let beside = Changed::new("causes-beside").text("/boot/limine.conf", "/Arch\n").text("/proc/cmdline", "root=UUID=1b7a rw\n");
+    beside.says(&["status"], 0, &["boot loader not known"]);
+    beside.says(&["plan", "01:00.0"], 4, &["more than one boot loader is set up", "GRUB", "Limine"]);
+    let dracut = Changed::new("causes-dracut").entry("/usr/bin/mkinitcpio", Entry::Absent).entry("/usr/bin/dracut", Entry::Present(1));
+    dracut.says(&["status"], 0, &["GRUB, initramfs by dracut (not changed by cede)"]);
+    dracut.says(&["plan", "01:00.0"], 4, &["/etc/dracut.conf.d/vfio.conf", "dracut --force --regenerate-all"]);
+}
