@@ -53,7 +53,7 @@ impl Changed {
 fn xen_is_told_by_check_and_status_and_refused_by_plan() {
     let xen = Changed::new("causes-xen").text("/sys/hypervisor/type", "xen\n");
     xen.says(&["check"], 1, &["the IOMMU is off: this system runs under Xen", "/sys/hypervisor/type: xen", "xl pci-assignable-add"]);
-    xen.says(&["status"], 0, &["off: this system runs under Xen"]);
+    xen.says(&["status"], 0, &["off: this system runs under Xen", "Can go nothing as long as the IOMMU is off", "Next: cede"]);
     xen.says(&["plan", "01:00.0"], 4, &["runs under Xen"]);
 }
 
@@ -89,4 +89,20 @@ fn loaders_and_generators_that_are_not_changed_have_names() {
     let dracut = Changed::new("causes-dracut").entry("/usr/bin/mkinitcpio", Entry::Absent).entry("/usr/bin/dracut", Entry::Present(1));
     dracut.says(&["status"], 0, &["GRUB, initramfs by dracut (not changed by cede)"]);
     dracut.says(&["plan", "01:00.0"], 4, &["/etc/dracut.conf.d/vfio.conf", "dracut --force --regenerate-all"]);
+}
+
+#[test]
+fn status_has_no_trailing_blanks_and_lists_nothing_where_nothing_can_go() {
+    let tables = "/sys/firmware/acpi/tables";
+    let firmware = Changed::new("causes-firmware").entry(&format!("{tables}/DMAR"), Entry::Absent).entry(tables, Entry::Dir);
+    let firmware = firmware.entry(&format!("{tables}/IVRS"), Entry::Absent);
+    firmware.says(&["status"], 0, &["the firmware offers none", "Can go nothing as long as"]);
+    assert!(firmware.said(&["status", "--json"]).1.contains("\"candidates\":[]"));
+    let able = Changed::new("causes-able");
+    able.says(&["status"], 0, &["Can go 0000:01:00.0"]);
+    for arguments in [["--color", "never", "status"], ["--color", "always", "status"]] {
+        let output = cede(&[&["--host", laptop().to_str().unwrap()], arguments.as_slice()].concat());
+        let trailing = |line: &str| line.trim_end() != line || line.ends_with(" \u{1b}[0m");
+        assert!(!out(&output).lines().any(trailing), "{:?}", out(&output));
+    }
 }

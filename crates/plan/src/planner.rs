@@ -172,8 +172,8 @@ fn is_left_over(host: &Host, kernel: &Kernel) -> bool {
         && host.capture.observed(&format!("{}/modules.builtin", kernel.modules_dir)).is_absent()
 }
 
-/// Why no plan of ours switches the IOMMU on.
-fn off_for_good(host: &Host) -> Option<Refusal> {
+/// Why no plan switches the IOMMU on: Xen, the firmware, or how the kernel was built or started.
+pub fn off_for_good(host: &Host) -> Option<Refusal> {
     let (id, message) = match iommu_cause::why_off(host)? {
         OffCause::Xen(_) => (
             "iommu-under-xen",

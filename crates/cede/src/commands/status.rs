@@ -18,6 +18,7 @@ use cede_model::pci::{PciClass, PciDevice, PciNames};
 use cede_plan::bootloader::{self, Named};
 use cede_plan::guard::Stakes;
 use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::planner::off_for_good;
 use cede_plan::trial::{self, State};
 use cede_plan::{checks, group_choice, initramfs, persist, runtime, whereabouts};
 use std::collections::HashMap;
@@ -174,12 +175,11 @@ impl<'a> Facts<'a> {
             wrapped(out, "          ", &format!("by `bind --persist` at every start: {}", self.at_start.join(", ")), width)?;
         }
         devices(&self.ceded, &names).print(out, width)?;
-        writeln!(
-            out,
-            "{}{}",
-            head("Can go"),
-            if self.candidates.is_empty() { "no display, network, NVMe or USB device that the host can spare" } else { "" }.trim_end()
-        )?;
+        match (off_for_good(self.host), self.candidates.is_empty()) {
+            (Some(_), _) => writeln!(out, "{}nothing as long as the IOMMU is off", head("Can go"))?,
+            (None, true) => writeln!(out, "{}no display, network, NVMe or USB device that the host can spare", head("Can go"))?,
+            (None, false) => writeln!(out, "{}", paint(HEADING, "Can go"))?,
+        }
         devices(&self.candidates, &names).print(out, width)?;
         if let Some(trouble) = &self.journal_trouble {
             wrapped(out, &head("Journal"), trouble, width)?;
@@ -227,7 +227,7 @@ fn devices(list: &[&PciDevice], names: &PciNames) -> Table {
 
 fn iommu(host: &Host) -> (String, String) {
     match host.iommu {
-        IommuState::On => (paint(GOOD, "on:"), format!("{} groups", host.groups.len())),
+        IommuState::On => (paint(GOOD, "on:"), counted(host.groups.len(), "group")),
         IommuState::Unknown => (paint(WARN, "cannot be told:"), "/sys was not seen".to_owned()),
         IommuState::Off => {
             let finding = checks::iommu::check(host, &[]).into_iter().next();
@@ -242,6 +242,9 @@ const SHOWN: usize = 8;
 
 /// Kinds of devices that people give away, of which the host would lose nothing vital: one function for each slot, displays first.
 fn candidates(host: &Host) -> Vec<&PciDevice> {
+    if off_for_good(host).is_some() {
+        return Vec::new();
+    }
     let wanted = |device: &&PciDevice| {
         device.class.is_some_and(|class| matches!(class.base(), 0x03) || matches!(class.base_and_sub(), 0x0200 | 0x0280 | 0x0108 | 0x0c03))
     };

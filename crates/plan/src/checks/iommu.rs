@@ -6,7 +6,7 @@ use crate::iommu_cause::{self, IommuFamily, OffCause};
 use cede_model::iommu::IommuState;
 use cede_model::iommu::state::{ACPI_TABLES, IOMMU_CLASS};
 use cede_model::pci::PciAddress;
-use cede_model::{Evidence, Host, Observed};
+use cede_model::{Evidence, Host, Observed, counted};
 
 /// One finding: `iommu-on`, `iommu-off` or `iommu-unknown`; with it on, also a parameter that will switch it off at the next start.
 pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
@@ -18,7 +18,7 @@ pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
 }
 
 fn on(host: &Host) -> Vec<Finding> {
-    let groups = format!("{} IOMMU groups", host.groups.len());
+    let groups = counted(host.groups.len(), "IOMMU group");
     let units = host.iommu_units.iter().map(|unit| Evidence::new(IOMMU_CLASS, unit.as_str()));
     vec![
         Finding::new("iommu-on", Verdict::Fine, format!("the IOMMU is on: {groups}"), Evidence::new("/sys/kernel/iommu_groups", groups))
