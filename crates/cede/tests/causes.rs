@@ -106,3 +106,26 @@ fn status_has_no_trailing_blanks_and_lists_nothing_where_nothing_can_go() {
         assert!(!out(&output).lines().any(trailing), "{:?}", out(&output));
     }
 }
+
+#[test]
+fn a_function_without_ids_is_told_and_an_odd_uevent_hides_no_driver() {
+    let sleeping = "/sys/bus/pci/devices/0000:01:00.1";
+    let mut dead = Changed::new("causes-ids");
+    let paths: Vec<String> = dead.capture.below(format!("{sleeping}/")).map(|(path, _)| path.to_owned()).collect();
+    paths.iter().for_each(|path| _ = dead.capture.remove(path));
+    let dead = dead.text(&format!("{sleeping}/vendor"), "0xffff\n");
+    dead.says(&["check"], 1, &["cannot tell what 0000:01:00.1 is cannot be told", "/vendor: 0xffff", "lspci -s 0000:01:00.1"]);
+    assert!(!Changed::new("causes-awake").said(&["check"]).1.contains("its ids"));
+    let uevent = b"DRIVER=igb\nPCI_CLASS=20000\nPCI_ID=8086:1533\nOF_NAME=caf\xe9\n";
+    let odd = Changed::new("causes-uevent").entry("/sys/bus/pci/devices/0000:09:00.0/uevent", Entry::File(uevent.to_vec()));
+    odd.says(&["devices"], 0, &["0000:09:00.0", "8086:1533", "igb"]);
+}
+
+#[test]
+fn one_of_a_kind_is_in_the_singular() {
+    let mut one = Changed::new("causes-one");
+    one.capture = support::handing_over::Host::new().function("0000:01:00.0", ["10DE:1F91", "30000"], 7, Some("nouveau")).0;
+    one.says(&["groups"], 0, &["1 group, read from the kernel"]);
+    one.says(&["check", "01:00.0"], 0, &["the IOMMU is on: 1 IOMMU group", "group 7 goes as a whole: 1 function"]);
+    one.says(&["status"], 0, &["on: 1 group"]);
+}
