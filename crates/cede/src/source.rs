@@ -7,7 +7,7 @@ use crate::render::table::wrapped;
 use crate::ui::{Ui, WARN, paint};
 use cede_host::{Root, Scope, boot_mounts, observe};
 use cede_model::uses::mounts::Listed;
-use cede_model::{Entry, Host, capture_text, lspci};
+use cede_model::{Entry, Host, capture_text, counted, lspci};
 use cede_plan::journal::OPERATIONS;
 use cede_plan::shell_word::quoted;
 use std::io::Read;
@@ -107,12 +107,15 @@ fn load_listing(path: &Path, number: Option<usize>) -> Result<Host, CommandError
         });
     };
     if chosen >= count {
-        return Err(CommandError::usage(format!("{shown} holds {count} listings")).hint("count from 1: `--listing 1`"));
+        return Err(CommandError::usage(format!("{shown} holds {}", counted(count, "listing"))).hint("count from 1: `--listing 1`"));
     }
     let mut listing = listings.swap_remove(chosen);
     if count > 1 {
-        let note =
-            format!("listing {} of {count} in {shown}, with {} functions; `--listing N` shows another", chosen + 1, listing.functions);
+        let note = format!(
+            "listing {} of {count} in {shown}, with {}; `--listing N` shows another",
+            chosen + 1,
+            counted(listing.functions, "function")
+        );
         listing.capture.notes.push(note);
     }
     if listing.detailed == 0 {

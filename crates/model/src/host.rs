@@ -14,6 +14,8 @@ pub enum CpuVendor {
     Intel,
     /// AMD and Hygon: the IVRS table, `amd_iommu=`.
     Amd,
+    /// Any that is an Arm (arch/arm64/kernel/cpuinfo.c): SMMUs, without a parameter.
+    Arm,
     /// Another, or not seen.
     Other,
 }
@@ -111,6 +113,7 @@ impl Host {
         match vendor {
             Some("GenuineIntel" | "CentaurHauls" | "Shanghai" | "  Shanghai  ") => CpuVendor::Intel,
             Some("AuthenticAMD" | "HygonGenuine") => CpuVendor::Amd,
+            None if text.lines().any(|line| line.starts_with("CPU implementer")) => CpuVendor::Arm,
             _ => CpuVendor::Other,
         }
     }

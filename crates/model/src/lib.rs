@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod capture;
 pub mod capture_text;
+mod counted;
 pub mod escape;
 pub mod host;
 pub mod initramfs_image;
@@ -19,5 +20,6 @@ pub mod scrub;
 pub mod uses;
 
 pub use capture::{Capture, Entry};
+pub use counted::counted;
 pub use host::Host;
 pub use observed::{Evidence, Observed};

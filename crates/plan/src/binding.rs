@@ -1,7 +1,7 @@
 //! How vfio-pci gets the functions before their native drivers do: ids, and softdep lines for the order.
 
 use crate::by_address;
-use crate::edit::modprobe::ModprobeConfig;
+use crate::edit::modprobe::{ModprobeConfig, with_value_extended};
 use crate::intent::{BindMethod, Identity};
 use crate::plan::{Refusal, Step};
 use crate::shell_word::quoted;
@@ -269,16 +269,16 @@ fn joined_ids(host: &Host, value: &str, path: &str, line: usize, ids: &[String])
         ));
     }
     let before = host.capture.file(path).unwrap_or_default();
-    let (old, new) = (format!("ids={value}"), format!("ids={}", [present, missing].concat().join(",")));
-    let mut lines: Vec<Vec<u8>> = before.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    let comma = if value.is_empty() || value.ends_with(',') { "" } else { "," };
+    let more = format!("{comma}{}", missing.join(","));
     // A carriage return is part of the last id for modprobe; nothing is written behind it.
     let plain = !value.bytes().any(|byte| byte.is_ascii_control());
-    let changed = lines.get_mut(line.saturating_sub(1)).filter(|_| plain).and_then(|text| {
-        let at = text.windows(old.len()).rposition(|part| part == old.as_bytes())?;
-        Some(_ = text.splice(at..at + old.len(), new.bytes()))
+    let extended = with_value_extended(before, line, "ids", &more).filter(|after| {
+        let read = ModprobeConfig::from_files([(path, after.as_slice())]).option("vfio_pci", "ids");
+        plain && read.is_some_and(|(read, _)| read == format!("{value}{more}"))
     });
-    match changed {
-        Some(()) => Ok(Some(Step::ReplaceFile { path: path.to_owned(), before: Some(before.to_vec()), after: Some(lines.concat()) })),
+    match extended {
+        Some(after) => Ok(Some(Step::ReplaceFile { path: path.to_owned(), before: Some(before.to_vec()), after: Some(after) })),
         None => Err(Refusal::new(
             "ids-not-editable",
             format!(

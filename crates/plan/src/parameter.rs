@@ -14,6 +14,27 @@ pub fn same(a: &str, b: &str) -> bool {
 /// Parameters by which vfio-pci is told ids.
 pub const VFIO_IDS: &str = "vfio_pci.ids";
 
+/// What switches something off on a command line: `intel_iommu=off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switch {
+    /// Name of the parameter.
+    pub name: &'static str,
+    /// How an item of its list begins; the kernel compares no more than that (`strncmp` in `intel_iommu_setup` and its like).
+    pub item: &'static str,
+}
+
+impl Switch {
+    /// True where a word holds it.
+    pub fn is_in(&self, word: &str) -> bool {
+        let (name, value) = split(word);
+        value.unwrap_or_default().split(',').any(|item| self.is(&name, item))
+    }
+
+    fn is(&self, name: &str, item: &str) -> bool {
+        name == self.name && item.starts_with(self.item)
+    }
+}
+
 /// What a plan wants of the kernel command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -21,8 +42,8 @@ pub struct Wish {
     pub ids: Vec<String>,
     /// A parameter to be there, added where no word sets it.
     pub add: Option<&'static str>,
-    /// Names of parameters of which an item `off` must go (`intel_iommu`, `amd_iommu`, `iommu`).
-    pub drop_off: Vec<&'static str>,
+    /// Items that must go.
+    pub drop_off: Vec<Switch>,
 }
 
 /// Changes to the words of one command line.
@@ -49,11 +70,11 @@ impl Wish {
         let mut edits = WordEdits::default();
         for word in words {
             let (name, value) = split(word);
-            let items: Vec<&str> = value.unwrap_or_default().split(',').collect();
-            if !self.drop_off.contains(&name.as_str()) || !items.contains(&"off") {
+            if !self.drop_off.iter().any(|switch| switch.is_in(word)) {
                 continue;
             }
-            let left: Vec<&str> = items.into_iter().filter(|item| *item != "off").collect();
+            let items = value.unwrap_or_default().split(',');
+            let left: Vec<&str> = items.filter(|item| !self.drop_off.iter().any(|switch| switch.is(&name, item))).collect();
             if left.is_empty() {
                 edits.remove.push(word.clone());
             } else {
@@ -115,10 +136,13 @@ mod tests {
 
     #[test]
     fn off_goes_and_its_neighbours_stay() {
-        let wish = Wish { drop_off: vec!["intel_iommu", "iommu"], ..Wish::default() };
-        let edits = wish.edits(&words("quiet intel_iommu=off iommu=pt intel-iommu=off,sm_on amd_iommu=off"));
-        assert_eq!(edits.remove, ["intel_iommu=off"]);
-        assert_eq!(edits.replace, [("intel-iommu=off,sm_on".to_owned(), "intel-iommu=sm_on".to_owned())]);
+        let switch = |name, item| Switch { name, item };
+        let wish = Wish { drop_off: vec![switch("intel_iommu", "off"), switch("swiotlb", "force")], ..Wish::default() };
+        let edits =
+            wish.edits(&words("quiet intel_iommu=off iommu=pt intel-iommu=off,sm_on amd_iommu=off swiotlb=65536,force intel_iommu=offx"));
+        assert_eq!(edits.remove, ["intel_iommu=off", "intel_iommu=offx"]);
+        let replaced = [("intel-iommu=off,sm_on", "intel-iommu=sm_on"), ("swiotlb=65536,force", "swiotlb=65536")];
+        assert_eq!(edits.replace, replaced.map(|(old, new)| (old.to_owned(), new.to_owned())));
     }
 
     #[test]

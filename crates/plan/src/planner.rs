@@ -2,12 +2,12 @@
 
 use crate::binding::{self, Natives};
 use crate::boot_images;
-use crate::bootloader;
+use crate::bootloader::{self, Bootloader};
 use crate::digest::sha256;
 use crate::edit::modprobe::ModprobeConfig;
 use crate::group_choice::{self, Choice};
 use crate::guard::{self, Loss};
-use crate::initramfs::{self, Early};
+use crate::initramfs::{self, Early, InitramfsGenerator};
 use crate::intent::BindMethod;
 use crate::iommu_cause::{self, IommuFamily, OffCause};
 use crate::parameter::{self, Wish};
@@ -57,7 +57,7 @@ fn make(host: &Host, wanted: &[PciAddress], mut plan: Plan, generated: Generated
 fn draft(host: &Host, wanted: &[PciAddress], generated: Generated, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
     let ground = groundwork(host, wanted, plan)?;
     let wanted = Wanted { wish: ground.wish, natives: ground.natives, ids: ground.ids, generated };
-    steps(host, &wanted, plan).map_err(|refusal| vec![refusal])?;
+    steps(host, &wanted, plan)?;
     expect_after_reboot(host, &wanted.wish, plan);
     Ok(())
 }
@@ -131,7 +131,7 @@ fn is_built_in(host: &Host, module: &str) -> bool {
 /// What makes the plan pointless or dangerous, all of it at once.
 fn obstacles(host: &Host, choice: &Choice, natives: &Natives, plan: &mut Plan) -> Vec<Refusal> {
     let mut list = Vec::new();
-    list.extend(firmware_off(host));
+    list.extend(off_for_good(host));
     list.extend(direct_mapping(host, choice));
     list.extend(guard(host, choice, plan));
     for kernel in host.kernels.iter().filter(|kernel| kernel.form("vfio_pci") == ModuleForm::Missing && !is_left_over(host, kernel)) {
@@ -172,14 +172,35 @@ fn is_left_over(host: &Host, kernel: &Kernel) -> bool {
         && host.capture.observed(&format!("{}/modules.builtin", kernel.modules_dir)).is_absent()
 }
 
-fn firmware_off(host: &Host) -> Option<Refusal> {
-    let off = iommu_cause::why_off(host) == Some(OffCause::Firmware);
-    off.then(|| {
-        Refusal::new(
+/// Why no plan switches the IOMMU on: Xen, the firmware, or how the kernel was built or started.
+pub fn off_for_good(host: &Host) -> Option<Refusal> {
+    let (id, message) = match iommu_cause::why_off(host)? {
+        OffCause::Xen(_) => (
+            "iommu-under-xen",
+            "this system runs under Xen, which keeps the IOMMU to itself: in dom0 `xl pci-assignable-add ADDR` has Xen give a device, or start without Xen and plan again".to_owned(),
+        ),
+        OffCause::NoAcpi(words) => (
+            "iommu-off-without-acpi",
+            format!(
+                "the kernel was started with {}, and finds the IOMMU by ACPI tables alone: take it out of the boot configuration, reboot, and plan again",
+                words.join(" ")
+            ),
+        ),
+        OffCause::NotBuilt(evidence) => (
+            "iommu-not-built",
+            format!("the running kernel was built without the driver of this IOMMU ({evidence}): use a kernel that has it, and plan again"),
+        ),
+        OffCause::Firmware if IommuFamily::of(host) == IommuFamily::Arm => (
             "iommu-off-in-firmware",
-            "the firmware offers no IOMMU (there is no ACPI table DMAR or IVRS): switch VT-d or AMD-Vi on in its setup, then plan again",
-        )
-    })
+            "the firmware offers no IOMMU (there is no ACPI table IORT): look for SMMU or IOMMU in its setup, then plan again".to_owned(),
+        ),
+        OffCause::Firmware => (
+            "iommu-off-in-firmware",
+            "the firmware offers no IOMMU (there is no ACPI table DMAR or IVRS): switch VT-d or AMD-Vi on in its setup, then plan again".to_owned(),
+        ),
+        OffCause::Parameter(_) | OffCause::CommandLineUnknown(_) | OffCause::KernelDefault(_) | OffCause::Unexplained => return None,
+    };
+    Some(Refusal::new(id, message))
 }
 
 pub(crate) fn direct_mapping(host: &Host, choice: &Choice) -> Option<Refusal> {
@@ -198,8 +219,8 @@ fn wish(host: &Host, choice: &Choice, bind: BindMethod, ids: &[String]) -> Resul
     let family = IommuFamily::of(host);
     let mut wish = Wish::default();
     let configured = configured_words(host);
-    if host.iommu == IommuState::Off || !iommu_cause::off_words(&configured, family).is_empty() {
-        wish.drop_off = family.parameter().into_iter().chain(["iommu"]).collect();
+    if host.iommu == IommuState::Off || !iommu_cause::off_words_to_come(host).is_empty() {
+        wish.drop_off = iommu_cause::off_switches(host);
     }
     let needs_on = match (host.iommu, iommu_cause::intel_default(host).0) {
         (_, Some(true)) | (IommuState::Unknown, _) => false,
@@ -257,9 +278,29 @@ struct Wanted {
     generated: Generated,
 }
 
-fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Refusal> {
-    let generator = initramfs::find(host)?;
-    let loader = bootloader::find(host)?;
+/// What is changed by; or all that is done by hand here, with the words that are wished.
+pub(crate) fn tools(host: &Host, wish: &Wish) -> Result<(&'static dyn InitramfsGenerator, &'static dyn Bootloader), Vec<Refusal>> {
+    match (initramfs::find(host), bootloader::find(host).map_err(|refusal| by_hand(host, refusal, wish))) {
+        (Ok(generator), Ok(loader)) => Ok((generator, loader)),
+        (generator, loader) => Err(generator.err().into_iter().chain(loader.err()).collect()),
+    }
+}
+
+fn by_hand(host: &Host, mut refusal: Refusal, wish: &Wish) -> Refusal {
+    let edits = wish.edits(&iommu_cause::running_words(host));
+    let list = |words: Vec<&String>| words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let gone: Vec<&String> = edits.remove.iter().chain(edits.replace.iter().map(|(old, _)| old)).collect();
+    let come: Vec<&String> = edits.replace.iter().map(|(_, new)| new).chain(&edits.add).collect();
+    if refusal.id == bootloader::unsupported::ID {
+        for (what, words) in [("to take out", gone), ("to add", come)].into_iter().filter(|(_, words)| !words.is_empty()) {
+            refusal.message.push_str(&format!("; {what}: {}", list(words)));
+        }
+    }
+    refusal
+}
+
+fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    let (generator, loader) = tools(host, &wanted.wish)?;
     let modprobe = binding::modprobe_steps(host, &wanted.natives, plan.bind, &wanted.ids, &plan.devices)?;
     let needs_shell = plan.bind == BindMethod::Override;
     let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone(), needs_shell };

@@ -4,7 +4,7 @@ use crate::bootloader::{self, BootEntry};
 use crate::by_address;
 use crate::digest::sha256;
 use crate::intent::Identity;
-use crate::iommu_cause::{self, OffCause};
+use crate::iommu_cause::{self, IommuFamily, OffCause};
 use crate::parameter;
 use crate::plan::condition::Service;
 use crate::plan::{Condition, Expectation, When};
@@ -294,9 +294,17 @@ fn iommu_on(host: &Host) -> Judged {
         (IommuState::On, _) => MET,
         (IommuState::Unknown, _) => cannot_tell("/sys was not read"),
         (IommuState::Off, Some(OffCause::Parameter(words))) => not_met(format!("the kernel was started with {}", words.join(" "))),
-        (IommuState::Off, Some(OffCause::Firmware)) => not_met("the firmware offers no IOMMU: switch VT-d or AMD-Vi on in its setup"),
+        (IommuState::Off, Some(OffCause::Xen(_))) => not_met("this system runs under Xen, which keeps the IOMMU to itself"),
+        (IommuState::Off, Some(OffCause::NoAcpi(words))) => {
+            not_met(format!("the kernel was started with {}, and finds the IOMMU by ACPI tables alone", words.join(" ")))
+        }
+        (IommuState::Off, Some(OffCause::NotBuilt(evidence))) => not_met(format!("this kernel was built without the driver: {evidence}")),
+        (IommuState::Off, Some(OffCause::CommandLineUnknown(why))) => {
+            not_met(format!("it is off, and why cannot be told: /proc/cmdline {why}"))
+        }
+        (IommuState::Off, Some(OffCause::Firmware)) => not_met("the firmware offers no IOMMU: switch it on in its setup"),
         (IommuState::Off, Some(OffCause::KernelDefault(_))) => not_met("the kernel leaves it off: intel_iommu=on is missing"),
-        (IommuState::Off, _) => not_met("the kernel could not start it: `dmesg | grep -e DMAR -e AMD-Vi` tells why"),
+        (IommuState::Off, _) => not_met(format!("the kernel could not start it: `{}` tells why", IommuFamily::of(host).log_command())),
     }
 }
 

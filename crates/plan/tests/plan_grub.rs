@@ -296,6 +296,26 @@ fn nasty_layouts_are_right_or_refused_with_reason() {
 }
 
 #[test]
+fn a_refusal_gives_the_reason_that_is_so() {
+    let name = "GRUB_CMDLINE_LINUX_DEFAULT";
+    for (text, reason) in [
+        (format!("\u{feff}# mine\n{name}=\"quiet\"\n"), "line 1: GRUB_CMDLINE_LINUX: the file begins with a byte order mark"),
+        (format!("\u{feff}{name}=\"quiet\"\n"), "byte order mark"),
+        (format!("x=1\n{name} = \"quiet\"\n"), "line 2: GRUB_CMDLINE_LINUX_DEFAULT: with a blank beside `=`"),
+        (format!("{name}= \"quiet\"\n"), "with a blank beside `=`"),
+        (format!("{name}=\"quiet\"\nunset {name}\n"), "line 2: GRUB_CMDLINE_LINUX_DEFAULT: `unset` takes GRUB_CMDLINE_LINUX_DEFAULT away"),
+        (format!("if true; then {name}=\"quiet\"; fi\nunset x\n{name}=\n{name}+=y\n[ -f /x ] && {name}=z\n"), "conditional"),
+    ] {
+        for machine in [Machine::arch(Loader::Grub), Machine::debian()] {
+            let plan = plan_on(&machine.text("/etc/default/grub", &text).capture, &[GPU], BindMethod::Cmdline);
+            let messages: Vec<&str> = plan.refused.iter().map(|refusal| refusal.message.as_str()).collect();
+            assert!(messages.iter().any(|message| message.contains(reason)), "{text}: {reason} is not in {messages:?}");
+            support::assert_tells_what_to_do(&plan);
+        }
+    }
+}
+
+#[test]
 fn what_only_bash_reads_is_right_where_bash_is_the_shell() {
     for layout in BASH {
         let machine = with_layout(Machine::arch(Loader::Grub), layout, false);

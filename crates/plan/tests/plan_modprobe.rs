@@ -134,6 +134,22 @@ fn by_modprobe_the_ids_join_the_list_in_force() {
 }
 
 #[test]
+fn ids_on_a_continued_line_are_extended_there() {
+    for config in [
+        "options vfio-pci \\\n ids=1b21:2142\n",
+        "# mine\noptions vfio-pci disable_vga=1 \\\n\tids=1b21:2142 \\\n  disable_idle_d3=1\nblacklist nouveau\n",
+        "options vfio-pci ids=1b21:\\\n2142",
+        "options vfio-pci ids=1b21:2142 # what follows is no comment to kmod\n",
+    ] {
+        let done = assert_stable(&arch().text("/etc/modprobe.d/vfio.conf", config), &[GPU], Modprobe);
+        assert_eq!(text(done.file("/etc/modprobe.d/vfio.conf").unwrap()), config.replacen("2142", "2142,10de:1f91,10de:10fa", 1));
+        if let Some(lines) = effective(&done) {
+            assert!(lines.iter().any(|line| line.contains("ids=1b21:2142,10de:1f91,10de:10fa")), "{config}: {lines:?}");
+        }
+    }
+}
+
+#[test]
 fn files_that_do_not_last_are_not_changed() {
     for dir in ["/run/modprobe.d", "/usr/lib/modprobe.d"] {
         let line = "options vfio-pci ids=1b21:2142\n";

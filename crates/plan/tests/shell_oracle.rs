@@ -166,6 +166,7 @@ fn odd_files_are_edited_right_or_refused() {
         "and-or",
         "arithmetic",
         "array-in-grub",
+        "bom",
         "bom-assignment",
         "ansi-c",
         "conditional",

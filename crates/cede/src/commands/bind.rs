@@ -15,8 +15,8 @@ use crate::view::bind::BindView;
 use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, apply};
 use cede_host::{Machine, Root, Scope, observe};
-use cede_model::Host;
 use cede_model::pci::PciAddress;
+use cede_model::{Host, counted};
 use cede_plan::guard::Loss;
 use cede_plan::journal::{Operation, Verb};
 use cede_plan::persist::Intent;
@@ -149,7 +149,8 @@ impl Job<'_> {
         if count == 0 || !view.is_so() {
             return Ok(exit);
         }
-        view.notes.extend(view.operation.map(|number| format!("operation {number} made {count} virtual functions of {physical}")));
+        view.notes
+            .extend(view.operation.map(|number| format!("operation {number} made {} of {physical}", counted(count, "virtual function"))));
         let host = Host::from_capture(observe(&open(global, self.name())?, Scope::Runtime));
         let addresses: Vec<PciAddress> = runtime::virtual_of(&host, *physical).map(|device| device.address).collect();
         let notes = std::mem::take(&mut view.notes);

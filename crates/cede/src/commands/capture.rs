@@ -7,6 +7,7 @@ use crate::source;
 use crate::ui::Ui;
 use cede_host::{Scope, observe};
 use cede_model::capture_text;
+use cede_model::counted;
 use cede_model::scrub::Scrubber;
 use cede_plan::scrubbed_journal;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     }
     let unreadable = capture.entries().filter(|(_, entry)| matches!(entry, cede_model::Entry::Unreadable(_))).count();
     if unreadable > 0 && !rustix::process::geteuid().is_root() {
-        writeln!(err, "{unreadable} files could not be read without root: with sudo, the capture tells more")?;
+        writeln!(err, "{} could not be read without root: with sudo, the capture tells more", counted(unreadable, "file"))?;
     }
     if let Some(path) = file {
         writeln!(err, "labels of disks, names of volumes and comments are as they were")?;

@@ -38,8 +38,7 @@ pub fn show(host: &Host, addresses: &[PciAddress], json: bool, ui: &mut Ui) -> R
     } else {
         let verdict = match problems {
             0 => paint(GOOD, "no problem found"),
-            1 => paint(BAD, "1 problem"),
-            count => paint(BAD, format_args!("{count} problems")),
+            count => paint(BAD, counted(count, "problem")),
         };
         let others = findings.len() - problems;
         writeln!(ui.out(), "{verdict}{}", if others > 0 { format!(", {}", counted(others, "other finding")) } else { String::new() })?;

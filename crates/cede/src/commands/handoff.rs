@@ -11,8 +11,8 @@ use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, Ui, paint};
 use crate::view::handoff::HandoffView;
 use cede_host::{Machine, Root, Scope};
-use cede_model::Host;
 use cede_model::pci::OptionRom;
+use cede_model::{Host, counted};
 use cede_plan::handoff::{Domain, Handoff, Options, Rom, handoff};
 use cede_plan::shell_word::quoted;
 use cede_plan::{Refusal, diff};
@@ -183,7 +183,7 @@ impl Attach<'_> {
         }
         // Defined as a whole: `attach-device` takes no root port of which not every detail is told (libvirt 9.0), and this is one change.
         with_file(self.root, &handoff.text.text, |file| virsh(self.root, self.arguments, &["define", "--validate", "--file", file]))?;
-        writeln!(ui.err(), "{} to {}: {} elements, for its next start", paint(GOOD, "attached"), clean(name), parts.len())?;
+        writeln!(ui.err(), "{} to {}: {}, for its next start", paint(GOOD, "attached"), clean(name), counted(parts.len(), "element"))?;
         Ok(Exit::Fine)
     }
 }

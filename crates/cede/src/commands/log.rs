@@ -11,6 +11,7 @@ use crate::time::utc;
 use crate::ui::Ui;
 use crate::view::log::LogView;
 use cede_host::Scope;
+use cede_model::counted;
 use cede_plan::Step;
 use cede_plan::journal::{Operation, Verb, standing};
 
@@ -67,5 +68,5 @@ fn what(operation: &Operation) -> String {
         return devices.join(" ");
     }
     let files = operation.plan.steps.iter().filter_map(Step::path).count();
-    format!("{} · {files} files", devices.join(" "))
+    format!("{} · {}", devices.join(" "), counted(files, "file"))
 }

@@ -118,7 +118,7 @@ fn show(ui: &mut Ui, view: &RomView, arguments: &RomArgs, global: &Global) -> Re
     let mut text = Vec::new();
     describe(&mut text, view, width)?;
     if let Some(path) = arguments.output.as_deref().filter(|_| !to_stdout && !view.images.is_empty()) {
-        let trimmed = if view.start > 0 { format!(", without the first {} bytes", view.start) } else { String::new() };
+        let trimmed = if view.start > 0 { format!(", without the first {}", counted(view.start, "byte")) } else { String::new() };
         wrapped(&mut text, "", &format!("saved as {}{trimmed}", path.display()), width)?;
     }
     if let Some(next) = next(view, arguments) {
@@ -140,12 +140,12 @@ fn describe(text: &mut Vec<u8>, view: &RomView, width: Option<usize>) -> Result<
         _ => (GOOD, "whole"),
     };
     let of = view.device.as_ref().map(|device| format!(" of {device}")).unwrap_or_default();
-    writeln!(text, "option ROM{of}: {}, {}, {} bytes", paint(style, verdict), counted(view.images.len(), "image"), view.length)?;
+    writeln!(text, "option ROM{of}: {}, {}, {}", paint(style, verdict), counted(view.images.len(), "image"), counted(view.length, "byte"))?;
     let mut table = Table::new(2, 2);
     for image in &view.images {
         table.row([
             &format!("{:#x}", image.offset),
-            &format!("{} bytes", image.length),
+            &counted(image.length, "byte"),
             &kind(image),
             &format!("{}:{}", image.vendor, image.device),
         ]);

@@ -15,10 +15,12 @@ use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
 use cede_model::pci::{PciClass, PciDevice, PciNames};
+use cede_plan::bootloader::{self, Named};
 use cede_plan::guard::Stakes;
 use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::planner::off_for_good;
 use cede_plan::trial::{self, State};
-use cede_plan::{bootloader, checks, group_choice, initramfs, persist, runtime, whereabouts};
+use cede_plan::{checks, group_choice, initramfs, persist, runtime, whereabouts};
 use std::collections::HashMap;
 
 /// Shows how the host stands and what to type next.
@@ -53,8 +55,8 @@ const NOT_KNOWN: &str = "not known";
 /// How a host stands.
 pub struct Facts<'a> {
     host: &'a Host,
-    loader: String,
-    generator: String,
+    loader: Option<Named>,
+    generator: Option<Named>,
     ceded: Vec<&'a PciDevice>,
     candidates: Vec<&'a PciDevice>,
     displaced: Vec<String>,
@@ -100,27 +102,30 @@ impl<'a> Facts<'a> {
             _ => global.command("check", false),
         };
         let open = journal::interrupted(operations, boot_id).map(|operation| operation.number);
-        let loader = bootloader::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |loader| loader.name().to_owned());
-        let generator = initramfs::find(host).map_or_else(|_| NOT_KNOWN.to_owned(), |generator| generator.name().to_owned());
+        let (loader, generator) = (bootloader::named(host), initramfs::named(host));
         let displaced = whereabouts::troubles(host, operations);
         Self { host, loader, generator, ceded, candidates, displaced, held, at_start, pending, journal_trouble, open, trial, next }
     }
 
     /// What starts the machine, in words.
     pub fn boot(&self) -> String {
-        let of = |what: &str, name: &str| if name == NOT_KNOWN { format!("{what} {NOT_KNOWN}") } else { name.to_owned() };
-        let by = if self.generator == NOT_KNOWN { "" } else { "initramfs by " };
-        format!("{}, {by}{}", of("boot loader", &self.loader), of("initramfs generator", &self.generator))
+        let of = |what: &str, by: &str, named: Option<Named>| match named {
+            None => format!("{what} {NOT_KNOWN}"),
+            Some(Named { name, supported: true }) => format!("{by}{name}"),
+            Some(Named { name, supported: false }) => format!("{by}{name} (not changed by cede)"),
+        };
+        format!("{}, {}", of("boot loader", "", self.loader), of("initramfs generator", "initramfs by ", self.generator))
     }
 
     fn view(&self) -> StatusView {
+        let name = |named: Option<Named>| named.map_or(NOT_KNOWN, |named| named.name).to_owned();
         let list = |devices: &[&PciDevice]| devices.iter().map(|device| device.address.to_string()).collect();
         StatusView {
             format: "cede.status/1",
             iommu: state_name(self.host.iommu),
             kernel: self.host.running.clone(),
-            boot_loader: self.loader.clone(),
-            initramfs: self.generator.clone(),
+            boot_loader: name(self.loader),
+            initramfs: name(self.generator),
             ceded: list(&self.ceded),
             displaced: self.displaced.clone(),
             until_reboot: self.held.clone(),
@@ -170,12 +175,11 @@ impl<'a> Facts<'a> {
             wrapped(out, "          ", &format!("by `bind --persist` at every start: {}", self.at_start.join(", ")), width)?;
         }
         devices(&self.ceded, &names).print(out, width)?;
-        writeln!(
-            out,
-            "{}{}",
-            head("Can go"),
-            if self.candidates.is_empty() { "no display, network, NVMe or USB device that the host can spare" } else { "" }.trim_end()
-        )?;
+        match (off_for_good(self.host), self.candidates.is_empty()) {
+            (Some(_), _) => writeln!(out, "{}nothing as long as the IOMMU is off", head("Can go"))?,
+            (None, true) => writeln!(out, "{}no display, network, NVMe or USB device that the host can spare", head("Can go"))?,
+            (None, false) => writeln!(out, "{}", paint(HEADING, "Can go"))?,
+        }
         devices(&self.candidates, &names).print(out, width)?;
         if let Some(trouble) = &self.journal_trouble {
             wrapped(out, &head("Journal"), trouble, width)?;
@@ -223,7 +227,7 @@ fn devices(list: &[&PciDevice], names: &PciNames) -> Table {
 
 fn iommu(host: &Host) -> (String, String) {
     match host.iommu {
-        IommuState::On => (paint(GOOD, "on:"), format!("{} groups", host.groups.len())),
+        IommuState::On => (paint(GOOD, "on:"), counted(host.groups.len(), "group")),
         IommuState::Unknown => (paint(WARN, "cannot be told:"), "/sys was not seen".to_owned()),
         IommuState::Off => {
             let finding = checks::iommu::check(host, &[]).into_iter().next();
@@ -238,6 +242,9 @@ const SHOWN: usize = 8;
 
 /// Kinds of devices that people give away, of which the host would lose nothing vital: one function for each slot, displays first.
 fn candidates(host: &Host) -> Vec<&PciDevice> {
+    if off_for_good(host).is_some() {
+        return Vec::new();
+    }
     let wanted = |device: &&PciDevice| {
         device.class.is_some_and(|class| matches!(class.base(), 0x03) || matches!(class.base_and_sub(), 0x0200 | 0x0280 | 0x0108 | 0x0c03))
     };

@@ -1,6 +1,7 @@
 //! Columns, aligned, of which one gives way where the terminal is narrow. And text wrapped with an indent.
 
 use anstyle::Style;
+pub use cede_model::counted;
 use cede_model::escape::misleads;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -199,11 +200,6 @@ fn push_clean(out: &mut String, text: &str) {
 /// As [`clean`], with tabs kept: for lines of files.
 pub fn clean_line(text: &str) -> String {
     text.chars().map(|c| if misleads(c) && c != '\t' { '?' } else { c }).collect()
-}
-
-/// A number with its noun: `1 device`, `2 devices`.
-pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Prints text wrapped to `width`, the first line after `first`, the others indented as deep.

@@ -1,12 +1,12 @@
 //! The sentences of an explanation.
 
-use cede_model::Host;
 use cede_model::iommu::acs::Why;
 use cede_model::iommu::foretell::GroupOrigin;
 use cede_model::iommu::{Cause, Hop};
 use cede_model::kernel::acs_override::OverridePatch;
 use cede_model::pci::capability::ExpressType;
 use cede_model::pci::{Field, PciAddress};
+use cede_model::{Host, counted};
 use cede_plan::explain::{Explanation, Member, Remedy};
 
 /// Short names of the ACS bits, in their order (PCI Express 6.0, 7.7.11.2).
@@ -92,7 +92,9 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
     let mut staying = explained.members.iter().filter(|member| member.stays).peekable();
     let ports = match staying.peek() {
         None => "",
-        Some(_) if staying.all(|member| host.device(member.address).is_some_and(|device| device.is_bridge())) => ", besides bridges, which stay",
+        Some(_) if staying.all(|member| host.device(member.address).is_some_and(|device| device.is_bridge())) => {
+            ", besides bridges, which stay"
+        }
         Some(_) => ", besides parts of the chipset, which stay",
     };
     match (mates, strangers) {
@@ -111,7 +113,7 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
 }
 
 fn functions(count: usize) -> String {
-    if count == 1 { "1 function".to_owned() } else { format!("{count} functions") }
+    counted(count, "function")
 }
 
 /// The first thing that breaks isolation.

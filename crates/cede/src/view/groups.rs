@@ -1,10 +1,10 @@
 //! `cede.groups/1`.
 
 use super::shown::Shown;
-use cede_model::Host;
 use cede_model::iommu::foretell::{GroupOrigin, GroupRow};
 use cede_model::iommu::{GroupTable, IommuState};
 use cede_model::pci::PciAddress;
+use cede_model::{Host, counted};
 use serde::Serialize;
 
 /// The groups, and where they are from.
@@ -71,17 +71,17 @@ pub fn state_name(state: IommuState) -> &'static str {
 
 /// How many groups there are, and how they are known.
 pub fn origin(host: &Host, table: &GroupTable) -> String {
-    let count = table.rows.len();
+    let count = counted(table.rows.len(), "group");
     match table.origin {
-        GroupOrigin::Kernel => format!("{count} groups, read from the kernel"),
+        GroupOrigin::Kernel => format!("{count}, read from the kernel"),
         GroupOrigin::Predicted if host.iommu == IommuState::On => {
-            format!("{count} groups, foretold from configuration space; without `--predict` the kernel's own are shown")
+            format!("{count}, foretold from configuration space; without `--predict` the kernel's own are shown")
         }
         GroupOrigin::Predicted if host.iommu == IommuState::Unknown => {
-            format!("{count} groups, foretold from the listing: what a kernel makes of this machine once its IOMMU is on")
+            format!("{count}, foretold from the listing: what a kernel makes of this machine once its IOMMU is on")
         }
         GroupOrigin::Predicted => format!(
-            "{count} groups, foretold from configuration space: the kernel makes them once the IOMMU is on. `cede check` tells why it is off"
+            "{count}, foretold from configuration space: what the kernel makes once the IOMMU is on. `cede check` tells why it is off"
         ),
         GroupOrigin::Bounds => {
             "capabilities could not all be read (root reads them), so these are bounds: what stands together here stays together in any \

@@ -11,9 +11,9 @@ pub struct StatusView {
     pub iommu: &'static str,
     /// Release of the running kernel.
     pub kernel: Option<String>,
-    /// Boot loader.
+    /// Boot loader, also one that cede does not change.
     pub boot_loader: String,
-    /// Initramfs generator.
+    /// Initramfs generator, also one that cede does not set up.
     pub initramfs: String,
     /// Functions on vfio-pci.
     pub ceded: Vec<String>,

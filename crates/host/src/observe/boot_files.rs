@@ -6,6 +6,9 @@ use crate::read_host::ATTRIBUTE_LIMIT;
 use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::iommu::state::{ACPI_TABLES, IVRS};
+use cede_plan::bootloader;
+use cede_plan::initramfs;
+use cede_plan::iommu_cause::HYPERVISOR;
 use cede_plan::journal::OPERATIONS;
 
 /// Files that are read whole.
@@ -32,9 +35,10 @@ const TEXTS: &[&str] = &[
     "/usr/sbin/grub-mkconfig",
     "/etc/modules",
     "/sys/kernel/security/lockdown",
+    HYPERVISOR,
 ];
 
-/// What is only looked for: tools, and the marks of systems that own their boot configuration.
+/// What is only looked for: tools. The marks of other loaders and generators come from those who judge by them.
 const PROBES: &[&str] = &[
     "/usr/sbin/update-grub",
     "/usr/sbin/update-initramfs",
@@ -46,21 +50,10 @@ const PROBES: &[&str] = &[
     "/etc/systemd/system/cede-confirm.service",
     "/etc/systemd/system/cede-trial-watchdog.service",
     "/etc/systemd/system/cede-trial-watchdog.timer",
-    "/usr/bin/dracut",
-    "/usr/bin/booster",
     "/usr/bin/kernel-install",
     "/usr/bin/proxmox-boot-tool",
     "/usr/sbin/proxmox-boot-tool",
-    "/boot/grub2/grub.cfg",
-    "/etc/NIXOS",
-    "/run/ostree-booted",
-    "/etc/kernel/proxmox-boot-uuids",
-    "/etc/kernelstub/configuration",
     "/etc/initramfs-tools",
-    "/etc/dracut.conf.d",
-    "/etc/booster.yaml",
-    "/boot/refind_linux.conf",
-    "/boot/limine.conf",
     "/sys/firmware/efi",
 ];
 
@@ -88,8 +81,11 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     for path in TEXTS {
         reader.text(path);
     }
-    for path in PROBES {
+    for path in PROBES.iter().copied().chain(bootloader::unsupported::marks()).chain(initramfs::unsupported::marks()) {
         reader.probe(path);
+    }
+    for path in initramfs::unsupported::hooks() {
+        reader.link(&path);
     }
     for (dir, ending) in TEXT_DIRS {
         reader.texts_in(dir, ending);

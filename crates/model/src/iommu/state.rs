@@ -51,17 +51,19 @@ pub struct AcpiTables {
     pub dmar: Observed<()>,
     /// `IVRS`: AMD-Vi.
     pub ivrs: Observed<()>,
+    /// `IORT`: Arm's SMMUs (drivers/acpi/arm64/iort.c).
+    pub iort: Observed<()>,
 }
 
 impl AcpiTables {
     /// Reads the tables' presence. A table that cannot be read is there all the same.
     pub fn read(capture: &Capture) -> Self {
-        Self { dmar: presence(capture, "DMAR"), ivrs: presence(capture, "IVRS") }
+        Self { dmar: presence(capture, "DMAR"), ivrs: presence(capture, "IVRS"), iort: presence(capture, "IORT") }
     }
 
     /// True where the tables were seen and none of them describes an IOMMU.
     pub fn offer_none(&self) -> bool {
-        self.dmar.is_absent() && self.ivrs.is_absent()
+        self.dmar.is_absent() && self.ivrs.is_absent() && self.iort.is_absent()
     }
 }
 

@@ -154,7 +154,7 @@ impl<'a> Attributes<'a> {
 
     fn read(&self) -> Option<PciDevice> {
         let address: PciAddress = self.name.parse().ok()?;
-        let uevent = Uevent::read(self.text("uevent").unwrap_or_default());
+        let uevent = Uevent::read(self.bytes("uevent").unwrap_or_default());
         let id = uevent.id.and_then(pair).or_else(|| self.id("vendor", "device")).or_else(|| self.config_id(0));
         // No vendor has the number ffff: all ones is what a read gets where nothing answers (PCIe 6.0, 7.5.1.1.1). All noughts say nothing
         // either (drivers/pci/probe.c, `pci_bus_generic_read_dev_vendor_id`).
@@ -209,6 +209,7 @@ impl<'a> Attributes<'a> {
         }
         match self.entry("driver") {
             Some(Entry::Unreadable(why)) => Observed::Unknown(why.clone()),
+            _ if uevent.odd_driver => Observed::Unknown("its name is not UTF-8".to_owned()),
             _ => Observed::Absent,
         }
     }
@@ -230,6 +231,8 @@ impl<'a> Attributes<'a> {
 #[derive(Default)]
 struct Uevent<'a> {
     driver: Option<&'a str>,
+    /// There is a driver, of a name that is no text.
+    odd_driver: bool,
     class: Option<&'a str>,
     id: Option<&'a str>,
     subsystem: Option<&'a str>,
@@ -237,9 +240,12 @@ struct Uevent<'a> {
 }
 
 impl<'a> Uevent<'a> {
-    fn read(text: &'a str) -> Self {
+    /// A line that is no text hides itself alone.
+    fn read(bytes: &'a [u8]) -> Self {
         let mut uevent = Self::default();
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        for line in bytes.split(|byte| matches!(byte, b'\n' | b'\0')) {
+            uevent.odd_driver |= line.starts_with(b"DRIVER=");
+            let Some((key, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once('=')) else { continue };
             let slot = match key {
                 "DRIVER" => &mut uevent.driver,
                 "PCI_CLASS" => &mut uevent.class,
@@ -314,6 +320,23 @@ mod tests {
         assert_eq!(device.id.unwrap().to_string(), "10de:1f91");
         assert_eq!(device.driver_name(), Some("nouveau"));
         assert!(device.is_display());
+    }
+
+    #[test]
+    fn a_line_of_uevent_that_is_no_text_hides_itself_alone() {
+        let mut capture = Capture::new();
+        let function = |address: &str, bytes: &[u8], capture: &mut Capture| {
+            capture.insert(format!("{PCI_DEVICES}{address}/uevent"), Entry::File(bytes.to_vec()));
+        };
+        function("0000:01:00.0", b"DRIVER=nouveau\nOF_NAME=caf\xe9\nPCI_ID=10DE:1F91\n", &mut capture);
+        function("0000:02:00.0", b"DRIVER=caf\xe9\nPCI_ID=10DE:1F91\n", &mut capture);
+        function("0000:03:00.0", b"PCI_ID=10DE:1F91\nMODALIAS=\xff\n", &mut capture);
+        let devices = read_devices(&capture);
+        assert!(devices.iter().all(|device| device.id.is_some()));
+        assert_eq!(
+            (devices[0].driver_name(), devices[1].driver.is_unknown(), devices[2].driver.is_absent()),
+            (Some("nouveau"), true, true)
+        );
     }
 
     #[test]

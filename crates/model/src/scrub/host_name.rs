@@ -1,6 +1,7 @@
 //! The host's name, which installers give to volume groups, menu entries and labels too.
 
 use crate::capture::{Capture, Entry};
+use crate::counted;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -59,7 +60,7 @@ impl HostName {
     pub(super) fn said(&self) -> Option<String> {
         match self.forms.is_empty() {
             _ if !self.is_known => None,
-            false => Some(format!("{} mentions of the host's name", self.count)),
+            false => Some(format!("{} of the host's name", counted(self.count, "mention"))),
             true => Some("the host's name in its own file; it is too short or too common to be told from other words elsewhere".to_owned()),
         }
     }

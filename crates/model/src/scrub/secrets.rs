@@ -1,5 +1,6 @@
 //! Words of the boot configuration that are nobody else's: passwords, servers and addresses, names of people.
 
+use crate::counted;
 use std::collections::BTreeMap;
 
 /// What stands for a value.
@@ -53,10 +54,10 @@ impl Secrets {
     /// What was replaced, one line each.
     pub(super) fn said(&self) -> Vec<String> {
         let counts = [
-            (self.values, "passwords, servers and network addresses of the boot configuration"),
-            (self.people.len(), "names of people, after /home and the like"),
+            (self.values, "value", " of the boot configuration: passwords, servers, network addresses"),
+            (self.people.len(), "name", " of people, after /home and the like"),
         ];
-        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+        counts.into_iter().filter(|(count, ..)| *count > 0).map(|(count, what, more)| counted(count, what) + more).collect()
     }
 
     /// A text of the boot configuration without them.

@@ -31,9 +31,9 @@ fn identities_go_and_the_rest_stays() {
     assert_eq!(
         said,
         [
-            "1 hardware addresses",
-            "1 UUIDs and machine ids, each replaced by a made-up one",
-            "1 passwords, servers and network addresses of the boot configuration",
+            "1 number of network cards and ports (MAC, WWN)",
+            "1 id of disks, file systems and machines, each replaced by a made-up one",
+            "1 value of the boot configuration: passwords, servers, network addresses",
             "2 mentions of the host's name"
         ]
     );

@@ -1,6 +1,7 @@
 //! Takes identities out of what was read of disks and networks. What leads where stays the same.
 
 use crate::capture::{Capture, Entry};
+use crate::counted;
 use crate::uses::block_names::BLOCK;
 use crate::uses::keyboards::{self, INPUT};
 use crate::uses::mounts::mounts;
@@ -31,7 +32,7 @@ pub(super) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
     let names = telling_names(capture);
     rename(capture, &names);
     if !names.is_empty() {
-        said.push(format!("{} names that are serial numbers or MAC addresses", names.len()));
+        said.push(format!("serial numbers and MAC addresses in {}", counted(names.len(), "name")));
     }
     cut_uuids(capture);
     if let Some(text) = capture.file(INPUT).map(|bytes| keyboards::scrubbed(&String::from_utf8_lossy(bytes))) {
@@ -260,7 +261,7 @@ mod tests {
             "/sys/class/net/enx0011aabbccdd",
             Entry::Link("../../devices/pci0000:00/0000:00:14.0/usb1/1-1/net/enx0011aabbccdd".into()),
         );
-        assert_eq!(scrub_uses(&mut capture), ["2 names that are serial numbers or MAC addresses"]);
+        assert_eq!(scrub_uses(&mut capture), ["serial numbers and MAC addresses in 2 names"]);
         let name = capture.attribute("/sys/class/block/dm-0/dm/name").unwrap().to_owned();
         assert!(!name.contains("3600508b") && mounts(&capture).unwrap()[0].source.ends_with(&name));
         assert_eq!(capture.attribute("/sys/class/block/dm-0/dm/uuid"), Some("mpath-"));

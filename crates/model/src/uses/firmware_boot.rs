@@ -31,16 +31,25 @@ pub fn partitions(capture: &Capture) -> Vec<String> {
 
 /// `PARTUUID` of the partition that the loader was read from.
 pub fn loader_partition(capture: &Capture) -> Option<String> {
-    let pairs = capture.file(LOADER)?.get(ATTRIBUTES..)?.chunks_exact(2);
-    let text = String::from_utf16_lossy(&pairs.filter_map(|pair| word(pair, 0)).take_while(|unit| *unit != 0).collect::<Vec<u16>>());
+    let text = text(capture.file(LOADER)?.get(ATTRIBUTES..)?);
     (!text.is_empty()).then(|| text.to_ascii_lowercase())
 }
 
 /// `PARTUUID` of the partition in the boot option, as udev writes it.
 pub fn partition(capture: &Capture) -> Option<String> {
     let bytes = capture.file(&option(capture)?)?.get(ATTRIBUTES..)?;
-    hard_drive(paths(bytes)?)
+    part_uuid(node(paths(bytes)?, HARD_DRIVE)?)
 }
+
+/// The program that the boot option starts, as the firmware writes its path: `\EFI\debian\grubx64.efi`.
+pub fn program(capture: &Capture) -> Option<String> {
+    let bytes = capture.file(&option(capture)?)?.get(ATTRIBUTES..)?;
+    node(paths(bytes)?, FILE_PATH)?.get(4..).map(text)
+}
+
+/// Media nodes of a path (UEFI 2.10, 10.3.5.1 and 10.3.5.4).
+const HARD_DRIVE: [u8; 2] = [4, 1];
+const FILE_PATH: [u8; 2] = [4, 4];
 
 /// `EFI_LOAD_OPTION` (UEFI 2.10, 3.1.3): attributes, length of the paths, a description of two-byte characters that ends in zero, the paths.
 fn paths(bytes: &[u8]) -> Option<&[u8]> {
@@ -50,16 +59,22 @@ fn paths(bytes: &[u8]) -> Option<&[u8]> {
     description.get(2 * end + 2..)?.get(..length)
 }
 
-/// The first hard drive media node (type 4, subtype 1; UEFI 2.10, 10.3.5.1).
-fn hard_drive(mut nodes: &[u8]) -> Option<String> {
+/// The first node of a kind: type and subtype.
+fn node(mut nodes: &[u8], wanted: [u8; 2]) -> Option<&[u8]> {
     while let Some((kind, length)) = nodes.get(..2).zip(word(nodes, 2).map(usize::from)) {
         let node = nodes.get(..length).filter(|_| length >= 4)?;
-        if kind == [4, 1] {
-            return part_uuid(node);
+        if kind == wanted {
+            return Some(node);
         }
         nodes = nodes.get(length..)?;
     }
     None
+}
+
+/// Text of two-byte characters up to a zero.
+fn text(bytes: &[u8]) -> String {
+    let units: Vec<u16> = bytes.chunks_exact(2).filter_map(|pair| word(pair, 0)).take_while(|unit| *unit != 0).collect();
+    String::from_utf16_lossy(&units)
 }
 
 fn part_uuid(node: &[u8]) -> Option<String> {
@@ -111,6 +126,9 @@ mod tests {
         paths.extend([4, 1, 42, 0, 1, 0, 0, 0]);
         paths.extend([0; 16]);
         paths.extend([0x78, 0x56, 0x34, 0x12, 0xbc, 0x9a, 0xf0, 0xde, 1, 2, 3, 4, 5, 6, 7, 8, 2, 2]);
+        let file: Vec<u8> = "\\EFI\\debian\\grubx64.efi\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        paths.extend([4, 4, u8::try_from(file.len()).unwrap() + 4, 0]);
+        paths.extend(file);
         paths.extend([0x7f, 0xff, 4, 0]);
         let mut option = vec![7, 0, 0, 0, 1, 0, 0, 0, u8::try_from(paths.len()).unwrap(), 0];
         option.extend("debian\0".encode_utf16().flat_map(u16::to_le_bytes));
@@ -120,13 +138,14 @@ mod tests {
         capture.insert(current(), Entry::File(vec![6, 0, 0, 0, 0x0b, 0]));
         capture.insert(format!("{VARIABLES}/Boot000B-{GUID}"), Entry::File(option.clone()));
         assert_eq!(partition(&capture).as_deref(), Some("12345678-9abc-def0-0102-030405060708"));
+        assert_eq!(program(&capture).as_deref(), Some("\\EFI\\debian\\grubx64.efi"));
         for uuid in ["00000000-0000-4000-a000-000000000007", "1b7a2c3d-02"] {
             rewrite(&mut capture, uuid);
             assert_eq!(partition(&capture).as_deref(), Some(uuid));
         }
         for cut in 0..option.len() {
             capture.insert(format!("{VARIABLES}/Boot000B-{GUID}"), Entry::File(option.iter().take(cut).copied().collect()));
-            assert_eq!(partition(&capture), None, "cut at {cut}");
+            assert_eq!((partition(&capture), program(&capture)), (None, None), "cut at {cut}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::grub_files::Files;
 use super::{BootEntry, Bootloader, ConfiguredWord, Detection, LoaderChange, TrialChange, TrialEntry, entries, grub_trial};
 use crate::edit::shell::Shells;
-use crate::iommu_cause::{self, IommuFamily};
+use crate::iommu_cause;
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
 use cede_model::boot::grub_cfg;
@@ -13,6 +13,7 @@ use cede_model::{Evidence, Host};
 /// GRUB with a generated menu.
 pub struct Grub;
 
+pub(super) const NAME: &str = "GRUB";
 pub(super) const MAIN: &str = "/etc/default/grub";
 pub(super) const DROP_INS: &str = "/etc/default/grub.d";
 const MKCONFIG: [&str; 2] = ["/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig"];
@@ -20,16 +21,12 @@ const UPDATE_GRUB: &str = "/usr/sbin/update-grub";
 
 impl Bootloader for Grub {
     fn name(&self) -> &'static str {
-        "GRUB"
+        NAME
     }
 
     fn detect(&self, host: &Host) -> Detection {
         let Some(path) = [MAIN, entries::GRUB_CFG].into_iter().find(|path| host.capture.exists(path)) else { return Detection::No };
-        let words = crate::iommu_cause::running_words(host);
-        match words.iter().find(|word| word.starts_with("BOOT_IMAGE=")) {
-            Some(word) => Detection::InUse(Evidence::new("/proc/cmdline", word.as_str())),
-            None => Detection::Installed(Evidence::new(path, "exists")),
-        }
+        Detection::of(host, NAME, Evidence::new(path, "exists"))
     }
 
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
@@ -63,7 +60,7 @@ impl Bootloader for Grub {
             return Err(cannot(format!("{why}; run as root, or make it readable")));
         }
         let before = files.list.clone();
-        let off = iommu_cause::off_words(&iommu_cause::running_words(host), IommuFamily::of(host));
+        let off = iommu_cause::off_words(&iommu_cause::running_words(host), &iommu_cause::off_switches(host));
         files.apply(wish, &off)?;
         let changed = files
             .list

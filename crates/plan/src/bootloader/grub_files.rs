@@ -116,7 +116,11 @@ impl Files {
             Evaluation::Unknown(unknown) => {
                 let path = self.path(unknown.file).unwrap_or(MAIN);
                 let why = format!("{path}, line {}: {variable}: {}; correct that, or write the value out", unknown.line, unknown.why);
-                return Err(Blind { why, appendable: !matches!(unknown.why, Why::Unreadable(_) | Why::Nul | Why::Lost(_)) });
+                let lost = matches!(
+                    unknown.why,
+                    Why::Unreadable(_) | Why::Nul | Why::Lost(_) | Why::ByteOrderMark | Why::Blank(_) | Why::Unset(_)
+                );
+                return Err(Blind { why, appendable: !lost });
             }
         };
         let value = text.bytes().unwrap_or_default();

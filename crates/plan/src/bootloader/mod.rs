@@ -5,13 +5,16 @@ pub mod grub;
 mod grub_files;
 mod grub_trial;
 mod other_system;
+mod started;
 pub mod systemd_boot;
 mod systemd_trial;
+pub mod unsupported;
 
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
 use crate::unread;
 use cede_model::{Evidence, Host};
+use unsupported::Unsupported;
 
 pub use entries::BootEntry;
 
@@ -24,6 +27,16 @@ pub enum Detection {
     Installed(Evidence),
     /// It was at work in this boot.
     InUse(Evidence),
+}
+
+impl Detection {
+    /// Of a loader of which files are there.
+    fn of(host: &Host, name: &str, files: Evidence) -> Self {
+        match started::by(host).filter(|trace| trace.name == name) {
+            Some(trace) => Self::InUse(trace.evidence),
+            None => Self::Installed(files),
+        }
+    }
 }
 
 /// One word of the command line that the next boot will get, and where it stands.
@@ -84,6 +97,10 @@ pub trait Bootloader: Sync {
     fn detect(&self, host: &Host) -> Detection;
     /// The words that the next boot gets, from its sources.
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord>;
+    /// The same by command lines, where entries have sources of their own.
+    fn lines(&self, host: &Host) -> Vec<Vec<ConfiguredWord>> {
+        vec![self.configured(host)]
+    }
     /// The generated entries, as the loader will read them.
     fn entries(&self, host: &Host) -> Vec<BootEntry>;
     /// Steps that make the next boot's command line as wished.
@@ -103,53 +120,90 @@ pub trait Bootloader: Sync {
 /// Every boot loader there is.
 pub const BOOTLOADERS: &[&dyn Bootloader] = &[&grub::Grub, &systemd_boot::SystemdBoot];
 
-/// Marks of systems whose own tools own the boot configuration, and of loaders not supported: editing beside them would be undone or ignored.
-const OWNERS: &[(&str, &str)] = &[
-    ("/etc/NIXOS", "this is NixOS: its boot configuration comes from /etc/nixos; set boot.kernelParams there"),
-    ("/run/ostree-booted", "this is an ostree system: its kernel parameters are set with `rpm-ostree kargs`"),
-    (
-        "/etc/kernel/proxmox-boot-uuids",
-        "proxmox-boot-tool owns this boot configuration: add the parameters to /etc/kernel/cmdline and run `proxmox-boot-tool refresh`",
-    ),
-    ("/etc/kernelstub/configuration", "kernelstub owns this boot configuration: use `kernelstub -a PARAMETER`"),
-    ("/boot/grub2/grub.cfg", "this GRUB keeps its entries below /boot/loader: use `grubby --update-kernel=ALL --args=PARAMETER`"),
-];
+/// A boot loader by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// Name for people.
+    pub name: &'static str,
+    /// Whether cede changes it.
+    pub supported: bool,
+}
+
+/// The boot loader of a host by name, also where it is none that cede changes; `None` where it cannot be told.
+pub fn named(host: &Host) -> Option<Named> {
+    match judge(host) {
+        Ok(loader) => Some(Named { name: loader.name(), supported: true }),
+        Err(Fault::Unsupported(one, _)) => Some(Named { name: one.name.trim_end_matches(','), supported: false }),
+        Err(Fault::Other(_)) => None,
+    }
+}
 
 /// The boot loader of a host.
 ///
 /// # Errors
-/// None is known, two claim the host, or something else owns the boot configuration.
+/// None is known, several claim the host, or it is none that cede changes.
 pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
-    if let Some((_, why)) = OWNERS.iter().find(|(path, _)| host.capture.is_there(path)) {
-        return Err(Refusal::new("boot-loader-unsupported", format!("cede cannot change this boot configuration yet: {why}")));
+    judge(host).map_err(|fault| match fault {
+        Fault::Unsupported(one, evidence) => one.refusal(&evidence),
+        Fault::Other(refusal) => refusal,
+    })
+}
+
+enum Fault {
+    Unsupported(&'static Unsupported, Evidence),
+    Other(Refusal),
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Other(refusal)
     }
-    let marks = OWNERS.iter().map(|(path, _)| *path);
-    if let Some(refusal) = std::iter::once("/boot").chain(marks).find_map(|path| hidden(host, path)) {
-        return Err(refusal);
+}
+
+fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
+    if let Some((owner, evidence)) = unsupported::owner(host) {
+        return Err(Fault::Unsupported(owner, evidence));
+    }
+    if let Some(refusal) = std::iter::once("/boot").chain(unsupported::owner_marks()).find_map(|path| hidden(host, path)) {
+        return Err(refusal.into());
     }
     let found: Vec<(&dyn Bootloader, Detection)> =
         BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
-    let in_use: Vec<_> = found.iter().filter(|(_, detection)| matches!(detection, Detection::InUse(_))).collect();
+    if let Some((loader, _)) = found.iter().find(|(_, detection)| matches!(detection, Detection::InUse(_))) {
+        return Ok(*loader);
+    }
+    let others = unsupported::found(host);
+    for (other, detection) in &others {
+        if let Detection::InUse(evidence) = detection {
+            return Err(Fault::Unsupported(other, evidence.clone()));
+        }
+    }
     // What is installed is taken to be in use only where no other loader can hide.
     let hidden_entries = entries::PARTITIONS.iter().find_map(|partition| hidden(host, &format!("{partition}/loader/entries")));
     let hidden_evidence = found.iter().find_map(|(_, detection)| match detection {
         Detection::Installed(evidence) => hidden(host, &evidence.source),
         Detection::No | Detection::InUse(_) => None,
     });
-    match (in_use.as_slice(), found.as_slice()) {
-        ([(loader, _)], _) => Ok(*loader),
-        ([], _) if let Some(refusal) = hidden_entries.or(hidden_evidence) => Err(refusal),
-        ([], [(loader, _)]) => Ok(*loader),
-        (_, []) => Err(Refusal::new(
+    let hidden_mark = || unsupported::hidden(host).and_then(|mark| hidden(host, mark));
+    match (found.as_slice(), others.as_slice()) {
+        _ if let Some(refusal) = hidden_entries.or(hidden_evidence).or_else(hidden_mark) => Err(refusal.into()),
+        ([(loader, _)], []) => Ok(*loader),
+        ([], [(other, Detection::Installed(evidence))]) => Err(Fault::Unsupported(other, evidence.clone())),
+        ([], []) => Err(Fault::Other(Refusal::new(
             "boot-loader-unknown",
             "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
-        )),
-        _ => {
-            let names: Vec<_> = found.iter().map(|(loader, detection)| format!("{} ({})", loader.name(), evidence(detection))).collect();
-            Err(Refusal::new(
+        ))),
+        (found, others) => {
+            let supported = found.iter().map(|(loader, detection)| (loader.name(), detection));
+            let all = supported.chain(others.iter().map(|(other, detection)| (other.name, detection)));
+            let names: Vec<_> = all.map(|(name, detection)| format!("{name} ({})", evidence(detection))).collect();
+            Err(Fault::Other(Refusal::new(
                 "boot-loader-ambiguous",
-                format!("more than one boot loader is set up: {}; remove what is left over", names.join(", ")),
-            ))
+                format!(
+                    "more than one boot loader is set up, and none was seen at work in this start: {}; remove what is left over",
+                    names.join(", ")
+                ),
+            )))
         }
     }
 }

@@ -12,37 +12,42 @@ use cede_model::{Evidence, Host};
 /// systemd-boot.
 pub struct SystemdBoot;
 
+pub(super) const NAME: &str = "systemd-boot";
 const KERNEL_CMDLINE: &str = "/etc/kernel/cmdline";
 /// The parameter that kernel-install adds by itself.
 const MACHINE_ID: &[u8] = b"systemd.machine_id=";
 pub(super) const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+pub(super) const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 impl Bootloader for SystemdBoot {
     fn name(&self) -> &'static str {
-        "systemd-boot"
+        NAME
     }
 
     fn detect(&self, host: &Host) -> Detection {
-        let info = host.capture.file(LOADER_INFO).map(utf16).unwrap_or_default();
         match entries::type1_paths(host).into_iter().next() {
-            Some(_) if info.starts_with("systemd-boot") => Detection::InUse(Evidence::new(LOADER_INFO, info)),
-            Some(path) => Detection::Installed(Evidence::new(path, "exists")),
+            Some(path) => Detection::of(host, NAME, Evidence::new(path, "exists")),
             None => Detection::No,
         }
     }
 
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
         let mut words: Vec<ConfiguredWord> = Vec::new();
-        for entry in entries::type1(host).into_iter().filter(|entry| !entry.rescue) {
-            for text in entry.words {
-                if !words.iter().any(|word| word.text == text) {
-                    let source = Evidence::at_line(entry.path.as_str(), entry.line, text.as_str());
-                    words.push(ConfiguredWord { text, source: Some(source) });
-                }
+        for word in self.lines(host).into_iter().flatten() {
+            if !words.iter().any(|other| other.text == word.text) {
+                words.push(word);
             }
         }
         words
+    }
+
+    fn lines(&self, host: &Host) -> Vec<Vec<ConfiguredWord>> {
+        let word = |entry: &BootEntry, text: &String| {
+            let source = Evidence::at_line(entry.path.as_str(), entry.line, text.as_str());
+            ConfiguredWord { text: text.clone(), source: Some(source) }
+        };
+        let normal = entries::type1(host).into_iter().filter(|entry| !entry.rescue);
+        normal.map(|entry| entry.words.iter().map(|text| word(&entry, text)).collect()).collect()
     }
 
     fn entries(&self, host: &Host) -> Vec<BootEntry> {
@@ -215,9 +220,10 @@ fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter::Switch;
 
     fn wish() -> Wish {
-        Wish { ids: vec!["10de:1f91".into()], add: Some("intel_iommu=on"), drop_off: vec!["intel_iommu", "iommu"] }
+        Wish { ids: vec!["10de:1f91".into()], add: Some("intel_iommu=on"), drop_off: vec![Switch { name: "intel_iommu", item: "off" }] }
     }
 
     #[test]

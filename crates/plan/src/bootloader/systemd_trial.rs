@@ -164,7 +164,11 @@ mod tests {
     #[test]
     fn an_entry_is_copied_with_its_words_and_without_its_order() {
         let base = b"title Debian\nsort-key debian\nversion 6.1\nlinux /id/6.1/linux\ninitrd /intel-ucode.img\ninitrd /id/6.1/initrd.img-6.1\noptions root=UUID=1 ro intel_iommu=off\n";
-        let wish = Wish { ids: vec!["10de:1f91".into()], drop_off: vec!["intel_iommu"], ..Wish::default() };
+        let wish = Wish {
+            ids: vec!["10de:1f91".into()],
+            drop_off: vec![crate::parameter::Switch { name: "intel_iommu", item: "off" }],
+            ..Wish::default()
+        };
         let trial = TrialEntry { title: "cede trial 3".into(), words: vec!["cede.trial=3".into()], settings: true, by_hand: false };
         let own = rewrite(base, &wish, &trial, "/id/6.1/initrd.img-6.1").unwrap();
         assert_eq!(

@@ -4,7 +4,7 @@ use crate::finding::{Finding, Verdict};
 use crate::group_choice::{blocks, stays};
 use cede_model::iommu::{IommuGroup, group::IOMMU_GROUPS};
 use cede_model::pci::{PciAddress, PciDevice};
-use cede_model::{Evidence, Host};
+use cede_model::{Evidence, Host, counted};
 
 /// `group-not-whole` for groups in which some functions are ceded and others are in use by the host; `group-whole` for the others with ceded ones.
 /// For functions that the user named, the group is described even before anything is ceded; `group-direct-mapping` where VFIO cannot use it.
@@ -41,7 +41,7 @@ fn judge(host: &Host, group: &IommuGroup) -> Vec<Finding> {
         let summary = if ceded {
             format!("group {} is wholly ceded", group.id)
         } else {
-            format!("group {} goes as a whole: {count} functions", group.id)
+            format!("group {} goes as a whole: {}", group.id, counted(count, "function"))
         };
         findings
             .push(Finding::new("group-whole", Verdict::Fine, summary, Evidence::new(source, list)).about(group.devices.iter().copied()));

@@ -1,4 +1,4 @@
-//! Is the IOMMU on, and if not, is it the firmware, the kernel's default, or a parameter?
+//! Is the IOMMU on, and if not, why?
 
 use crate::bootloader;
 use crate::finding::{Finding, Verdict};
@@ -6,7 +6,7 @@ use crate::iommu_cause::{self, IommuFamily, OffCause};
 use cede_model::iommu::IommuState;
 use cede_model::iommu::state::{ACPI_TABLES, IOMMU_CLASS};
 use cede_model::pci::PciAddress;
-use cede_model::{Evidence, Host, Observed};
+use cede_model::{Evidence, Host, Observed, counted};
 
 /// One finding: `iommu-on`, `iommu-off` or `iommu-unknown`; with it on, also a parameter that will switch it off at the next start.
 pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
@@ -18,7 +18,7 @@ pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
 }
 
 fn on(host: &Host) -> Vec<Finding> {
-    let groups = format!("{} IOMMU groups", host.groups.len());
+    let groups = counted(host.groups.len(), "IOMMU group");
     let units = host.iommu_units.iter().map(|unit| Evidence::new(IOMMU_CLASS, unit.as_str()));
     vec![
         Finding::new("iommu-on", Verdict::Fine, format!("the IOMMU is on: {groups}"), Evidence::new("/sys/kernel/iommu_groups", groups))
@@ -39,19 +39,51 @@ fn unknown() -> Finding {
 
 fn off(host: &Host) -> Finding {
     let none = Evidence::new("/sys/kernel/iommu_groups", "no PCI function is in a group");
-    let tables = table_evidence(host);
+    let family = IommuFamily::of(host);
+    let tables = table_evidence(host, family);
     match iommu_cause::why_off(host) {
-        Some(OffCause::Parameter(words)) => by_parameter(host, &words, none),
-        Some(OffCause::Firmware) => problem("the IOMMU is off: the firmware offers none", none)
+        Some(OffCause::Xen(evidence)) => problem("the IOMMU is off: this system runs under Xen, which keeps the IOMMU to itself", none)
+            .also([evidence])
+            .remedy("in dom0, have Xen give the device: `xl pci-assignable-add ADDR`; or start this system without Xen"),
+        Some(OffCause::NoAcpi(words)) => problem(
+            format!("the IOMMU is off: the kernel was started with {}, and finds the IOMMU by ACPI tables alone", words.join(" ")),
+            none,
+        )
+        .also(running(host))
+        .also(set_at(host, &words))
+        .remedy("take it out of the boot configuration, reboot, then `cede check`"),
+        Some(OffCause::NotBuilt(evidence)) => problem("the IOMMU is off: this kernel was built without the driver", none)
+            .also([evidence])
             .also(tables)
-            .remedy("switch VT-d (Intel) or AMD-Vi, also called IOMMU, on in the firmware's setup, then `cede check`; a processor or board without it cannot cede devices, and a virtual machine must be given one"),
-        Some(OffCause::KernelDefault(evidence)) => {
-            problem(by_default(host), none).also(evidence).also(tables).also(running(host)).remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how")
-        }
-        Some(OffCause::Unexplained) | None => problem("the IOMMU is off although nothing switches it off", none)
+            .remedy("install and start a kernel that has it, then `cede check`"),
+        Some(OffCause::Parameter(words)) => by_parameter(host, &words, none),
+        Some(OffCause::Firmware) => problem("the IOMMU is off: the firmware offers none", none).also(tables).remedy(in_setup(family)),
+        Some(OffCause::CommandLineUnknown(why)) => problem("the IOMMU is off: why cannot be told without the command line", none)
+            .also([Evidence::new("/proc/cmdline", why)])
+            .also(tables)
+            .remedy("run `sudo cede check` on the host itself"),
+        Some(OffCause::KernelDefault(evidence)) => problem(by_default(host), none)
+            .also(evidence)
             .also(tables)
             .also(running(host))
-            .remedy("the kernel log tells why it could not start: `sudo dmesg | grep -e DMAR -e AMD-Vi`; in a virtual machine, it must be given one"),
+            .remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how"),
+        Some(OffCause::Unexplained) | None => {
+            problem("the IOMMU is off although nothing switches it off", none).also(tables).also(running(host)).remedy(format!(
+                "the kernel log tells why it could not start: `{}`; in a virtual machine, it must be given one",
+                family.log_command()
+            ))
+        }
+    }
+}
+
+fn in_setup(family: IommuFamily) -> &'static str {
+    match family {
+        IommuFamily::Arm => {
+            "look for SMMU or IOMMU in the firmware's setup, then `cede check`; the kernel needs no parameter; a machine without an SMMU cannot cede devices"
+        }
+        _ => {
+            "switch VT-d (Intel) or AMD-Vi, also called IOMMU, on in the firmware's setup, then `cede check`; a processor or board without it cannot cede devices, and a virtual machine must be given one"
+        }
     }
 }
 
@@ -62,14 +94,14 @@ fn by_default(host: &Host) -> &'static str {
     }
 }
 
-fn problem(summary: &str, evidence: Evidence) -> Finding {
+fn problem(summary: impl Into<String>, evidence: Evidence) -> Finding {
     Finding::new("iommu-off", Verdict::Problem, summary, evidence)
 }
 
 fn by_parameter(host: &Host, words: &[String], none: Evidence) -> Finding {
     let text = words.join(" ");
     let remedy = format!("`cede apply ADDR` takes {text} out; `cede plan ADDR` shows how");
-    problem(&format!("the IOMMU is off: the kernel was started with {text}"), none)
+    problem(format!("the IOMMU is off: the kernel was started with {text}"), none)
         .also(running(host))
         .also(set_at(host, words))
         .remedy(remedy)
@@ -82,8 +114,7 @@ fn set_at(host: &Host, words: &[String]) -> Vec<Evidence> {
 }
 
 fn off_next_time(host: &Host) -> Option<Finding> {
-    let configured: Vec<String> = bootloader::find(host).ok()?.configured(host).into_iter().map(|word| word.text).collect();
-    let words = iommu_cause::off_words(&configured, IommuFamily::of(host));
+    let words = iommu_cause::off_words_to_come(host);
     let mut evidence = set_at(host, &words).into_iter();
     let finding = Finding::new(
         "iommu-off-next-time",
@@ -99,14 +130,17 @@ fn running(host: &Host) -> Option<Evidence> {
     Some(Evidence::at_line("/proc/cmdline", 1, String::from_utf8_lossy(line)))
 }
 
-fn table_evidence(host: &Host) -> Vec<Evidence> {
-    let table = |name: &str, seen: &Observed<()>| match seen {
-        Observed::Known(()) => Some(Evidence::new(format!("{ACPI_TABLES}/{name}"), "is there")),
-        Observed::Absent => Some(Evidence::new(format!("{ACPI_TABLES}/{name}"), "is not there")),
-        Observed::Unknown(_) => None,
+fn table_evidence(host: &Host, family: IommuFamily) -> Vec<Evidence> {
+    let tables = [("DMAR", &host.acpi.dmar), ("IVRS", &host.acpi.ivrs), ("IORT", &host.acpi.iort)];
+    let has_one = tables.iter().any(|(_, seen)| seen.known().is_some());
+    let concerns = |name: &str| (name == "IORT") == (family == IommuFamily::Arm);
+    let evidence = |(name, seen): (&str, &Observed<()>)| {
+        match seen {
+            Observed::Known(()) => Some("is there"),
+            Observed::Absent if concerns(name) && !has_one => Some("is not there"),
+            Observed::Absent | Observed::Unknown(_) => None,
+        }
+        .map(|text| Evidence::new(format!("{ACPI_TABLES}/{name}"), text))
     };
-    let other = |seen: &Observed<()>, own: &Observed<()>| seen.is_absent() && own.known().is_some();
-    let dmar = table("DMAR", &host.acpi.dmar).filter(|_| !other(&host.acpi.dmar, &host.acpi.ivrs));
-    let ivrs = table("IVRS", &host.acpi.ivrs).filter(|_| !other(&host.acpi.ivrs, &host.acpi.dmar));
-    dmar.into_iter().chain(ivrs).collect()
+    tables.into_iter().filter_map(evidence).collect()
 }

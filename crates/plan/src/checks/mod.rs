@@ -6,6 +6,7 @@ pub mod groups_foretold;
 pub mod groups_whole;
 pub mod iommu;
 pub mod native_built_in;
+pub mod no_ids;
 pub mod stale;
 pub mod unreadable;
 
@@ -25,6 +26,7 @@ pub const CHECKS: &[Check] = &[
     native_built_in::check,
     early_load::check,
     stale::check,
+    no_ids::check,
     unreadable::check,
 ];
 

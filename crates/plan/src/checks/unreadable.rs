@@ -2,7 +2,7 @@
 
 use crate::finding::{Finding, Verdict};
 use cede_model::pci::PciAddress;
-use cede_model::{Entry, Evidence, Host};
+use cede_model::{Entry, Evidence, Host, counted};
 
 /// `not-readable` where permission was denied for files that checks and plans rest on.
 pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
@@ -10,9 +10,7 @@ pub fn check(host: &Host, _devices: &[PciAddress]) -> Vec<Finding> {
     let mut paths = host.capture.entries().filter(|(_, entry)| denied(entry)).map(|(path, _)| path);
     let Some(first) = paths.next() else { return Vec::new() };
     let rest: Vec<&str> = paths.collect();
-    let count = rest.len() + 1;
-    let summary =
-        format!("{count} {} could not be read without root; what depends on them is not told", if count == 1 { "file" } else { "files" });
+    let summary = format!("{} could not be read without root; what depends on that is not told", counted(rest.len() + 1, "file"));
     let finding = Finding::new("not-readable", Verdict::CannotTell, summary, Evidence::new(first, "permission denied"));
     vec![
         finding

@@ -73,7 +73,7 @@ impl ModprobeConfig {
     }
 
     fn read(&mut self, path: &str, bytes: &[u8]) {
-        for (line, text) in logical_lines(bytes) {
+        for LogicalLine { number: line, text, .. } in logical_lines(bytes) {
             let text = String::from_utf8_lossy(&text).into_owned();
             if text.starts_with('#') {
                 continue;
@@ -170,24 +170,62 @@ fn normal(name: &str) -> String {
         .collect()
 }
 
-/// Lines with backslash-newline joined, each with the number of its first line.
-fn logical_lines(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
-    let mut lines = Vec::new();
-    let mut open: Option<(usize, Vec<u8>)> = None;
-    for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
-        let (number, mut text) = open.take().unwrap_or((index + 1, Vec::new()));
-        match line.strip_suffix(b"\\") {
-            Some(head) => {
-                text.extend_from_slice(head);
-                open = Some((number, text));
-            }
-            None => {
-                text.extend_from_slice(line);
-                lines.push((number, text));
-            }
+/// The file with text put behind the value of an option, in the statement that begins on this line: the last one of that name there. `None`
+/// where there is none. Every other byte stays, those that continue a line too.
+pub fn with_value_extended(bytes: &[u8], line: usize, name: &str, text: &str) -> Option<Vec<u8>> {
+    let lines = logical_lines(bytes);
+    let statement = lines.iter().find(|statement| statement.number == line)?;
+    let mut at = 0;
+    let mut end = None;
+    for word in statement.text.split(|byte| matches!(byte, b' ' | b'\t')) {
+        at += word.len();
+        let is_it = word.iter().position(|byte| *byte == b'=').and_then(|key| word.get(..key)).map(String::from_utf8_lossy);
+        if is_it.is_some_and(|key| normal(&key) == normal(name)) {
+            end = at.checked_sub(1);
         }
+        at += 1;
     }
-    lines.extend(open);
+    let end = *statement.ends.get(end?)?;
+    Some([bytes.get(..end)?, text.as_bytes(), bytes.get(end..)?].concat())
+}
+
+/// One line as kmod sees it.
+struct LogicalLine {
+    /// Number of its first line in the file, from 1.
+    number: usize,
+    text: Vec<u8>,
+    /// For each byte, where it ends in the file.
+    ends: Vec<usize>,
+}
+
+/// Backslash-newline joins lines; before any other byte a backslash is dropped (kmod 30 and 34: shared/util.c `freadline_wrapped`).
+fn logical_lines(bytes: &[u8]) -> Vec<LogicalLine> {
+    let line = |number| LogicalLine { number, text: Vec::new(), ends: Vec::new() };
+    let mut lines = Vec::new();
+    let (mut number, mut open) = (1, line(1));
+    let mut rest = (1..).zip(bytes.iter().copied());
+    while let Some((end, byte)) = rest.next() {
+        let (end, byte) = match (byte, rest.clone().next()) {
+            (b'\n', _) => {
+                number += 1;
+                lines.push(std::mem::replace(&mut open, line(number)));
+                continue;
+            }
+            (b'\\', None | Some((_, b'\n'))) => {
+                number += 1;
+                rest.next();
+                continue;
+            }
+            (b'\\', Some(escaped)) => {
+                rest.next();
+                escaped
+            }
+            (byte, _) => (end, byte),
+        };
+        open.text.push(byte);
+        open.ends.push(end);
+    }
+    lines.push(open);
     lines
 }
 
@@ -231,6 +269,32 @@ mod tests {
         let softdep = config.softdep("snd_hda_intel").unwrap();
         assert_eq!((softdep.pre, softdep.post, softdep.source.line), (vec!["vfio_pci".into()], vec!["a_b".into()], 2));
         assert_eq!(config.options("x")[0].0, "y=");
+    }
+
+    #[test]
+    fn a_value_is_extended_wherever_its_line_is_broken() {
+        let cases: [(&str, usize, Option<&str>); 9] = [
+            ("options vfio-pci ids=1:2\n", 1, Some("options vfio-pci ids=1:2,3:4\n")),
+            ("# x\noptions vfio-pci \\\n ids=1:2 x=1\n", 2, Some("# x\noptions vfio-pci \\\n ids=1:2,3:4 x=1\n")),
+            ("options vfio-pci ids=1:\\\n2 \\\n x=1", 1, Some("options vfio-pci ids=1:\\\n2,3:4 \\\n x=1")),
+            ("options vfio-pci ids=1:2\\\n\n", 1, Some("options vfio-pci ids=1:2,3:4\\\n\n")),
+            ("options vfio-pci ids=9:9 ids=1:2", 1, Some("options vfio-pci ids=9:9 ids=1:2,3:4")),
+            ("options vfio-pci \\ids=1\\:2\n", 1, Some("options vfio-pci \\ids=1\\:2,3:4\n")),
+            ("options a x=1\\\\\noptions vfio-pci ids=\n", 2, Some("options a x=1\\\\\noptions vfio-pci ids=,3:4\n")),
+            ("options vfio-pci x=1\n", 1, None),
+            ("options vfio-pci ids=1:2\n", 2, None),
+        ];
+        for (before, line, after) in cases {
+            let got = with_value_extended(before.as_bytes(), line, "ids", ",3:4");
+            assert_eq!(got.as_deref().map(String::from_utf8_lossy).as_deref(), after, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_before_anything_else_is_dropped() {
+        let config = config(&[("/etc/modprobe.d/a.conf", "options a x=1\\\\\noptions b y=a\\tb\n")]);
+        assert_eq!((config.options("a")[0].0.as_str(), config.options("b")[0].0.as_str()), ("x=1\\", "y=atb"));
+        assert_eq!(config.options("b")[0].1.line, 2);
     }
 
     #[test]

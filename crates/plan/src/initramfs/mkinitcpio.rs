@@ -8,8 +8,8 @@ use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
 use crate::unread;
-use cede_model::Host;
 use cede_model::kernel::{Kernel, installed::module_name};
+use cede_model::{Entry, Host};
 use std::cmp::Ordering;
 
 /// mkinitcpio.
@@ -28,6 +28,14 @@ impl InitramfsGenerator for Mkinitcpio {
 
     fn detect(&self, host: &Host) -> bool {
         host.capture.file(MAIN).is_some() || host.capture.file(TOOL).is_some()
+    }
+
+    fn has_rivals(&self) -> bool {
+        true
+    }
+
+    fn is_left_over(&self, host: &Host) -> bool {
+        host.capture.get(TOOL) == Some(&Entry::Absent)
     }
 
     fn early_modules(&self, host: &Host) -> Result<Vec<String>, String> {

@@ -2,10 +2,13 @@
 
 pub mod initramfs_tools;
 pub mod mkinitcpio;
+pub mod unsupported;
 
+use crate::bootloader::Named;
 use crate::plan::{Condition, Refusal, Step};
-use cede_model::Host;
 use cede_model::kernel::{Kernel, installed::ModuleForm};
+use cede_model::{Evidence, Host};
+use unsupported::Unsupported;
 
 /// What the image must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +51,14 @@ pub trait InitramfsGenerator: Sync {
     fn name(&self) -> &'static str;
     /// True where this host's images come from it, by evidence.
     fn detect(&self, host: &Host) -> bool;
+    /// True where another generator may stand beside it and make the images in its place.
+    fn has_rivals(&self) -> bool {
+        false
+    }
+    /// True where only its settings are there.
+    fn is_left_over(&self, _host: &Host) -> bool {
+        false
+    }
     /// The modules that are listed for early loading, with underscores; the reason where that cannot be told.
     ///
     /// # Errors
@@ -70,35 +81,59 @@ pub trait InitramfsGenerator: Sync {
 /// Every generator there is.
 pub const GENERATORS: &[&dyn InitramfsGenerator] = &[&mkinitcpio::Mkinitcpio, &initramfs_tools::InitramfsTools];
 
-/// Generators that are known and not supported.
-const OTHERS: &[(&str, &str)] =
-    &[("/usr/bin/dracut", "dracut"), ("/etc/dracut.conf.d", "dracut"), ("/usr/bin/booster", "booster"), ("/etc/booster.yaml", "booster")];
+/// The generator of a host by name, also where it is none that cede sets up; `None` where it cannot be told.
+pub fn named(host: &Host) -> Option<Named> {
+    match judge(host) {
+        Ok(generator) => Some(Named { name: generator.name(), supported: true }),
+        Err(Fault::Unsupported(one, _)) => Some(Named { name: one.name, supported: false }),
+        Err(Fault::Other(_)) => None,
+    }
+}
 
 /// The generator of a host.
 ///
 /// # Errors
-/// None is known, or two claim the host.
+/// None is known, several claim the host, or it is none that cede sets up.
 pub fn find(host: &Host) -> Result<&'static dyn InitramfsGenerator, Refusal> {
+    judge(host).map_err(|fault| match fault {
+        Fault::Unsupported(one, evidence) => one.refusal(&evidence),
+        Fault::Other(refusal) => refusal,
+    })
+}
+
+enum Fault {
+    Unsupported(&'static Unsupported, Evidence),
+    Other(Refusal),
+}
+
+fn judge(host: &Host) -> Result<&'static dyn InitramfsGenerator, Fault> {
     let found: Vec<&dyn InitramfsGenerator> = GENERATORS.iter().copied().filter(|generator| generator.detect(host)).collect();
-    let other = OTHERS.iter().find(|(path, _)| host.capture.is_there(path)).map(|(_, name)| *name);
-    match (found.as_slice(), other) {
-        ([one], _) => Ok(*one),
-        ([], Some(name)) => Err(Refusal::new(
-            "initramfs-unsupported",
-            format!(
-                "this host's initramfs comes from {name}, which cede cannot set up yet: use mkinitcpio or initramfs-tools, or set it up by hand"
-            ),
-        )),
-        ([], None) => Err(Refusal::new(
-            "initramfs-unknown",
-            "no initramfs generator that cede knows was found: install mkinitcpio or initramfs-tools, or give a capture that has their files",
-        )),
-        (several, _) => {
+    let others = unsupported::found(host);
+    match found.as_slice() {
+        [one] => {
+            let rivals = others.into_iter().filter(|(other, _)| one.has_rivals() && other.can_run(host)).collect::<Vec<_>>();
+            match rivals.as_slice() {
+                [] => Ok(*one),
+                [(rival, evidence)] if one.is_left_over(host) => Err(Fault::Unsupported(rival, evidence.clone())),
+                _ => match unsupported::in_place_of(host, one.name(), rivals).map_err(Fault::Other)? {
+                    Some((rival, evidence)) => Err(Fault::Unsupported(rival, evidence)),
+                    None => Ok(*one),
+                },
+            }
+        }
+        [] => match others.iter().find(|(other, _)| other.can_run(host)).or(others.first()) {
+            Some((other, evidence)) => Err(Fault::Unsupported(other, evidence.clone())),
+            None => Err(Fault::Other(Refusal::new(
+                "initramfs-unknown",
+                "no initramfs generator that cede knows was found: install mkinitcpio or initramfs-tools, or give a capture that has their files",
+            ))),
+        },
+        several => {
             let names: Vec<_> = several.iter().map(|generator| generator.name()).collect();
-            Err(Refusal::new(
+            Err(Fault::Other(Refusal::new(
                 "initramfs-ambiguous",
                 format!("more than one initramfs generator is set up: {}; remove the one that is not used", names.join(", ")),
-            ))
+            )))
         }
     }
 }

@@ -27,6 +27,12 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for Vec<Refusal> {
+    fn from(refusal: Refusal) -> Self {
+        vec![refusal]
+    }
+}
+
 /// A fact that the plan used: a file and the digest of its bytes when the plan was made, or none where there was no such file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RestsOn {

@@ -6,8 +6,8 @@ use super::{Attribute, Back, Draft, holders};
 use crate::group_choice::Choice;
 use crate::intent::{BindMethod, Identity};
 use crate::plan::{Condition, Expectation, Plan, Refusal, Step};
-use cede_model::Host;
 use cede_model::pci::{PciAddress, PciDevice};
+use cede_model::{Host, counted};
 
 /// Plans for a physical function to have so many virtual ones; 0 takes them away, unless somebody uses one.
 pub fn make_virtual(host: &Host, physical: PciAddress, count: u32) -> Draft {
@@ -72,7 +72,7 @@ fn look(host: &Host, physical: PciAddress, count: u32) -> Result<(&PciDevice, u3
         () if total == 0 => {
             format!("{physical} can have no virtual functions: it has no SR-IOV, or the firmware's setup switched that off")
         }
-        () if count > total => format!("{physical} can have {total} virtual functions at most"),
+        () if count > total => format!("{physical} can have {} at most", counted(total, "virtual function")),
         () if driver.is_none() || device.is_on_vfio() => {
             format!(
                 "{physical} is with {}, and only its own driver makes virtual functions: `cede release {physical}` gives it back",
@@ -81,7 +81,8 @@ fn look(host: &Host, physical: PciAddress, count: u32) -> Result<(&PciDevice, u3
         }
         () if active != 0 && count != 0 && active != count => {
             format!(
-                "{physical} has {active} virtual functions, and the kernel makes another number only once these are gone: `cede bind {physical} --vfs 0` first"
+                "{physical} has {}, and the kernel makes another number only once these are gone: `cede bind {physical} --vfs 0` first",
+                counted(active, "virtual function")
             )
         }
         () => return Ok((device, active)),

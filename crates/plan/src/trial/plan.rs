@@ -2,9 +2,9 @@
 
 use super::{IMAGE, SETTINGS, TrialWish, parameter, settings, units};
 use crate::binding;
-use crate::bootloader::{self, TrialEntry};
+use crate::bootloader::TrialEntry;
 use crate::digest::sha256;
-use crate::initramfs::{self, Early, TrialImage};
+use crate::initramfs::{Early, TrialImage};
 use crate::intent::BindMethod;
 use crate::iommu_cause;
 use crate::journal;
@@ -27,7 +27,7 @@ pub fn plan(host: &Host, wanted: &[PciAddress], bind: BindMethod, wish: &TrialWi
 fn draft(host: &Host, wanted: &[PciAddress], wish: &TrialWish, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
     let ground = planner::groundwork(host, wanted, plan)?;
     let number = next_number(host).map_err(|refusal| vec![refusal])?;
-    steps(host, &ground, number, wish, plan).map_err(|refusal| vec![refusal])?;
+    steps(host, &ground, number, wish, plan)?;
     plan.expects.push(Expectation::after_reboot(Condition::RunningWith { parameter: parameter(number) }));
     planner::expect_after_reboot(host, &ground.wish, plan);
     Ok(())
@@ -44,9 +44,8 @@ fn next_number(host: &Host) -> Result<u32, Refusal> {
     last.checked_add(1).ok_or_else(|| refused(format!("{} has no number left: move its files away", journal::OPERATIONS)))
 }
 
-fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: &mut Plan) -> Result<(), Refusal> {
-    let generator = initramfs::find(host)?;
-    let loader = bootloader::find(host)?;
+fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: &mut Plan) -> Result<(), Vec<Refusal>> {
+    let (generator, loader) = planner::tools(host, &ground.wish)?;
     let modprobe = binding::modprobe_steps(host, &ground.natives, plan.bind, &ground.ids, &plan.devices)?;
     let units = units::units(host, number, wish)?;
     let entry = TrialEntry {
@@ -58,7 +57,9 @@ fn steps(host: &Host, ground: &Groundwork, number: u32, wish: &TrialWish, plan: 
     let boot = loader.trial(host, &ground.wish, &entry)?;
     let path = |name: &str| format!("{}/{name}", boot.directory);
     if let Some(path) = [path(IMAGE), path(SETTINGS)].into_iter().find(|path| host.capture.is_there(path)) {
-        return Err(Refusal::new("trial-file-there", format!("{path} is there already and is not from a trial in force: move it away")));
+        return Err(
+            Refusal::new("trial-file-there", format!("{path} is there already and is not from a trial in force: move it away")).into()
+        );
     }
     let early = Early { files: Vec::new(), natives: ground.natives.modules.clone(), needs_shell: plan.bind == BindMethod::Override };
     let image = generator.trial(host, &early, &TrialImage { base: boot.base.clone(), path: path(IMAGE) })?;

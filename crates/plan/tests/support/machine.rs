@@ -95,7 +95,10 @@ impl Machine {
     fn arch_grub(self) -> Self {
         let cmdline = "BOOT_IMAGE=/vmlinuz-linux root=UUID=1b7a rw loglevel=3 quiet\n";
         let machine = self.text("/proc/cmdline", cmdline).text("/etc/default/grub", GRUB_DEFAULT);
-        machine.text("/usr/bin/grub-mkconfig", GRUB_MKCONFIG).text("/boot/grub/grub.cfg", GRUB_CFG).absent("/usr/sbin/update-grub")
+        machine
+            .text("/usr/bin/grub-mkconfig", GRUB_MKCONFIG)
+            .text("/boot/grub/grub.cfg", &grub_cfg("/vmlinuz-linux"))
+            .absent("/usr/sbin/update-grub")
     }
 
     fn systemd_boot(mut self) -> Self {
@@ -123,7 +126,8 @@ impl Machine {
         machine = machine.text("/proc/sys/kernel/osrelease", &format!("{release}\n")).text("/etc/os-release", "ID=debian\n");
         machine = machine.text("/proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro quiet intel_iommu=off\n");
         machine = machine.text("/etc/default/grub", &DEBIAN_GRUB.replace("\"quiet\"", "\"quiet intel_iommu=off\""));
-        machine = machine.text("/usr/sbin/grub-mkconfig", DEBIAN_MKCONFIG).text("/boot/grub/grub.cfg", GRUB_CFG);
+        machine =
+            machine.text("/usr/sbin/grub-mkconfig", DEBIAN_MKCONFIG).text("/boot/grub/grub.cfg", &grub_cfg("/boot/vmlinuz-6.1.0-28-amd64"));
         machine = machine.text("/etc/initramfs-tools/modules", INITRAMFS_MODULES).seen("/usr/sbin/update-grub");
         machine.capture.insert("/etc/default/grub.d", Entry::Dir);
         machine.capture.insert("/bin/sh", Entry::Link("dash".into()));
@@ -241,12 +245,16 @@ const GRUB_MKCONFIG: &str = "#! /bin/sh\nset -e\nif test -f ${sysconfdir}/defaul
 
 const DEBIAN_MKCONFIG: &str = "#! /bin/sh\nset -e\nif test -f ${sysconfdir}/default/grub ; then\n  . ${sysconfdir}/default/grub\nfi\nfor x in ${sysconfdir}/default/grub.d/*.cfg ; do\n  if [ -e \"${x}\" ]; then\n    . \"${x}\"\n  fi\ndone\n";
 
-const GRUB_CFG: &str = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'Linux' --class gnu-linux {\n\tlinux\t/vmlinuz root=UUID=1b7a quiet\n\tinitrd\t/initrd\n}\n### END /etc/grub.d/10_linux ###\n";
+fn grub_cfg(kernel: &str) -> String {
+    format!(
+        "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'Linux' --class gnu-linux {{\n\tlinux\t{kernel} root=UUID=1b7a quiet\n\tinitrd\t/initrd\n}}\n### END /etc/grub.d/10_linux ###\n"
+    )
+}
 
 const GRUB_DEFAULT: &str = "# GRUB boot loader configuration\n\nGRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=\"Arch\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"loglevel=3 quiet\"\nGRUB_CMDLINE_LINUX=\"\"\n";
 
 pub const DEBIAN_GRUB: &str = "# If you change this file, run 'update-grub' afterwards to update\n# /boot/grub/grub.cfg.\n\nGRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_DISTRIBUTOR=`lsb_release -i -s 2> /dev/null || echo Debian`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"\"\n";
 
-const DEBIAN_CONFIG: &str = "CONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\nCONFIG_VFIO_PCI=m\nCONFIG_VFIO_VIRQFD=m\n";
+const DEBIAN_CONFIG: &str = "CONFIG_AMD_IOMMU=y\nCONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\nCONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\nCONFIG_VFIO_PCI=m\nCONFIG_VFIO_VIRQFD=m\n";
 
 const INITRAMFS_MODULES: &str = "# List of modules that you want to include in your initramfs.\n# They will be loaded at boot time in the order below.\n#\n# raid1\n# sd_mod\n";

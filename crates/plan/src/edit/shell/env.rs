@@ -52,6 +52,10 @@ impl Environment {
                 state.lose(unit.unknown(at, Why::Nul));
                 continue;
             }
+            if unit.bytes.starts_with("\u{feff}".as_bytes()) {
+                state.lose(unit.unknown(0, Why::ByteOrderMark));
+                continue;
+            }
             match parse(&unit.bytes, dialect) {
                 Ok(script) => state.run(&unit, &script),
                 Err(error) => state.lose(unit.unknown(error.offset, Why::Unreadable(error.what))),
@@ -99,7 +103,7 @@ impl State {
                     for simple in inner {
                         self.effect(unit, simple);
                     }
-                    self.taint_mentioned(unit, &command.span);
+                    self.taint_mentioned(unit, &command.span, Why::Conditional);
                 }
                 CommandKind::HereDocument => {
                     let text = slice(&unit.bytes, &command.span);
@@ -137,7 +141,7 @@ impl State {
         self.effect(unit, simple);
         let known_noop = !self.bash() && matches!(name.as_str(), "declare" | "typeset" | "source" | "shopt");
         if !known_noop {
-            self.taint_mentioned(unit, &simple.span);
+            self.taint_mentioned(unit, &simple.span, reason(unit, simple, &name));
         }
     }
 
@@ -338,6 +342,17 @@ impl State {
         if array_text && !assign.append {
             var.maybe_array = true;
         }
+    }
+}
+
+/// Why what a command names is not known after it.
+fn reason(unit: &Unit, simple: &Simple, command: &str) -> fn(String) -> Why {
+    let argument = simple.words.get(1).map(|word| slice(&unit.bytes, &word.span)).unwrap_or_default();
+    match command {
+        "unset" => Why::Unset,
+        _ if !simple.assigns.is_empty() => Why::Blank,
+        name if is_name(name.as_bytes()) && argument.starts_with(b"=") => Why::Blank,
+        _ => Why::Conditional,
     }
 }
 

@@ -35,6 +35,15 @@ pub enum Why {
     /// A NUL byte, which shells drop or stop at.
     #[error("the file contains a NUL byte")]
     Nul,
+    /// The shell takes it as part of the first word, which is no command and no name then; `grub-mkconfig` (`set -e`) ends there.
+    #[error("the file begins with a byte order mark, which the shell takes as part of the first word: take it out")]
+    ByteOrderMark,
+    /// `NAME = x` runs a command, and `NAME= x` sets the variable for one alone.
+    #[error("with a blank beside `=` the shell runs a command and does not set {0}: take the blank out")]
+    Blank(String),
+    /// A command that takes the variable away.
+    #[error("`unset` takes {0} away: take that line out")]
+    Unset(String),
     /// The assignment itself computes its value.
     #[error("the value is computed by {0}")]
     Computed(&'static str),

@@ -127,7 +127,7 @@ impl State {
         let subshell = text.starts_with(b"`") || (text.starts_with(b"$(") && !text.starts_with(b"$(("));
         let assigns = text.contains(&b'=') || text.windows(2).any(|pair| matches!(pair, b"++" | b"--"));
         if !subshell && assigns {
-            self.taint_mentioned(unit, &part.span);
+            self.taint_mentioned(unit, &part.span, Why::Conditional);
         }
     }
 

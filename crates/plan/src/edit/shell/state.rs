@@ -166,12 +166,11 @@ impl State {
     }
 
     /// Marks the variables that this source text names as unknown.
-    pub(super) fn taint_mentioned(&mut self, unit: &Unit, span: &Span) {
+    pub(super) fn taint_mentioned(&mut self, unit: &Unit, span: &Span, why: fn(String) -> Why) {
         let text = slice(&unit.bytes, span);
         let maybe_array = self.dialect == Dialect::Bash && text.windows(2).any(|pair| pair == b"=(");
         for name in mentions(text) {
-            let unknown = unit.unknown(span.start, Why::Conditional(name.clone()));
-            self.taint(&name, unknown, maybe_array);
+            self.taint(&name, unit.unknown(span.start, why(name.clone())), maybe_array);
         }
     }
 

@@ -1,0 +1,89 @@
+//! Which boot loader was at work in this start, by what the start itself left behind.
+
+use super::systemd_boot::{LOADER_INFO, STUB_INFO, utf16};
+use super::{entries, grub, systemd_boot, unsupported};
+use crate::iommu_cause::running_words;
+use cede_model::boot::grub_cfg;
+use cede_model::uses::firmware_boot;
+use cede_model::{Evidence, Host};
+
+/// A loader by its name, and what it left.
+pub(super) struct Trace {
+    pub(super) name: &'static str,
+    pub(super) evidence: Evidence,
+}
+
+/// How the variable `LoaderInfo` begins (systemd: Boot Loader Interface; GRUB 2.12 `bli`; Limine 9.2; systemd `stub.c`).
+const BY_INFO: [(&str, &str); 4] =
+    [("systemd-boot", systemd_boot::NAME), ("GRUB", grub::NAME), ("Limine", unsupported::LIMINE), ("systemd-stub", unsupported::UNIFIED)];
+
+/// What the file of the firmware's boot option has in its path, in small letters. A shim is followed by any loader, and says nothing.
+const BY_PROGRAM: [(&str, &str); 9] = [
+    ("/systemd-boot", systemd_boot::NAME),
+    ("/grub", grub::NAME),
+    ("/refind", unsupported::REFIND),
+    ("/limine", unsupported::LIMINE),
+    ("/zfsbootmenu", unsupported::ZFS_BOOT_MENU),
+    ("/zbm/", unsupported::ZFS_BOOT_MENU),
+    ("/efi/linux/", unsupported::UNIFIED),
+    ("/vmlinuz", unsupported::EFI_STUB),
+    ("/bzimage", unsupported::EFI_STUB),
+];
+
+/// The strongest trace: the loader that wrote the command line comes last, so what that shows beats what the firmware started.
+pub(super) fn by(host: &Host) -> Option<Trace> {
+    let words = running_words(host);
+    let info = host.capture.file(LOADER_INFO).map(utf16).unwrap_or_default();
+    by_menu(host, &words).or_else(|| by_info(host, info)).or_else(|| by_program(host)).or_else(|| by_syslinux(&words))
+}
+
+/// GRUB begins a command line with the kernel as its menu names it, and loads the initramfs by a command (grub-core/lib/cmdline.c and
+/// loader/i386/linux.c, 2.06). The first alone is no proof: syslinux does the same (com32/elflink/ldlinux/kernel.c, 6.04), LILO with a label.
+fn by_menu(host: &Host, words: &[String]) -> Option<Trace> {
+    let (word, kernel) = boot_image(words)?;
+    let names_initrd = has_initrd(words);
+    let is_it = |linux: &grub_cfg::LinuxCommand| {
+        let own_initrd = linux.words.iter().any(|word| word.starts_with(b"initrd="));
+        on_device(&String::from_utf8_lossy(&linux.kernel)) == on_device(kernel) && (!names_initrd || own_initrd)
+    };
+    let agrees = match host.capture.file(entries::GRUB_CFG) {
+        Some(menu) => grub_cfg::parse(menu).entries.iter().flat_map(|entry| &entry.linux).any(is_it),
+        // A menu that only root may read does not speak against it.
+        None => host.capture.unreadable(entries::GRUB_CFG).is_some() && !names_initrd,
+    };
+    agrees.then(|| Trace { name: grub::NAME, evidence: Evidence::new("/proc/cmdline", word) })
+}
+
+fn by_info(host: &Host, info: String) -> Option<Trace> {
+    let known = BY_INFO.iter().find(|(start, _)| info.starts_with(start));
+    let trace = known.map(|(_, name)| Trace { name, evidence: Evidence::new(LOADER_INFO, info) });
+    let stub =
+        || host.capture.is_there(STUB_INFO).then(|| Trace { name: unsupported::UNIFIED, evidence: Evidence::new(STUB_INFO, "is there") });
+    trace.or_else(stub)
+}
+
+fn by_program(host: &Host) -> Option<Trace> {
+    let program = firmware_boot::program(&host.capture)?;
+    let path = format!("/{}", program.replace('\\', "/").trim_start_matches('/')).to_lowercase();
+    let (_, name) = BY_PROGRAM.iter().find(|(part, _)| path.contains(part))?;
+    Some(Trace { name, evidence: Evidence::new(firmware_boot::option(&host.capture)?, program) })
+}
+
+/// What has both words and no entry of GRUB's menu.
+fn by_syslinux(words: &[String]) -> Option<Trace> {
+    let (word, _) = boot_image(words).filter(|_| has_initrd(words))?;
+    Some(Trace { name: unsupported::SYSLINUX, evidence: Evidence::new("/proc/cmdline", word) })
+}
+
+fn boot_image(words: &[String]) -> Option<(&str, &str)> {
+    words.iter().find_map(|word| Some((word.as_str(), word.strip_prefix("BOOT_IMAGE=")?)))
+}
+
+fn has_initrd(words: &[String]) -> bool {
+    words.iter().any(|word| word.starts_with("initrd="))
+}
+
+/// A path without the device before it: `(hd0,gpt2)/vmlinuz`.
+fn on_device(path: &str) -> &str {
+    path.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(path, |(_, path)| path)
+}

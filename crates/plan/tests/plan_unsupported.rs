@@ -1,0 +1,208 @@
+//! Boot loaders and generators that cede names and does not change, and those that are told from one another by what a start left.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+mod support;
+
+use cede_model::{Entry, Host};
+use cede_plan::intent::BindMethod::Cmdline;
+use cede_plan::{bootloader, initramfs};
+use support::machine::{GPU, Loader, Machine};
+use support::{assert_tells_what_to_do, paths, plan_on, refused};
+
+const LOADER_INFO: &str = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const STUB_INFO: &str = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+const FIRMWARE: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+fn arch() -> Machine {
+    Machine::arch(Loader::Grub)
+}
+
+/// The Arch laptop without a trace of a boot loader.
+fn bare() -> Machine {
+    arch().absent("/etc/default/grub").absent("/boot/grub/grub.cfg").text("/proc/cmdline", "root=UUID=1b7a rw quiet\n")
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+}
+
+/// The firmware started this program.
+fn by_firmware(machine: Machine, program: &str) -> Machine {
+    let file = utf16(program);
+    let length = u8::try_from(file.len()).unwrap() + 4;
+    let mut option = vec![7, 0, 0, 0, 1, 0, 0, 0, length + 4, 0];
+    option.extend(utf16("Linux"));
+    option.extend([4, 4, length, 0]);
+    option.extend(file);
+    option.extend([0x7f, 0xff, 4, 0]);
+    let variables = "/sys/firmware/efi/efivars";
+    machine
+        .bytes(&format!("{variables}/BootCurrent-{FIRMWARE}"), &[6, 0, 0, 0, 1, 0])
+        .bytes(&format!("{variables}/Boot0001-{FIRMWARE}"), &option)
+}
+
+fn by_loader(machine: Machine, info: &str) -> Machine {
+    machine.bytes(LOADER_INFO, &[vec![6, 0, 0, 0], utf16(info)].concat())
+}
+
+fn loader_of(machine: &Machine) -> Option<(&'static str, bool)> {
+    bootloader::named(&Host::from_capture(machine.capture.clone())).map(|named| (named.name, named.supported))
+}
+
+fn generator_of(machine: &Machine) -> Option<(&'static str, bool)> {
+    initramfs::named(&Host::from_capture(machine.capture.clone())).map(|named| (named.name, named.supported))
+}
+
+#[track_caller]
+fn assert_refused(machine: &Machine, id: &str, parts: &[&str]) {
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert_eq!((refused(&plan), plan.steps.len()), (vec![id], 0), "{:?}", plan.refused);
+    assert_tells_what_to_do(&plan);
+    parts.iter().for_each(|part| assert!(plan.refused[0].message.contains(part), "{part} is not in {}", plan.refused[0].message));
+}
+
+#[test]
+fn loaders_are_named_by_their_files_and_told_how_by_hand() {
+    let cases = [
+        ("/boot/refind_linux.conf", "rEFInd", "first line of /boot/refind_linux.conf"),
+        ("/efi/EFI/refind/refind.conf", "rEFInd", "refind_linux.conf"),
+        ("/boot/limine.conf", "Limine", "`cmdline:`"),
+        ("/etc/default/limine", "Limine", "KERNEL_CMDLINE[default]"),
+        ("/boot/syslinux/syslinux.cfg", "syslinux", "APPEND"),
+        ("/boot/extlinux.conf", "syslinux", "update-extlinux"),
+        ("/boot/extlinux/extlinux.conf", "syslinux", "APPEND"),
+        ("/etc/zfsbootmenu/config.yaml", "ZFSBootMenu", "org.zfsbootmenu:commandline"),
+        ("/boot/firmware/cmdline.txt", "the Raspberry Pi's firmware", "one line"),
+        ("/efi/EFI/Linux/arch-linux.efi", "a unified kernel image", "/etc/kernel/cmdline"),
+        ("/etc/NIXOS", "NixOS", "--to nixos"),
+        ("/run/ostree-booted", "ostree", "rpm-ostree kargs"),
+        ("/boot/grub2/grub.cfg", "GRUB below /boot/grub2, as openSUSE has it", "grub2-mkconfig -o /boot/grub2/grub.cfg"),
+    ];
+    for (mark, name, by_hand) in cases {
+        let machine = bare().seen(mark);
+        assert_eq!(loader_of(&machine), Some((name, false)), "{mark}");
+        let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+        let refusal = plan.refused.iter().find(|refusal| refusal.id == "boot-loader-unsupported").unwrap();
+        for part in [name, mark, by_hand, "to add: `intel_iommu=on`, `vfio-pci.ids=10de:1f91,10de:10fa`"] {
+            assert!(refusal.message.contains(part), "{part} is not in {}", refusal.message);
+        }
+        assert!(plan.steps.is_empty());
+        assert_tells_what_to_do(&plan);
+    }
+    let fedora = bare().seen("/boot/grub2/grub.cfg").seen("/usr/sbin/grubby");
+    assert_refused(&fedora, "boot-loader-unsupported", &["as Fedora has it", "grubby --update-kernel=ALL"]);
+    let board = bare().seen("/boot/extlinux/extlinux.conf").directory("/sys/firmware/devicetree");
+    assert_refused(&board, "boot-loader-unsupported", &["U-Boot", "u-boot-update"]);
+    let off = bare().seen("/boot/limine.conf").text("/proc/cmdline", "root=UUID=1b7a intel_iommu=off vfio-pci.ids=1:2\n");
+    let words = ["to take out: `intel_iommu=off`, `vfio-pci.ids=1:2`", "to add: `vfio-pci.ids=1:2,10de:1f91,10de:10fa`, `intel_iommu=on`"];
+    assert_refused(&off, "boot-loader-unsupported", &words);
+}
+
+#[test]
+fn what_was_at_work_beats_what_lies_beside_it() {
+    // GRUB wrote the command line: leftovers of others do not matter.
+    let grub = arch().seen("/boot/refind_linux.conf").seen("/boot/limine.conf").seen("/efi/EFI/Linux/old.efi");
+    assert_eq!(loader_of(&grub), Some(("GRUB", true)));
+    assert!(paths(&plan_on(&grub.capture, &[GPU], Cmdline).clone()).contains(&"/etc/default/grub"));
+    let chained = by_firmware(arch().seen("/boot/refind_linux.conf"), "\\EFI\\refind\\refind_x64.efi");
+    assert_eq!(loader_of(&chained), Some(("GRUB", true)));
+    // And here it did not, though its files are whole.
+    let silent = |machine: Machine| machine.text("/proc/cmdline", "initrd=\\initramfs-linux.img root=UUID=1b7a rw\n");
+    for (machine, name) in [
+        (by_firmware(silent(arch()), "\\EFI\\refind\\refind_x64.efi"), "rEFInd"),
+        (by_firmware(silent(arch()), "\\EFI\\ZBM\\VMLINUZ.EFI"), "ZFSBootMenu"),
+        (by_firmware(silent(arch()), "\\vmlinuz-linux"), "the kernel's EFI stub"),
+        (by_firmware(silent(arch()), "\\EFI\\Linux\\arch-linux.efi"), "a unified kernel image"),
+        (by_loader(silent(arch()), "Limine 9.3.0"), "Limine"),
+        (silent(arch()).seen(STUB_INFO), "a unified kernel image"),
+    ] {
+        assert_eq!(loader_of(&machine), Some((name, false)));
+        assert_refused(&machine, "boot-loader-unsupported", &[name]);
+    }
+    for info in ["GRUB 2.12", "GRUB 2.14-1"] {
+        assert_eq!(loader_of(&by_loader(silent(arch()).seen("/boot/limine.conf"), info)), Some(("GRUB", true)));
+    }
+    let direct = by_firmware(silent(arch()).seen("/boot/limine.conf"), "\\EFI\\arch\\grubx64.efi");
+    assert_eq!(loader_of(&direct), Some(("GRUB", true)));
+    // A shim starts whatever is beside it.
+    let shim = by_firmware(silent(arch()).seen("/boot/limine.conf"), "\\EFI\\debian\\shimx64.efi");
+    assert_refused(&shim, "boot-loader-ambiguous", &["GRUB", "Limine"]);
+}
+
+#[test]
+fn boot_image_alone_is_no_proof_of_grub() {
+    // syslinux writes the same word, and the initramfs beside it.
+    let words = "BOOT_IMAGE=/vmlinuz-linux initrd=/initramfs-linux.img root=UUID=1b7a rw\n";
+    let syslinux = arch().text("/proc/cmdline", words).seen("/boot/syslinux/syslinux.cfg");
+    assert_eq!(loader_of(&syslinux), Some(("syslinux", false)));
+    assert_refused(&syslinux, "boot-loader-unsupported", &["syslinux", "/proc/cmdline"]);
+    // LILO writes a label, which is no kernel of the menu.
+    let label = arch().text("/proc/cmdline", "BOOT_IMAGE=linux ro root=803\n");
+    assert_eq!(loader_of(&label), Some(("GRUB", true)));
+    assert_refused(&label.seen("/boot/limine.conf"), "boot-loader-ambiguous", &["/etc/default/grub", "/boot/limine.conf", "remove"]);
+    // An entry of somebody's own that says initrd= is an entry of GRUB all the same, and so is one with a device before the path.
+    let menu = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'x' {\n linux (hd0,gpt2)/vmlinuz-linux initrd=/initramfs-linux.img\n}\n";
+    let own = arch().text("/boot/grub/grub.cfg", menu).text("/proc/cmdline", words).seen("/boot/limine.conf");
+    assert_eq!(loader_of(&own), Some(("GRUB", true)));
+    // A menu that only root may read does not speak against it.
+    let mut closed = arch().seen("/boot/limine.conf");
+    closed.capture.insert("/boot/grub/grub.cfg", Entry::Unreadable("EACCES".into()));
+    assert_eq!(loader_of(&closed), Some(("GRUB", true)));
+    // Whoever may not look at the system partition cannot tell what else is there.
+    let mut hidden = arch().text("/proc/cmdline", "root=UUID=1b7a\n");
+    hidden.capture.insert("/boot/efi/EFI/refind/refind.conf", Entry::Unreadable("EACCES".into()));
+    assert_refused(&hidden, "boot-not-readable", &["/boot/efi/EFI/refind/refind.conf", "run as root"]);
+}
+
+#[test]
+fn generators_are_named_and_told_how_by_hand() {
+    let without = || Machine::debian().absent("/etc/initramfs-tools/modules").absent("/etc/initramfs-tools/initramfs.conf");
+    for (mark, name, by_hand) in [
+        ("/usr/bin/dracut", "dracut", "force_drivers+=\" vfio_pci vfio vfio_iommu_type1 \""),
+        ("/usr/bin/booster", "booster", "modules_force_load"),
+        ("/sbin/mkinitfs", "mkinitfs", "run `mkinitfs`"),
+        ("/etc/genkernel.conf", "genkernel", "ALLRAMDISKMODULES"),
+        ("/etc/tinyramfs/config", "tinyramfs", "use another"),
+        ("/usr/sbin/update-tirfs", "tiny-initramfs", "use another"),
+    ] {
+        assert_eq!(generator_of(&without().seen(mark)), Some((name, false)));
+        assert_refused(&without().seen(mark), "initramfs-unsupported", &[name, mark, by_hand]);
+    }
+    assert_eq!(generator_of(&without()), None);
+    // Both are said at once.
+    let both = without().absent("/etc/default/grub").absent("/boot/grub/grub.cfg").seen("/usr/bin/dracut").seen("/boot/limine.conf");
+    let plan = plan_on(&both.text("/proc/cmdline", "root=UUID=1b7a\n").capture, &[GPU], Cmdline);
+    assert_eq!(refused(&plan), ["initramfs-unsupported", "boot-loader-unsupported"]);
+}
+
+#[test]
+fn mkinitcpio_beside_another_goes_by_who_makes_the_images() {
+    let package = |machine: Machine, name: &str| machine.seen(&format!("/usr/share/libalpm/hooks/90-{name}-install.hook"));
+    let masked = |machine: Machine, name: &str| machine.link(&format!("/etc/pacman.d/hooks/90-{name}-install.hook"), "/dev/null");
+    let two = || package(arch().seen("/usr/bin/dracut"), "mkinitcpio");
+    // dracut's package has no hook of its own.
+    assert_eq!(generator_of(&two()), Some(("mkinitcpio", true)));
+    let called = two().seen("/etc/pacman.d/hooks/90-dracut-install.hook");
+    assert_refused(&called, "initramfs-ambiguous", &["mkinitcpio", "dracut (/usr/bin/dracut)", "remove"]);
+    assert_eq!(generator_of(&called), None);
+    assert_eq!(generator_of(&masked(called.clone(), "mkinitcpio")), Some(("dracut", false)));
+    assert_eq!(generator_of(&masked(called, "dracut")), Some(("mkinitcpio", true)));
+    // Nobody is called: nothing tells.
+    assert_refused(&arch().seen("/usr/bin/dracut"), "initramfs-ambiguous", &["mkinitcpio", "dracut"]);
+    // Only the settings are left of mkinitcpio, or of the other.
+    assert_eq!(generator_of(&arch().absent("/usr/bin/mkinitcpio").seen("/usr/bin/dracut")), Some(("dracut", false)));
+    assert_eq!(generator_of(&arch().directory("/etc/dracut.conf.d").seen("/etc/booster.yaml")), Some(("mkinitcpio", true)));
+    let conf =
+        |name: &str| arch().seen("/usr/bin/dracut").text("/etc/kernel/install.conf", &format!("layout=bls\ninitrd_generator={name}\n"));
+    assert_eq!(generator_of(&conf("dracut")), Some(("dracut", false)));
+    assert_eq!(generator_of(&conf("mkinitcpio")), Some(("mkinitcpio", true)));
+    assert_eq!(generator_of(&conf("none")), None);
+    let booted =
+        Machine::arch(Loader::SystemdBoot).seen("/usr/bin/booster").text("/proc/cmdline", "initrd=\\booster-linux.img root=UUID=1b7a\n");
+    assert_refused(&package(booted, "mkinitcpio"), "initramfs-unsupported", &["booster", "booster-linux.img", "/etc/booster.yaml"]);
+}
