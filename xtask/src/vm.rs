@@ -13,6 +13,7 @@ mod by_hand;
 mod deps;
 mod facts;
 mod image;
+mod libvirt;
 mod machine;
 mod manifest;
 mod many;
@@ -73,8 +74,10 @@ fn run(arguments: &Arguments) -> ExitCode {
     if let (true, story::Road::Cede(binary)) = (arguments.prove, &road) {
         return in_small("prove", binary, &root, &|cede, cache, directory| prove::tell(cede, arguments, cache, directory));
     }
-    if let story::Road::Bind(story::bind::Way::Many, binary) = &road {
-        return in_small("many", binary, &root, &many::tell);
+    match &road {
+        story::Road::Bind(story::bind::Way::Many, binary) => return in_small("many", binary, &root, &many::tell),
+        story::Road::Bind(story::bind::Way::Libvirt, binary) => return in_small("libvirt", binary, &root, &libvirt::tell),
+        _ => {}
     }
     let results = run_all(arguments, &road, &root);
     let failed = results.iter().filter(|(_, result)| result.is_err()).count();

@@ -106,6 +106,50 @@ fn high_domains_and_lone_functions_have_places() {
     qemu_understands(&text, "10000:e1:00.0");
 }
 
+/// QEMU with emulated devices in the place of those of the host, which are not here: what it says of them.
+fn qemu_has(lines: &str) -> String {
+    let device = |line: &str| match line.split_once("vfio-pci,host=") {
+        Some((head, tail)) => format!("{head}pci-testdev,{}", tail.split_once(',').unwrap().1),
+        None => line.to_owned(),
+    };
+    let words: String = lines.lines().map(|line| device(line) + " ").collect();
+    let script = format!(
+        "printf 'qom-list /machine/peripheral\\nqom-list /machine/peripheral-anon\\nquit\\n' | \
+         qemu-system-x86_64 -machine q35 -display none -S -monitor stdio {words}"
+    );
+    let output = tool("sh", &["-c", &script]);
+    assert!(output.status.success(), "{}", err(&output));
+    out(&output)
+}
+
+/// A host with so many functions, each of a slot and a group of its own, but for the last, which has two.
+fn rich(slots: u32) -> (Host, Vec<String>) {
+    let address = |slot: u32, function: u32| format!("0000:{:02x}:{:02x}.{function}", 3 + slot / 32, slot % 32);
+    let addresses: Vec<String> = (0..slots).map(|slot| address(slot, 0)).chain([address(slots - 1, 1)]).collect();
+    let add = |host: Host, (address, group): (&String, u32)| host.function(address, ["8086:1520", "20000"], group, Some("vfio-pci"));
+    (addresses.iter().zip(9..).fold(Host::new(), add), addresses)
+}
+
+#[test]
+fn qemu_has_places_for_all_that_it_is_given_or_it_is_refused() {
+    for (slots, own) in [(1, true), (8, true), (9, false), (29, false), (48, false)] {
+        let (host, addresses) = rich(slots);
+        let arguments: Vec<&str> = addresses.iter().map(String::as_str).chain(["--to", "qemu"]).collect();
+        let text = out(&host.handoff(&arguments));
+        assert_eq!(!text.contains("bus=pcie.0,chassis=206,addr="), own, "{text}");
+        let has = qemu_has(&text);
+        assert_eq!(
+            (has.matches("child<pci-testdev>").count(), has.matches("child<pcie-root-port>").count()),
+            (addresses.len(), slots as usize),
+            "{has}"
+        );
+    }
+    let (host, addresses) = rich(49);
+    let arguments: Vec<&str> = addresses.iter().map(String::as_str).chain(["--to", "qemu"]).collect();
+    let output = host.handoff(&arguments);
+    assert!(code(&output) == 4 && err(&output).contains("49 slots are too many for one guest"), "{}", err(&output));
+}
+
 /// Without VFIO here QEMU comes as far as looking for the device: every argument before that was understood.
 fn qemu_understands(lines: &str, address: &str) {
     let words = tool("sh", &["-c", &format!("set -- {}; printf '%s\\n' \"$@\"", lines.replace('\n', " "))]);
@@ -186,7 +230,7 @@ fn what_cannot_be_handed_over_is_refused_with_a_reason() {
     let other = card().handoff(&["01:00.0", "--to", "libvirt", "--rom", "/usr/lib/ipxe/qemu/pxe-e1000e.rom"]);
     assert!(code(&other) == 4 && err(&other).contains("made for another device"), "{}", err(&other));
     let dir = Dir::new("no-domain");
-    fs::write(dir.path("a.xml"), "<domain><name>a</name><devices/></domain>").unwrap();
+    fs::write(dir.path("a.xml"), "<domain><name>a</name></domain>").unwrap();
     let closed = card().handoff(&["01:00.0", "--to", "libvirt", "--domain", &dir.path("a.xml")]);
     assert!(code(&closed) == 3 && err(&closed).contains("hint: `cede handoff 0000:01:00.0 --to libvirt`"), "{}", err(&closed));
     for arguments in [

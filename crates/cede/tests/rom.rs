@@ -89,6 +89,51 @@ fn what_is_no_file_or_cut_off_or_huge_is_told() {
     }
 }
 
+#[test]
+fn a_short_file_is_called_that_and_no_device_blamed() {
+    let dir = Dir::new("short");
+    for bytes in [&b""[..], b"\0", b"\xff", b"\x55\xaa\x40", &[0xff; 511]] {
+        fs::write(dir.path("short"), bytes).unwrap();
+        let output = cede(&["rom", "--check", &dir.path("short")]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(code(&output) == 1 && text.contains("too short") && !text.contains("answer"), "{text}");
+    }
+}
+
+/// `efi-e1000e.rom` with another vendor in the data structure of one of its two images.
+fn with_other_vendor(image: usize) -> Vec<u8> {
+    let mut bytes = package("/usr/lib/ipxe/qemu/efi-e1000e.rom");
+    let word = |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    let second = word(&bytes, word(&bytes, 0x18) + 0x10) * 512;
+    let start = [0, second][image];
+    let data = start + word(&bytes, start + 0x18);
+    bytes[data + 4] ^= 1;
+    if image == 0 {
+        // The checksum of the legacy image stays good.
+        bytes[second - 1] = bytes[second - 1].wrapping_sub(bytes[data + 4]).wrapping_add(bytes[data + 4] ^ 1);
+    }
+    bytes
+}
+
+#[test]
+fn an_image_of_another_device_is_named_with_its_ids() {
+    let dir = Dir::new("stranger");
+    let tree = Dir::new("stranger-host");
+    function(&tree.0, &[], None);
+    let check = |bytes: &[u8]| {
+        fs::write(dir.path("rom"), bytes).unwrap();
+        let output = cede(&["--root", tree.0.to_str().unwrap(), "rom", "0:3.0", "--check", &dir.path("rom")]);
+        (code(&output), String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let (status, text) = check(&package("/usr/lib/ipxe/qemu/efi-e1000e.rom"));
+    assert!(status == 0 && text.contains("whole"), "{text}");
+    for (image, kind) in [(0, "legacy image at 0x0"), (1, "UEFI image at 0x")] {
+        let (status, text) = check(&with_other_vendor(image));
+        assert!(status == 1 && text.contains("made for another device in part"), "{text}");
+        assert!(text.contains(kind) && text.contains("is for 8087:10d3") && text.contains(", and not for 8086:10d3"), "{text}");
+    }
+}
+
 /// A function in sysfs with these attributes.
 fn function(root: &Path, attributes: &[(&str, &[u8])], driver: Option<&str>) {
     let function = root.join("sys/devices/pci0000:00/0000:00:03.0");

@@ -15,8 +15,8 @@ use crate::machine::{AttributeWriter, EffectError, Lock, Machine, Space, ToolEnd
 use crate::menu;
 use cede_model::Entry;
 use cede_plan::plan::step;
-use rustix::fs::OFlags;
-use std::io::Write;
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -41,8 +41,27 @@ impl Root {
         if self.is_live() { command.spawn() } else { inside::spawn(self, command).map_err(std::io::Error::other) }
     }
 
+    /// Runs a tool and gives what it wrote to standard output, to the byte. What it said beside is in how it ended.
+    ///
+    /// # Errors
+    /// It could not be run.
+    pub fn ask(&self, argv: &[String]) -> Result<(ToolEnd, Vec<u8>), EffectError> {
+        let failed = |error: std::io::Error| EffectError::Tool { tool: argv.join(" "), why: error.to_string() };
+        let memory = memfd_create("answer", MemfdFlags::CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let mut answer = std::fs::File::from(memory);
+        let start = |command: &mut Command| self.start(command.stdout(answer.try_clone()?));
+        let end = self.start_tool(argv, &start, &mut |_| {})?;
+        let mut bytes = Vec::new();
+        answer.rewind().and_then(|()| answer.read_to_end(&mut bytes)).map_err(failed)?;
+        Ok((end, bytes))
+    }
+
     /// Runs a tool as it is.
     fn run_tool(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+        self.start_tool(argv, &|command| self.start(command), line)
+    }
+
+    fn start_tool(&self, argv: &[String], start: child::Start<'_>, line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
         let (tool, arguments) =
             argv.split_first().ok_or_else(|| EffectError::Tool { tool: String::new(), why: "no tool was named".to_owned() })?;
         let mut command = child::command(tool);
@@ -52,7 +71,7 @@ impl Root {
             // leaves half of them. cede puts the image there itself, whole (kernel-install(8)).
             .env("KERNEL_INSTALL_BYPASS", "1");
         let held = lock::for_children(self)?;
-        let end = child::run(command, &|command| self.start(command), line);
+        let end = child::run(command, start, line);
         drop(held);
         end
     }
@@ -157,5 +176,21 @@ impl Machine for Root {
             Entry::File(bytes) => Ok(bytes),
             other => Err(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_apart_from_what_was_said_beside_it() {
+        let root = Root::open("/").unwrap();
+        let ask = |script: &str| root.ask(&["/bin/sh", "-c", script].map(str::to_owned)).unwrap();
+        let (end, answer) = ask("printf 'a\\377\\r'; echo warning >&2; printf 'b\\n'; head -c 100000 /dev/zero");
+        assert!(end.success && end.output == "warning\n", "{end:?}");
+        assert!(answer.starts_with(b"a\xff\rb\n") && answer.len() == 100_005);
+        let (end, answer) = ask("echo half; echo why >&2; exit 3");
+        assert_eq!((end.success, end.output.as_str(), answer.as_slice()), (false, "why\n", b"half\n".as_slice()));
     }
 }

@@ -113,6 +113,7 @@ fn draft(host: &Host, wish: &HookWish, plan: &mut Plan) -> Result<(), Vec<Refusa
     plan.notes.push(
         "libvirt finds a new folder of hooks when it starts: `systemctl restart libvirtd` (or virtqemud); guests run on meanwhile".into(),
     );
+    plan.notes.extend(confined::labels(&host.capture));
     Ok(())
 }
 

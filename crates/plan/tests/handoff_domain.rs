@@ -26,7 +26,9 @@ fn what_is_no_domain_is_told() {
         ("not XML at all", "no <devices>"),
         ("<domain><name>a</name><devices>", "ends inside <domain/devices>"),
         ("<domain><name>a</name></domain>", "no <devices>"),
-        ("<domain><name>a</name><devices/></domain>", "no <devices>"),
+        ("<domain><name>a</name><devices/><devices/></domain>", "two <devices>"),
+        ("<domain><name>a</name><devices/><devices></devices></domain>", "two <devices>"),
+        ("<domain><name>a</name><metadata><devices/></metadata></domain>", "no <devices>"),
         ("<domain><devices></devices></domain>", "no <name>"),
         ("<domain><name>a</name><devices></devices><devices></devices></domain>", "two <devices>"),
         ("<domainsnapshot><domain><name>a</name><devices></devices></domain></domainsnapshot>", "is a <domainsnapshot>"),
@@ -91,6 +93,29 @@ fn a_domain_on_one_line_stays_on_it() {
     let new = put(text);
     assert_eq!(new.lines().count(), 1);
     assert!(new.ends_with("</hostdev></devices></domain>"), "{new}");
+}
+
+#[test]
+fn an_empty_element_is_opened_and_no_other_byte_is_another() {
+    for (tag, head, tail) in [
+        ("<devices/>", "<devices>", "</devices>"),
+        ("<devices />", "<devices >", "</devices>"),
+        ("<devices\n a='/>'\t/>", "<devices\n a='/>'\t>", "</devices>"),
+        ("\n\t<devices/> <!-- <devices/> -->\n", "\n\t<devices>\n", "\t</devices> <!-- <devices/> -->\n"),
+        ("\r\n  <devices/>\r\n", "\r\n  <devices>\r\n", "  </devices>\r\n"),
+        ("\r\n<devices/>", "\r\n<devices>\r\n", "</devices>"),
+    ] {
+        for mark in ["", "\u{feff}"] {
+            let (start, end) = (format!("{mark}<domain><name>ä</name>"), "<!-- </devices> --></domain>\n");
+            let new = put(&format!("{start}{tag}{end}"));
+            let block = new.strip_prefix(&format!("{start}{head}")).and_then(|rest| rest.strip_suffix(&format!("{tail}{end}")));
+            let block = block.unwrap_or_else(|| panic!("{new}"));
+            assert!(block.trim_start().starts_with("<hostdev ") && block.trim_end().ends_with("</hostdev>"), "{block}");
+            assert_eq!(block.lines().count(), if head.ends_with('\n') { 5 } else { 1 });
+            assert_eq!(block.matches("\r\n").count(), if tag.contains('\r') { 5 } else { 0 });
+        }
+    }
+    assert!(put("<domain>\n  <name>a</name>\n  <devices/>\n</domain>\n").contains("\n    <hostdev "));
 }
 
 #[test]

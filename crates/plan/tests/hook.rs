@@ -154,6 +154,32 @@ fn a_profile_that_would_keep_the_guest_from_starting_is_told() {
 }
 
 #[test]
+fn what_selinux_needs_is_told_where_it_enforces() {
+    let notes = |enforce: Option<&str>, switch: Option<&str>| {
+        let mut host = host();
+        for (path, value) in [("enforce", enforce), ("booleans/virt_hooks_unconfined", switch)] {
+            host.capture
+                .insert(format!("/sys/fs/selinux/{path}"), value.map_or(Entry::Absent, |text| Entry::File(text.as_bytes().to_vec())));
+        }
+        plan(&host, &wish("win11")).notes.join("\n")
+    };
+    for (enforce, switch, label, lets) in [
+        (None, None, false, false),
+        (Some("0"), Some("0 0"), false, false),
+        (Some("1"), None, true, false),
+        (Some("1"), Some("1 1"), true, false),
+        (Some("1"), Some("0 0"), true, true),
+    ] {
+        let said = notes(enforce, switch);
+        assert_eq!(
+            (said.contains("`sudo restorecon -R /etc/libvirt/hooks`"), said.contains("`sudo setsebool -P ")),
+            (label, lets),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_is_there_already_is_kept() {
     let mut host = host();
     let first = plan(&host, &wish("win11"));

@@ -21,6 +21,7 @@ pub(super) const USAGE: &str =
   --bind           instead: bind and release on the running system, in a machine with more hardware (intel; amd by hand)
   --bind persist   what is bound at every start, over a reboot, and with cards swapped; by hand
   --bind many      256 virtual functions, measured beside driverctl and dpdk-devbind.py; by hand
+  --bind libvirt   guests that libvirtd starts with a disk, in a small machine; by hand
   --prove          instead: `cede prove` in small machines without a disk
   --iommufd        with --prove: only with a kernel that has iommufd, which is built where it is not in .cache/vm (15 minutes of a processor)
   --power-cuts N   instead: cut the power at N instants of an apply and a quarter as many of its undo, and start each again

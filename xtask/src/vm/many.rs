@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use super::Outcome;
 use super::progress::Progress;
@@ -24,7 +23,7 @@ pub(super) fn tell(cede: &Path, cache: &Path, directory: &Path) -> Outcome<()> {
     let progress = Progress::new("many");
     let parts = Parts::fetch(cache, &progress)?;
     let _ = fs::remove_dir_all(directory);
-    install(&directory.join("root"))?;
+    small::install(&directory.join("root"), &PACKAGES, &PROGRAMS, &[])?;
     let initramfs = parts.initramfs(cede, STORY, directory)?;
     let tries = small::start(&Machine { kernel: parts.kernel(), initramfs, devices: devices(), work: directory }, &progress)?;
     for one in &tries {
@@ -48,27 +47,4 @@ fn devices() -> String {
         );
     }
     text
-}
-
-/// The files of packages and programs, in what becomes the machine's root.
-fn install(root: &Path) -> Outcome<()> {
-    let failed = |error: std::io::Error| format!("{}: {error}", root.display());
-    fs::create_dir_all(root).map_err(failed)?;
-    let script = r#"programs=$1
-        shift
-        mkdir ../packages
-        (cd ../packages && apt-get -q download "$@" >&2)
-        for package in ../packages/*.deb; do dpkg -x "$package" .; done
-        # The machine's own directories are no links.
-        for program in $programs; do
-            cp -L --parents "$program" .
-            ldd "$program" | grep -o '/[^ ]*' | while read -r library; do cp -L --parents "$library" .; done
-        done"#;
-    let output = Command::new("bash")
-        .args(["-ec", script, "bash", &PROGRAMS.join(" ")])
-        .args(PACKAGES)
-        .current_dir(root)
-        .output()
-        .map_err(failed)?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }

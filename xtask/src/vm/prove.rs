@@ -115,7 +115,7 @@ impl Bench<'_> {
 }
 
 /// A try by name, its exit code, and what it must say: of a JSON document the members `passed` and of its first failure `step.errno`.
-struct Expected(&'static str, i32, &'static [&'static str]);
+pub(super) struct Expected(pub(super) &'static str, pub(super) i32, pub(super) &'static [&'static str]);
 
 const SEEN_BY_GUEST: [&str; 6] =
     ["proved", "8086:10d3 at 01:00.0", "1b36:0010 at 02:00.0", "BAR 3 16 KiB", "its code ran", "0000:01:00.0, returned"];
@@ -168,7 +168,8 @@ const EXPECTED_IOMMUFD_WITHOUT_REMAPPING: [Expected; 3] = [
     Expected("accepted", 0, &["proved", "allow_unsafe_interrupts accepts"]),
 ];
 
-fn expect(tries: &[Try], progress: &Progress, list: &[Expected]) -> Outcome<()> {
+/// Looks at what was tried.
+pub(super) fn expect(tries: &[Try], progress: &Progress, list: &[Expected]) -> Outcome<()> {
     for Expected(name, code, texts) in list {
         let found = tries.iter().find(|found| found.name == *name).ok_or_else(|| format!("`{name}` was not tried"))?;
         let said = facts(&found.said);

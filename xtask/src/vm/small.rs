@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use super::progress::Progress;
 use super::qemu::{self, Killed};
+use super::recipe;
 
 pub(super) mod iommufd;
 
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Modules, and what they depend on, lie below these.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 10] = [
     "kernel/drivers/vfio",
     "kernel/virt/lib",
     "kernel/drivers/net/ethernet/intel/e1000e",
@@ -23,10 +24,12 @@ const MODULES: [&str; 8] = [
     "kernel/drivers/pps",
     "kernel/lib",
     "kernel/block",
+    "kernel/fs/ext4",
+    "kernel/fs/jbd2",
 ];
 
-/// More such: the checksums that nvme uses.
-const CHECKSUMS: &str = "kernel/crypto/crc*";
+/// More such, by the beginnings of their names: the checksums that nvme and ext4 use, and the cache of ext4.
+const NAMES: [&str; 2] = ["kernel/crypto/crc*", "kernel/fs/mbcache*"];
 
 /// QEMU inside the machine, and what its firmware-only guest needs.
 const EMULATOR: &str = "/usr/bin/qemu-system-x86_64";
@@ -41,7 +44,8 @@ impl Parts {
     /// From the cache, or from Debian's archive.
     pub(super) fn fetch(cache: &Path, progress: &Progress) -> Outcome<Self> {
         let package = kernel_package()?;
-        let dir = cache.join(format!("small-{package}"));
+        let patterns = MODULES.iter().chain(&NAMES).map(|part| format!("./lib/modules/*/{part}")).collect::<Vec<_>>();
+        let dir = cache.join(format!("small-{package}-{:016x}", recipe::fnv1a(patterns.concat().as_bytes())));
         if dir.join("busybox").exists() {
             return Ok(Self { dir });
         }
@@ -59,7 +63,6 @@ impl Parts {
             mv boot/vmlinuz-* vmlinuz
             depmod -b . "${package#linux-image-}"
             mv bin/busybox busybox"#;
-        let patterns = MODULES.iter().chain([&CHECKSUMS]).map(|part| format!("./lib/modules/*/{part}"));
         run(Command::new("bash").args(["-c", script, "bash", &package]).args(patterns).current_dir(&work))?;
         fs::rename(&work, &dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Self { dir })
@@ -99,6 +102,27 @@ impl Parts {
         run(command.current_dir(&root))?;
         Ok(work.join("initramfs.cpio"))
     }
+}
+
+/// The files of packages, programs with their libraries, and directories, in what becomes a machine's root. A program that no package of these
+/// has is the host's.
+pub(super) fn install(root: &Path, packages: &[&str], programs: &[&str], directories: &[&str]) -> Outcome<()> {
+    fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    let script = r#"programs=$1
+        directories=$2
+        shift 2
+        mkdir ../packages
+        (cd ../packages && apt-get -q download "$@" >&2)
+        for package in ../packages/*.deb; do dpkg -x "$package" .; done
+        # The machine's own directories are no links.
+        for program in $programs; do
+            [ -e ".$program" ] || cp -L --parents "$program" .
+            ldd ".$program" | grep -o '/[^ ]*' | while read -r library; do cp -L --parents "$library" .; done
+        done
+        for directory in $directories; do cp -rL --parents "$directory" .; done"#;
+    let mut command = Command::new("bash");
+    command.args(["-ec", script, "bash", &programs.join(" "), &directories.join(" ")]).args(packages);
+    run(command.current_dir(root))
 }
 
 /// The kernel that `linux-image-amd64` stands for.

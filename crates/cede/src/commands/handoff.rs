@@ -135,7 +135,7 @@ impl Named {
         let bytes = if is_file {
             read_domain(Path::new(name))?
         } else {
-            virsh(root, arguments, &["dumpxml", "--inactive", "--security-info", "--domain", name])?.into_bytes()
+            virsh(root, arguments, &["dumpxml", "--inactive", "--security-info", "--domain", name])?
         };
         let addresses: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
         let without = format!("`cede handoff {} --to libvirt` without --domain gives the elements by themselves", addresses.join(" "));
@@ -148,15 +148,15 @@ fn read_domain(path: &Path) -> Result<Vec<u8>, CommandError> {
     read_file(path)
 }
 
-/// Runs virsh and gives what it printed.
-fn virsh(root: &Root, arguments: &HandoffArgs, rest: &[&str]) -> Result<String, CommandError> {
+/// Runs virsh and gives its answer, which warnings of libvirt's are no part of.
+fn virsh(root: &Root, arguments: &HandoffArgs, rest: &[&str]) -> Result<Vec<u8>, CommandError> {
     let argv: Vec<String> =
         [VIRSH, "--quiet", "--connect", &arguments.connect].into_iter().chain(rest.iter().copied()).map(str::to_owned).collect();
     let failed = |why: &str| {
         CommandError::new(Exit::Problems, format!("`{}` failed: {}", argv.join(" "), clean(why.trim()))).hint("virsh list --all")
     };
-    let end = root.run(&argv, &mut |_| {}).map_err(|error| failed(&error.to_string()))?;
-    if end.success { Ok(end.output) } else { Err(failed(&end.output)) }
+    let (end, answer) = root.ask(&argv).map_err(|error| failed(&error.to_string()))?;
+    if end.success { Ok(answer) } else { Err(failed(&end.output)) }
 }
 
 /// Puts devices into a domain's configuration.

@@ -31,10 +31,11 @@ pub fn run(arguments: &RomArgs, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     };
     let rom = OptionRom::read(&bytes);
     let mut view = RomView::new(&rom, bytes.len());
-    view.device = device.as_ref().map(|device| device.address.to_string());
     view.shadow = is_shadow;
-    view.for_device = device.as_ref().and_then(|device| device.id).filter(|_| !rom.images.is_empty()).map(|id| rom.is_for(id));
-    let good = view.faults.is_empty() && view.for_device != Some(false) && view.shadow != Some(true);
+    if let Some(device) = &device {
+        view.compare(&rom, device);
+    }
+    let good = view.faults.is_empty() && view.for_device != Some(false) && view.strangers.is_empty() && view.shadow != Some(true);
     let saved = arguments.output.as_deref().filter(|_| !rom.images.is_empty());
     if let Some(path) = saved {
         save(path, bytes.get(rom.start..).unwrap_or_default(), ui)?;
@@ -136,6 +137,7 @@ fn describe(text: &mut Vec<u8>, view: &RomView, width: Option<usize>) -> Result<
     let (style, verdict) = match (view.faults.is_empty(), view.for_device, view.shadow) {
         (false, ..) => (BAD, "damaged"),
         (true, Some(false), _) => (BAD, "made for another device"),
+        (true, ..) if !view.strangers.is_empty() => (BAD, "made for another device in part"),
         (true, _, Some(true)) => (WARN, "a copy in memory, not the card's own"),
         _ => (GOOD, "whole"),
     };
@@ -151,7 +153,7 @@ fn describe(text: &mut Vec<u8>, view: &RomView, width: Option<usize>) -> Result<
         ]);
     }
     table.print(text, width)?;
-    for fault in &view.faults {
+    for fault in view.faults.iter().chain(&view.strangers) {
         wrapped(text, "  ", fault, width)?;
     }
     for remark in remarks(view) {

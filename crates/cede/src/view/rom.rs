@@ -1,7 +1,7 @@
 //! `cede.rom/1`.
 
-use cede_model::pci::OptionRom;
-use cede_model::pci::option_rom::{Code, Fault, Header, Image};
+use cede_model::pci::option_rom::{Code, Fault, Header, Image, UNIT};
+use cede_model::pci::{OptionRom, PciDevice, PciId};
 use serde::Serialize;
 
 /// What an option ROM holds and what is wrong with it.
@@ -26,6 +26,8 @@ pub struct RomView {
     pub images: Vec<ImageView>,
     /// Bytes behind the last image.
     pub trailing: usize,
+    /// Images for PCs that are made for other devices than this one.
+    pub strangers: Vec<String>,
     /// What is wrong; empty where all is well.
     pub faults: Vec<String>,
 }
@@ -49,6 +51,8 @@ pub struct ImageView {
     pub vendor: String,
     /// Device.
     pub device: String,
+    /// Other devices of that vendor that it is made for.
+    pub also: Vec<String>,
 }
 
 impl RomView {
@@ -69,9 +73,29 @@ impl RomView {
             uefi_driver: rom.has_uefi_driver(),
             images: rom.images.iter().map(image).collect(),
             trailing: rom.trailing,
+            strangers: Vec::new(),
             faults: rom.faults.iter().map(fault).collect(),
         }
     }
+
+    /// Says whether it is for a device.
+    pub fn compare(&mut self, rom: &OptionRom, device: &PciDevice) {
+        self.device = Some(device.address.to_string());
+        let Some(id) = device.id.filter(|_| !rom.images.is_empty()) else { return };
+        self.for_device = Some(rom.is_for(id));
+        self.strangers = rom.strangers(id).map(|image| stranger(image, id)).collect();
+    }
+}
+
+fn stranger(image: &Image, id: PciId) -> String {
+    let what = if matches!(image.code, Code::Efi { .. }) { "UEFI" } else { "legacy" };
+    let more = image.also.iter().filter(|device| **device != image.id.device).count();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more of that vendor") };
+    format!("the {what} image at {:#x} is for {}{more}, and not for {id}: is it the ROM of this very card?", image.offset, image.id)
+}
+
+fn numbers(devices: &[u16]) -> Vec<String> {
+    devices.iter().map(|device| format!("{device:04x}")).collect()
 }
 
 fn image(image: &Image) -> ImageView {
@@ -89,6 +113,7 @@ fn image(image: &Image) -> ImageView {
         checksum,
         vendor: format!("{:04x}", image.id.vendor),
         device: format!("{:04x}", image.id.device),
+        also: numbers(&image.also),
     }
 }
 
@@ -105,6 +130,7 @@ fn machine_name(machine: u16) -> String {
 
 fn fault(fault: &Fault) -> String {
     match fault {
+        Fault::Short => format!("it is too short: an option ROM has {UNIT} bytes at least"),
         Fault::NoImage => "no image begins in it: it is no option ROM".to_owned(),
         Fault::Blank(value) => format!("every byte is {value:#04x}: the device did not answer, or its ROM is empty"),
         Fault::NoData { at } => format!("the image at {at:#x} has no PCI data structure"),

@@ -61,7 +61,8 @@ impl Host {
     }
 
     pub(crate) fn handoff(&self, arguments: &[&str]) -> Output {
-        let dir = Dir::new(&arguments.concat().replace(['/', ':'], ""));
+        let name: String = arguments.concat().replace(['/', ':'], "").chars().take(100).collect();
+        let dir = Dir::new(&name);
         let capture = self.save(&dir);
         let output = Command::new(env!("CARGO_BIN_EXE_cede")).args(["--host", &capture, "handoff"]).args(arguments).env_clear().output();
         output.unwrap()

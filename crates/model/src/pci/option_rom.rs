@@ -7,7 +7,7 @@ use crate::pci::PciId;
 const SIGNATURE: [u8; 2] = [0x55, 0xaa];
 
 /// Lengths are in units of this many bytes.
-const UNIT: usize = 512;
+pub const UNIT: usize = 512;
 
 /// More images than this are no chain of a real card: the largest known have six.
 const MOST_IMAGES: usize = 64;
@@ -83,6 +83,8 @@ pub enum Code {
 pub enum Fault {
     /// No image begins anywhere near the start.
     NoImage,
+    /// The input is shorter than any image.
+    Short,
     /// The input is nothing but bytes of this value: the card did not answer.
     Blank(u8),
     /// An image's data structure is missing.
@@ -127,6 +129,10 @@ impl OptionRom {
     /// Reads a ROM, or a dump with a flash header before it.
     pub fn read(bytes: &[u8]) -> Self {
         let mut rom = Self { start: 0, header: Header::None, images: Vec::new(), trailing: 0, faults: Vec::new() };
+        if bytes.len() < UNIT {
+            rom.faults.push(Fault::Short);
+            return rom;
+        }
         let Some(start) = find(bytes) else {
             rom.faults.push(no_image(bytes));
             return rom;
@@ -200,7 +206,26 @@ impl OptionRom {
 
     /// True where some image is made for this device.
     pub fn is_for(&self, id: PciId) -> bool {
-        self.images.iter().any(|image| image.id == id || (image.id.vendor == id.vendor && image.also.contains(&id.device)))
+        self.images.iter().any(|image| image.is_for(id))
+    }
+
+    /// Images that firmware of a PC runs and that are made for other devices than this one.
+    pub fn strangers(&self, id: PciId) -> impl Iterator<Item = &Image> {
+        self.images.iter().filter(move |image| image.code.is_for_pc() && !image.is_for(id))
+    }
+}
+
+impl Image {
+    /// True where it is made for this device: by its own number, or by the list that revision 3 of its data structure has.
+    pub fn is_for(&self, id: PciId) -> bool {
+        self.id.vendor == id.vendor && (self.id.device == id.device || self.also.contains(&id.device))
+    }
+}
+
+impl Code {
+    /// True for legacy code and for UEFI drivers of x86-64, x86 and EFI byte code (Microsoft PE format, "Machine Types").
+    fn is_for_pc(self) -> bool {
+        matches!(self, Self::Legacy { .. } | Self::Efi { machine: 0x8664 | 0x014c | 0x0ebc, .. })
     }
 }
 

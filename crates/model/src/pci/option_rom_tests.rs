@@ -62,9 +62,11 @@ fn hostile_chains_end() {
     let mut list = image(1, 0, true);
     list[0x48..0x4a].copy_from_slice(&[0xff, 0xff]);
     assert_eq!(OptionRom::read(&list).images[0].also, []);
-    assert_eq!(OptionRom::read(b"").faults, [Fault::NoImage]);
+    for short in [&b""[..], b"\xff", b"\0\0", b"<!DOCTYPE html>", &image(1, 0, true)[..UNIT - 1]] {
+        assert_eq!(OptionRom::read(short).faults, [Fault::Short], "{short:?}");
+    }
     assert_eq!(OptionRom::read(&[0xff; 4096]).faults, [Fault::Blank(0xff)]);
-    assert_eq!(OptionRom::read(b"<!DOCTYPE html>").faults, [Fault::NoImage]);
+    assert_eq!(OptionRom::read(&b"<!DOCTYPE html>".repeat(40)).faults, [Fault::NoImage]);
     assert_eq!(OptionRom::read(&[0x55, 0xaa].repeat(HEADER_LIMIT)).faults, [Fault::NoData { at: 0 }]);
 }
 
@@ -95,6 +97,35 @@ fn images_have_their_kind_and_ids() {
     assert_eq!(rom.images[1].code, Code::Efi { machine: 0x8664, compression: 1 });
     assert!(rom.has_uefi_driver() && rom.is_for(ID) && rom.is_for(PciId { vendor: 0x10de, device: 0x1f93 }));
     assert!(!rom.is_for(PciId { vendor: 0x1002, device: 0x1f93 }));
+}
+
+#[test]
+fn images_of_other_devices_are_found() {
+    let of = |code, id: [u8; 4], last| {
+        let mut bytes = image(1, code, last);
+        bytes[0x44..0x48].copy_from_slice(&id);
+        bytes
+    };
+    let other = |id: [u8; 4], machine: [u8; 2]| {
+        let mut efi = of(3, id, true);
+        efi[0xa..0xc].copy_from_slice(&machine);
+        OptionRom::read(&[image(1, 0, false), efi].concat()).strangers(ID).map(|image| image.offset).collect::<Vec<_>>()
+    };
+    let (own, device, vendor) = ([0xde, 0x10, 0x91, 0x1f], [0xde, 0x10, 0x92, 0x1f], [0x02, 0x10, 0x91, 0x1f]);
+    let (x64, ia32, bytecode, arm64) = ([0x64, 0x86], [0x4c, 0x01], [0xbc, 0x0e], [0x64, 0xaa]);
+    assert_eq!(other(own, x64), [0; 0]);
+    for (id, machine) in [(device, x64), (vendor, x64), (device, ia32), (device, bytecode)] {
+        assert_eq!(other(id, machine), [UNIT]);
+    }
+    assert_eq!(other(device, arm64), [0; 0], "no PC runs it");
+    let legacy = OptionRom::read(&[of(0, device, false), image(1, 3, true)].concat());
+    assert_eq!(legacy.strangers(ID).map(|image| image.offset).collect::<Vec<_>>(), [0]);
+    let mut listed = of(3, device, true);
+    listed[0x48] = 0x20;
+    listed[0x60..0x66].copy_from_slice(&[0x90, 0x1f, 0x91, 0x1f, 0, 0]);
+    assert_eq!(OptionRom::read(&listed).strangers(ID).count(), 0);
+    listed[0x4c] = 0;
+    assert_eq!(OptionRom::read(&listed).strangers(ID).count(), 1, "the list came with revision 3");
 }
 
 #[test]

@@ -1,9 +1,11 @@
-//! A libvirt domain: what of it matters for host devices, and new elements put into it. Only insertion: every byte that was there stays.
+//! A libvirt domain: what of it matters for host devices, and new elements put into it. Only insertion: every byte that was there
+//! stays, but for the `/>` of an empty `<devices/>`.
 
 use cede_model::pci::PciAddress;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Domains are a few pages long; virsh reads no more than this (tools/vsh.h `VSH_MAX_XML_FILE`).
@@ -38,10 +40,38 @@ pub struct Domain {
     pub slots: BTreeSet<u32>,
     /// Functions of the host that it has already.
     pub devices: Vec<PciAddress>,
-    insert_at: usize,
+    gap: Gap,
     indent: String,
-    /// True where the end tag of `<devices>` begins its line.
-    on_own_line: bool,
+}
+
+/// Where new elements go, and what comes with them there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Gap {
+    /// The bytes that they take the place of: none, or the `/>` of an empty `<devices/>`.
+    replaces: Range<usize>,
+    before: String,
+    after: String,
+    /// True where elements have lines of their own.
+    has_lines: bool,
+}
+
+impl Gap {
+    /// `tag` is the end tag of `<devices>`, or an empty `<devices/>`.
+    fn at(text: &str, tag: Range<usize>) -> Self {
+        let before = text.get(..tag.start).unwrap_or_default();
+        let line = before.trim_end_matches([' ', '\t']).len();
+        let has_lines = before.get(..line).is_some_and(|head| head.ends_with('\n'));
+        if !text.get(tag.clone()).is_some_and(|tag| tag.ends_with("/>")) {
+            let at = if has_lines { line } else { tag.start };
+            return Self { replaces: at..at, before: String::new(), after: String::new(), has_lines };
+        }
+        let (newline, indent) = if has_lines { (newline(text), before.get(line..).unwrap_or_default()) } else { ("", "") };
+        Self { replaces: tag.end - 2..tag.end, before: format!(">{newline}"), after: format!("{indent}</devices>"), has_lines }
+    }
+}
+
+fn newline(text: &str) -> &'static str {
+    if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
 /// Why a text is no domain that could be edited.
@@ -64,11 +94,11 @@ impl Domain {
         // The reader does not count a byte order mark.
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
         scan.run(body)?;
-        let end = scan.devices_end.ok_or_else(|| wrong("it has no <devices> with an end tag of its own"))? + text.len() - body.len();
-        let before = text.get(..end).unwrap_or_default();
-        let blank = before.trim_end_matches([' ', '\t']).len();
-        let on_own_line = before.get(..blank).is_some_and(|head| head.ends_with('\n'));
-        let own = before.get(blank..).unwrap_or_default();
+        let mark = text.len() - body.len();
+        let tag = scan.devices_end.ok_or_else(|| wrong("it has no <devices>"))?;
+        let tag = tag.start + mark..tag.end + mark;
+        let before = text.get(..tag.start).unwrap_or_default();
+        let own = before.get(before.trim_end_matches([' ', '\t']).len()..).unwrap_or_default();
         Ok(Self {
             text: text.to_owned(),
             name: scan.name.filter(|name| !name.is_empty()).ok_or_else(|| wrong("it has no <name>"))?,
@@ -76,9 +106,8 @@ impl Domain {
             controllers: scan.controllers,
             slots: scan.slots,
             devices: scan.devices,
-            insert_at: if on_own_line { blank } else { end },
+            gap: Gap::at(text, tag),
             indent: scan.indent.unwrap_or_else(|| format!("{own}  ")),
-            on_own_line,
         })
     }
 
@@ -90,15 +119,16 @@ impl Domain {
         if elements.is_empty() {
             return Ok(self.text.clone());
         }
-        let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
+        let newline = newline(&self.text);
         let lines = elements.iter().flat_map(|element| element.lines()).map(|line| format!("{}{line}{newline}", self.indent));
-        let block: String = if self.on_own_line {
+        let block: String = if self.gap.has_lines {
             lines.collect()
         } else {
             elements.iter().map(|element| element.lines().map(str::trim).collect::<String>()).collect()
         };
-        let (head, tail) = (self.text.get(..self.insert_at).unwrap_or_default(), self.text.get(self.insert_at..).unwrap_or_default());
-        let text = [head, &block, tail].concat();
+        let Gap { replaces, before, after, .. } = &self.gap;
+        let (head, tail) = (self.text.get(..replaces.start).unwrap_or_default(), self.text.get(replaces.end..).unwrap_or_default());
+        let text = [head, before, &block, after, tail].concat();
         let read = Self::read(text.as_bytes())?;
         let has_all =
             devices.iter().all(|device| read.devices.contains(device)) && read.devices.len() == self.devices.len() + devices.len();
@@ -121,7 +151,7 @@ struct Scan {
     controllers: BTreeSet<u32>,
     slots: BTreeSet<u32>,
     devices: Vec<PciAddress>,
-    devices_end: Option<usize>,
+    devices_end: Option<Range<usize>>,
     indent: Option<String>,
     blank: String,
 }
@@ -130,16 +160,16 @@ impl Scan {
     fn run(&mut self, text: &str) -> Result<(), NotADomain> {
         let mut reader = Reader::from_str(text);
         loop {
-            let start = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+            let start = position(&reader);
             let event = reader.read_event().map_err(|error| NotADomain(format!("byte {}: {error}", reader.error_position())))?;
             match event {
                 Event::Start(element) => {
                     self.open(&element)?;
-                    self.name_start = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
+                    self.name_start = position(&reader);
                 }
                 Event::Empty(element) => {
                     self.open(&element)?;
-                    self.path.pop();
+                    self.close(start..position(&reader))?;
                 }
                 Event::End(_) => {
                     if self.at("domain/name") {
@@ -147,10 +177,7 @@ impl Scan {
                         let name = quick_xml::escape::unescape(raw).map_err(|error| NotADomain(format!("<name>: {error}")))?;
                         self.name.get_or_insert(name.into_owned());
                     }
-                    if self.at("domain/devices") && self.devices_end.replace(start).is_some() {
-                        return Err(NotADomain("it has two <devices>".to_owned()));
-                    }
-                    self.path.pop();
+                    self.close(start..position(&reader))?;
                 }
                 Event::Text(text) => self.text(&text),
                 Event::DocType(_) => return Err(NotADomain("it has a document type, with which its text is not what it seems".to_owned())),
@@ -159,6 +186,15 @@ impl Scan {
                 Event::CData(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::GeneralRef(_) => {}
             }
         }
+    }
+
+    /// `tag` is what ends the element that is open: its end tag, or the whole of an empty one.
+    fn close(&mut self, tag: Range<usize>) -> Result<(), NotADomain> {
+        if self.at("domain/devices") && self.devices_end.replace(tag).is_some() {
+            return Err(NotADomain("it has two <devices>".to_owned()));
+        }
+        self.path.pop();
+        Ok(())
     }
 
     fn text(&mut self, text: &str) {
@@ -208,6 +244,10 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+fn position(reader: &Reader<&[u8]>) -> usize {
+    usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX)
 }
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Result<Option<String>, NotADomain> {

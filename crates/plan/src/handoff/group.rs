@@ -3,7 +3,7 @@
 use crate::group_choice::{self, stays};
 use crate::guard;
 use crate::intent::Identity;
-use crate::journal::{self, Verb};
+use crate::journal::{self, Operation, Verb};
 use crate::plan::Refusal;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
@@ -34,6 +34,8 @@ pub struct Member {
     pub standing: Standing,
     /// The operation of the journal that ceded it.
     pub operation: Option<u32>,
+    /// True where some operation of the journal has ceded it, in force or not.
+    pub was_ceded: bool,
     /// The kernel's group.
     pub group: Option<u32>,
     /// True for display controllers.
@@ -92,7 +94,7 @@ fn collect(host: &Host, wanted: &[PciAddress], needs: Standing, together: BTreeS
         return Err(vec![Refusal::new("nothing-named", "no device was named: `cede status` shows what can be ceded")]);
     };
     let devices: Vec<&PciDevice> = together.iter().filter_map(|address| host.device(*address)).collect();
-    let ceded = ceded_by(host)?;
+    let list = operations(host)?;
     let mut given = Given { first: *first, members: Vec::new(), stays: Vec::new(), notes: Vec::new() };
     let mut refusals = Vec::new();
     for device in devices {
@@ -101,7 +103,7 @@ fn collect(host: &Host, wanted: &[PciAddress], needs: Standing, together: BTreeS
             given.stays.push(device.address);
             continue;
         }
-        match member(host, device, &ceded) {
+        match member(host, device, &list) {
             Some(member) => given.members.push(member),
             None => refusals.push(no_ids(device.address)),
         }
@@ -139,21 +141,20 @@ pub(crate) fn refuse(host: &Host, address: PciAddress) -> Option<Refusal> {
     None
 }
 
-/// The functions that operations in force cede, with their numbers.
-fn ceded_by(host: &Host) -> Result<Vec<(Identity, u32)>, Vec<Refusal>> {
-    // Only root may look into the journal; without it, what is bound tells.
-    let list = match journal::operations(&host.capture) {
-        Ok(list) => list,
-        Err(journal::JournalError::Unreadable { .. }) => Vec::new(),
-        Err(error) => return Err(vec![Refusal::new("journal-damaged", format!("{error}: `cede log` shows what can be read"))]),
-    };
-    // A hook has its functions only while its guest runs, whatever starts.
-    let in_force = list.iter().filter(|operation| journal::in_force(&list, operation) && operation.verb != Verb::Hook);
-    Ok(in_force.flat_map(|operation| operation.plan.devices.iter().map(|device| (device.clone(), operation.number))).collect())
+/// Only root may look into the journal; without it, what is bound tells.
+fn operations(host: &Host) -> Result<Vec<Operation>, Vec<Refusal>> {
+    match journal::operations(&host.capture) {
+        Ok(list) => Ok(list),
+        Err(journal::JournalError::Unreadable { .. }) => Ok(Vec::new()),
+        Err(error) => Err(vec![Refusal::new("journal-damaged", format!("{error}: `cede log` shows what can be read"))]),
+    }
 }
 
-fn member(host: &Host, device: &PciDevice, ceded: &[(Identity, u32)]) -> Option<Member> {
-    let operation = ceded.iter().rev().find(|(identity, _)| identity.matches(device)).map(|(_, number)| *number);
+fn member(host: &Host, device: &PciDevice, list: &[Operation]) -> Option<Member> {
+    let of_it = || list.iter().rev().filter(|one| one.plan.devices.iter().any(|identity| identity.matches(device)));
+    // A hook has its functions only while its guest runs, whatever starts.
+    let cedes = |one: &&Operation| journal::in_force(list, one) && one.verb != Verb::Hook;
+    let operation = of_it().find(cedes).map(|one| one.number);
     let standing = match operation {
         _ if device.is_on_vfio() => Standing::Ceded,
         Some(_) => Standing::NextBoot,
@@ -165,6 +166,7 @@ fn member(host: &Host, device: &PciDevice, ceded: &[(Identity, u32)]) -> Option<
         subsystem: device.subsystem,
         standing,
         operation,
+        was_ceded: of_it().any(|one| one.verb.adds()),
         group: device.iommu_group,
         is_display: device.is_display(),
         is_vga: device.class.is_some_and(|class| class.base_and_sub() == 0x0300),

@@ -17,6 +17,10 @@ const LAST_SLOT: u32 = 0x1f;
 /// Slots below are taken by the host bridge, the southbridge and, by habit, the display (libvirt, `qemuDomainValidateDevicePCISlotsPIIX3`).
 const FIRST_CONVENTIONAL: u32 = 3;
 
+/// Said of what was ceded before. Its daemon keeps what a guest has had with managed='no' in the list of inactive devices, and takes a managed
+/// guest's device for that one (src/hypervisor/virhostdev.c `virHostdevPreparePCIDevicesImpl`, seen with 9.0).
+const MANAGED_AGAIN: &str = "; a guest has had it with managed='no' since libvirt's daemon started? `systemctl restart libvirtd` (or virtqemud) first, else it stays on vfio-pci";
+
 /// libvirt.
 pub struct Libvirt;
 
@@ -151,7 +155,8 @@ fn not_edited(domain: &Domain, error: &NotADomain) -> Refusal {
 fn notes(given: &Given, domain: Option<&Domain>) -> Vec<String> {
     let there = |member: &&Member| domain.is_some_and(|domain| domain.devices.contains(&member.address));
     let (old, new): (Vec<&Member>, Vec<&Member>) = given.members.iter().partition(there);
-    let same = |one: &&Member, other: &&Member| (one.standing, one.operation) == (other.standing, other.operation);
+    let same =
+        |one: &&Member, other: &&Member| (one.standing, one.operation, one.was_ceded) == (other.standing, other.operation, other.was_ceded);
     let mut list: Vec<String> = new.chunk_by(same).filter_map(managed_note).collect();
     match domain {
         Some(domain) if !old.is_empty() => list.push(format!("{} in {} already: left as it is", listed(&old), domain.name)),
@@ -168,8 +173,15 @@ fn listed(members: &[&Member]) -> String {
 fn managed_note(members: &[&Member]) -> Option<String> {
     let first = members.first()?;
     let why = match (first.standing, first.operation) {
-        (Standing::Host, _) => "managed='yes': libvirt takes it from its driver at the start of the guest and gives it back at the end; nothing on the host may use it then".to_owned(),
-        (Standing::NextBoot, Some(number)) => format!("managed='no': operation {number} cedes it at the start of the host; reboot before the guest starts"),
+        (Standing::Host, _) => {
+            let again = if first.was_ceded { MANAGED_AGAIN } else { "" };
+            format!(
+                "managed='yes': libvirt takes it from its driver at the start of the guest and gives it back at the end; nothing on the host may use it then{again}"
+            )
+        }
+        (Standing::NextBoot, Some(number)) => {
+            format!("managed='no': operation {number} cedes it at the start of the host; reboot before the guest starts")
+        }
         (_, Some(number)) => format!("managed='no': operation {number} ceded it at the start of the host, and it stays so"),
         (_, None) => "managed='no': it is on vfio-pci already, and must be so before each start of the guest".to_owned(),
     };

@@ -8,8 +8,20 @@ use crate::shell_word::quoted;
 use cede_model::Host;
 use cede_model::pci::PciAddress;
 
-/// Chassis numbers below this one are left to the ports that are there already.
+/// Chassis numbers below this one are left to the ports that are there already. They have eight bits (QEMU, hw/pci-bridge/pcie_root_port.c).
 const FIRST_CHASSIS: usize = 0xce;
+
+/// So many ports have slots that QEMU finds; of more, eight are the functions of one, as libvirt does it: a q35 machine has some 28 to give.
+const MOST_WITH_SLOT: usize = 8;
+
+/// Functions of a slot.
+const FUNCTIONS: usize = 8;
+
+/// The slots of those: QEMU gives out its own from 1 on, and the parts of an ICH9 are from 0x19 on (docs/config/q35-emulated.cfg).
+const FIRST_SLOT: usize = 0x10;
+
+/// More ports have no chassis numbers of their own.
+const MOST: usize = 48;
 
 /// So many device nodes are named; of more only the number.
 const NODES_SHOWN: usize = 4;
@@ -31,14 +43,23 @@ impl Target for Qemu {
     }
 
     fn text(&self, _: &Host, given: &Given, options: &Options) -> Result<Text, Vec<Refusal>> {
+        let slots = slots(given);
+        if slots.len() > MOST {
+            let message = format!(
+                "{} slots are too many for one guest, which has {MOST} root ports for them: `cede handoff` with fewer of the devices",
+                slots.len()
+            );
+            return Err(vec![Refusal::new("too-many-devices", message)]);
+        }
         let mut lines = Vec::new();
         let iommufd = given.members.iter().all(|member| member.device_node.is_some());
         if iommufd {
             lines.push("-object iommufd,id=cede-iommufd".to_owned());
         }
-        for (at, slot) in slots(given).iter().enumerate() {
+        for (at, slot) in slots.iter().enumerate() {
             let port = format!("cede{at}");
-            lines.push(format!("-device pcie-root-port,id={port},bus=pcie.0,chassis={}", FIRST_CHASSIS + at));
+            let place = place(at, slots.len());
+            lines.push(format!("-device pcie-root-port,id={port},bus=pcie.0,chassis={}{place}", FIRST_CHASSIS + at));
             for (function, member) in &slot.functions {
                 let mut device = format!("vfio-pci,{},bus={port},addr=0x0.{function:#x}", host_of(member.address));
                 if slot.is_multifunction() && *function == 0 {
@@ -55,6 +76,16 @@ impl Target for Qemu {
             }
         }
         Ok(Text { text: lines.join("\n") + "\n", parts: Vec::new(), notes: notes(given, options, iommufd) })
+    }
+}
+
+/// Where a port stands among so many.
+fn place(at: usize, ports: usize) -> String {
+    let (slot, function) = (FIRST_SLOT + at / FUNCTIONS, at % FUNCTIONS);
+    match function {
+        _ if ports <= MOST_WITH_SLOT => String::new(),
+        0 => format!(",addr={slot:#x}.0x0,multifunction=on"),
+        _ => format!(",addr={slot:#x}.{function:#x}"),
     }
 }
 

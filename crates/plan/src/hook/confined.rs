@@ -1,5 +1,6 @@
-//! Whether AppArmor lets libvirt's hooks run cede. A hook keeps its daemon's profile, and that names the directories of programs that it may run:
-//! `/usr/local` is not among them (libvirt 9.0, src/security/apparmor/usr.sbin.libvirtd.in). What it may not run keeps a guest from starting.
+//! Whether AppArmor lets libvirt's hooks run cede, and what SELinux needs for it. A hook keeps its daemon's profile, and that names the
+//! directories of programs that it may run: `/usr/local` is not among them (libvirt 9.0, src/security/apparmor/usr.sbin.libvirtd.in). What it
+//! may not run keeps a guest from starting.
 
 use crate::plan::Refusal;
 use crate::shell_word::quoted;
@@ -15,10 +16,16 @@ const ALLOWED: [&str; 4] = ["/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 /// The daemons that run hooks; their profiles are called after their paths.
 const DAEMONS: [&str; 2] = ["libvirtd", "virtqemud"];
 
+/// Whether SELinux enforces its policy.
+const ENFORCE: &str = "/sys/fs/selinux/enforce";
+
+/// A switch of Fedora's policy, as it is now and as it will be: `0 0` (security/selinux/selinuxfs.c `sel_read_bool`).
+const UNCONFINED: &str = "/sys/fs/selinux/booleans/virt_hooks_unconfined";
+
 /// What is read of a host for it.
 pub fn sources() -> Vec<String> {
     let files = DAEMONS.iter().flat_map(|daemon| [profile(daemon), local(daemon)]);
-    std::iter::once(LOADED.to_owned()).chain(files).collect()
+    [LOADED, ENFORCE, UNCONFINED].map(str::to_owned).into_iter().chain(files).collect()
 }
 
 fn profile(daemon: &str) -> String {
@@ -48,6 +55,20 @@ pub(super) fn refuse(capture: &Capture, program: &str) -> Option<Refusal> {
         let _ = write!(message, " add the line `\"{program}\" PUx,` to {rules}, then `sudo apparmor_parser -r {profile}`;");
     }
     Some(Refusal::new("apparmor", message.trim_end_matches(';')))
+}
+
+/// What SELinux needs where it enforces. A new file has the label of its directory, and the policy may want another below
+/// `/etc/libvirt/hooks`: `virt_hook_t` in Fedora's since 2024, where a switch that is off by default lets hooks run unconfined
+/// (fedora-selinux/selinux-policy 280a7b228, policy/modules/contrib/virt.fc and virt.te).
+pub(super) fn labels(capture: &Capture) -> Option<String> {
+    if text(capture, ENFORCE).trim() != "1" {
+        return None;
+    }
+    let restore = "SELinux is enforcing: when the hook is written, `sudo restorecon -R /etc/libvirt/hooks`";
+    Some(match text(capture, UNCONFINED).split_whitespace().next() {
+        Some("0") => format!("{restore}; where it is denied all the same, `sudo setsebool -P virt_hooks_unconfined on`"),
+        _ => restore.to_owned(),
+    })
 }
 
 fn is_enforced(capture: &Capture, daemon: &str) -> bool {

@@ -65,6 +65,8 @@ pub(in crate::vm) enum Way {
     Persist,
     /// Many virtual functions, measured.
     Many,
+    /// Guests of libvirt.
+    Libvirt,
 }
 
 impl Way {
@@ -73,6 +75,7 @@ impl Way {
         match word {
             "persist" => Some(Self::Persist),
             "many" => Some(Self::Many),
+            "libvirt" => Some(Self::Libvirt),
             _ => None,
         }
     }
@@ -86,7 +89,7 @@ impl Way {
                 story.machine.power_off()
             }
             Self::Persist => persist::tell(stage, directory),
-            Self::Many => Err("this is done in a small machine".into()),
+            Self::Many | Self::Libvirt => Err("this is done in a small machine".into()),
         }
     }
 }
@@ -138,7 +141,7 @@ impl Story {
 }
 
 /// A small disk with one file on it.
-fn file_system(directory: &Path, name: &str) -> Outcome<std::path::PathBuf> {
+pub(in crate::vm) fn file_system(directory: &Path, name: &str) -> Outcome<std::path::PathBuf> {
     let (tree, disk) = (directory.join(format!("{name}.tree")), directory.join(format!("{name}.raw")));
     let failed = |error: std::io::Error| format!("{}: {error}", disk.display());
     fs::create_dir_all(&tree).and_then(|()| fs::write(tree.join("file"), format!("{name} is whole\n"))).map_err(failed)?;
