@@ -89,13 +89,12 @@ pub fn summary(explained: &Explanation, host: &Host) -> String {
         GroupOrigin::Predicted => format!("group {group} (foretold)"),
         GroupOrigin::Bounds => "its group".to_owned(),
     };
-    let mut staying = explained.members.iter().filter(|member| member.stays).peekable();
-    let ports = match staying.peek() {
+    let is_bridge = |address| host.device(address).is_some_and(|device| device.is_bridge());
+    let mut staying = explained.members.iter().filter(|member| member.stays).map(|member| is_bridge(member.address));
+    let ports = match staying.next().map(|first| first && staying.all(|other| other)) {
         None => "",
-        Some(_) if staying.all(|member| host.device(member.address).is_some_and(|device| device.is_bridge())) => {
-            ", besides bridges, which stay"
-        }
-        Some(_) => ", besides parts of the chipset, which stay",
+        Some(true) => ", besides bridges, which stay",
+        Some(false) => ", besides parts of the chipset, which stay",
     };
     match (mates, strangers) {
         _ if explained.origin == GroupOrigin::Bounds && !explained.perhaps.is_empty() => {
