@@ -47,6 +47,26 @@ pub fn program(capture: &Capture) -> Option<String> {
     node(paths(bytes)?, FILE_PATH)?.get(4..).map(text)
 }
 
+/// What the path of a boot loader's program has in it, with `/` and in small letters, and the loader's name. A shim is followed by any loader, and
+/// says nothing; nor does the path for removable media.
+pub const PROGRAMS: [(&str, &str); 9] = [
+    ("/systemd-boot", "systemd-boot"),
+    ("/grub", "GRUB"),
+    ("/refind", "rEFInd"),
+    ("/limine", "Limine"),
+    ("/zfsbootmenu", "ZFSBootMenu"),
+    ("/zbm/", "ZFSBootMenu"),
+    ("/efi/linux/", "a unified kernel image"),
+    ("/vmlinuz", "the kernel's EFI stub"),
+    ("/bzimage", "the kernel's EFI stub"),
+];
+
+/// Which of [`PROGRAMS`] a program is.
+pub fn loader(program: &str) -> Option<(&'static str, &'static str)> {
+    let path = format!("/{}", program.replace('\\', "/").trim_start_matches('/')).to_lowercase();
+    PROGRAMS.into_iter().find(|(part, _)| path.contains(part))
+}
+
 /// Media nodes of a path (UEFI 2.10, 10.3.5.1 and 10.3.5.4).
 const HARD_DRIVE: [u8; 2] = [4, 1];
 const FILE_PATH: [u8; 2] = [4, 4];
@@ -96,9 +116,14 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Writes the boot option anew with nothing in it but the partition of this `PARTUUID`: what else the firmware keeps there names machines.
+/// Writes the boot option anew with nothing in it but the partition of this `PARTUUID`, and of the program what tells the loader: what else the
+/// firmware keeps there names machines.
 pub(crate) fn rewrite(capture: &mut Capture, uuid: &str) {
     let Some(path) = option(capture) else { return };
+    let known = program(capture).and_then(|program| loader(&program)).map(|(part, _)| part.replace('/', "\\"));
+    let file: Vec<u8> = known.iter().flat_map(|part| part.encode_utf16().chain([0])).flat_map(u16::to_le_bytes).collect();
+    // No part is longer than fits into one byte.
+    let file_length = if file.is_empty() { 0 } else { u8::try_from(file.len() + 4).unwrap_or(0) };
     let digits: Vec<u8> = uuid.bytes().filter(u8::is_ascii_hexdigit).collect();
     let pairs = digits.chunks_exact(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     let plain: Vec<u8> = pairs.collect();
@@ -108,16 +133,40 @@ pub(crate) fn rewrite(capture: &mut Capture, uuid: &str) {
     let mut signature: Vec<u8> = order.iter().filter_map(|at| plain.get(*at).copied()).collect();
     signature.resize(16, 0);
     let mut bytes = vec![0; ATTRIBUTES + 4];
-    bytes.extend([42, 0, 0, 0, 4, 1, 42, 0, number, 0, 0, 0]);
+    bytes.extend([42 + file_length, 0, 0, 0, 4, 1, 42, 0, number, 0, 0, 0]);
     bytes.extend([0; 16]);
     bytes.extend(signature);
     bytes.extend([2, if is_guid { 2 } else { 1 }]);
+    if file_length > 0 {
+        let [kind, subkind] = FILE_PATH;
+        bytes.extend([kind, subkind, file_length, 0]);
+        bytes.extend(file);
+    }
     capture.insert(path, Entry::File(bytes));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_told_by_their_paths() {
+        for (path, name) in [
+            ("\\EFI\\systemd\\systemd-bootx64.efi", Some("systemd-boot")),
+            ("\\EFI\\refind\\refind_x64.efi", Some("rEFInd")),
+            ("\\EFI\\ZBM\\VMLINUZ.EFI", Some("ZFSBootMenu")),
+            ("EFI\\Linux\\arch.efi", Some("a unified kernel image")),
+            ("vmlinuz-linux", Some("the kernel's EFI stub")),
+            ("\\EFI\\debian\\shimx64.efi", None),
+            ("\\EFI\\BOOT\\BOOTX64.EFI", None),
+            ("", None),
+        ] {
+            let known = loader(path);
+            assert_eq!(known.map(|(_, name)| name), name, "{path}");
+            // What scrubbing leaves of it tells the same.
+            assert_eq!(known.and_then(|(part, _)| loader(&part.replace('/', "\\"))), known, "{path}");
+        }
+    }
 
     #[test]
     fn the_partition_of_the_used_option_is_found_and_survives_rewriting() {
@@ -141,7 +190,7 @@ mod tests {
         assert_eq!(program(&capture).as_deref(), Some("\\EFI\\debian\\grubx64.efi"));
         for uuid in ["00000000-0000-4000-a000-000000000007", "1b7a2c3d-02"] {
             rewrite(&mut capture, uuid);
-            assert_eq!(partition(&capture).as_deref(), Some(uuid));
+            assert_eq!((partition(&capture).as_deref(), program(&capture).as_deref()), (Some(uuid), Some("\\grub")));
         }
         for cut in 0..option.len() {
             capture.insert(format!("{VARIABLES}/Boot000B-{GUID}"), Entry::File(option.iter().take(cut).copied().collect()));

@@ -17,19 +17,6 @@ pub(super) struct Trace {
 const BY_INFO: [(&str, &str); 4] =
     [("systemd-boot", systemd_boot::NAME), ("GRUB", grub::NAME), ("Limine", unsupported::LIMINE), ("systemd-stub", unsupported::UNIFIED)];
 
-/// What the file of the firmware's boot option has in its path, in small letters. A shim is followed by any loader, and says nothing.
-const BY_PROGRAM: [(&str, &str); 9] = [
-    ("/systemd-boot", systemd_boot::NAME),
-    ("/grub", grub::NAME),
-    ("/refind", unsupported::REFIND),
-    ("/limine", unsupported::LIMINE),
-    ("/zfsbootmenu", unsupported::ZFS_BOOT_MENU),
-    ("/zbm/", unsupported::ZFS_BOOT_MENU),
-    ("/efi/linux/", unsupported::UNIFIED),
-    ("/vmlinuz", unsupported::EFI_STUB),
-    ("/bzimage", unsupported::EFI_STUB),
-];
-
 /// The strongest trace: the loader that wrote the command line comes last, so what that shows beats what the firmware started.
 pub(super) fn by(host: &Host) -> Option<Trace> {
     let words = running_words(host);
@@ -64,8 +51,7 @@ fn by_info(host: &Host, info: String) -> Option<Trace> {
 
 fn by_program(host: &Host) -> Option<Trace> {
     let program = firmware_boot::program(&host.capture)?;
-    let path = format!("/{}", program.replace('\\', "/").trim_start_matches('/')).to_lowercase();
-    let (_, name) = BY_PROGRAM.iter().find(|(part, _)| path.contains(part))?;
+    let (_, name) = firmware_boot::loader(&program)?;
     Some(Trace { name, evidence: Evidence::new(firmware_boot::option(&host.capture)?, program) })
 }
 
@@ -86,4 +72,17 @@ fn has_initrd(words: &[String]) -> bool {
 /// A path without the device before it: `(hd0,gpt2)/vmlinuz`.
 fn on_device(path: &str) -> &str {
     path.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(path, |(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_that_of_a_loader() {
+        let supported = super::super::BOOTLOADERS.iter().map(|loader| loader.name());
+        let names: Vec<&str> = supported.chain(unsupported::names()).collect();
+        let told = BY_INFO.iter().chain(&firmware_boot::PROGRAMS).map(|(_, name)| name);
+        told.for_each(|name| assert!(names.contains(name), "{name}"));
+    }
 }

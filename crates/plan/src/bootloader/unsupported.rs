@@ -27,9 +27,6 @@ pub const ID: &str = "boot-loader-unsupported";
 pub(super) const SYSLINUX: &str = "syslinux";
 pub(super) const UNIFIED: &str = "a unified kernel image";
 pub(super) const LIMINE: &str = "Limine";
-pub(super) const REFIND: &str = "rEFInd";
-pub(super) const ZFS_BOOT_MENU: &str = "ZFSBootMenu";
-pub(super) const EFI_STUB: &str = "the kernel's EFI stub";
 
 /// Each says where its own documentation has parameters set: NixOS manual; rpm-ostree(1); Proxmox VE Administration Guide, 3.13;
 /// kernelstub(1); grubby(8); GRUB manual 6.1; rEFInd 0.13.2 `linux.html`; Limine 8.2 `CONFIG.md`; syslinux `doc/syslinux.txt`; u-boot-menu 4.2
@@ -78,7 +75,7 @@ const ALL: &[Unsupported] = &[
         by_hand: "add them to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub and run `grub2-mkconfig -o /boot/grub2/grub.cfg`",
     },
     Unsupported {
-        name: REFIND,
+        name: "rEFInd",
         marks: &[
             "/boot/refind_linux.conf",
             "/boot/EFI/refind/refind.conf",
@@ -134,7 +131,7 @@ const ALL: &[Unsupported] = &[
         by_hand: "add them to the APPEND line of its configuration; where /etc/update-extlinux.conf is there, to default_kernel_opts in that, and run `update-extlinux`",
     },
     Unsupported {
-        name: ZFS_BOOT_MENU,
+        name: "ZFSBootMenu",
         marks: &[
             "/etc/zfsbootmenu/config.yaml",
             "/boot/efi/EFI/zbm",
@@ -163,7 +160,7 @@ const ALL: &[Unsupported] = &[
         by_hand: "add them to /etc/kernel/cmdline, or to what else the image's command line is made from, and run the tool that makes the image",
     },
     Unsupported {
-        name: EFI_STUB,
+        name: "the kernel's EFI stub",
         marks: &[],
         with: &[],
         owns: false,
@@ -174,6 +171,11 @@ const ALL: &[Unsupported] = &[
 /// Paths that tell one of them, to be looked for on a host.
 pub fn marks() -> impl Iterator<Item = &'static str> {
     ALL.iter().flat_map(|one| one.marks.iter().chain(one.with)).copied().filter(|mark| !mark.ends_with(ANY_EFI))
+}
+
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|one| one.name)
 }
 
 const ANY_EFI: &str = "/*.efi";
