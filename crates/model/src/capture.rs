@@ -25,6 +25,7 @@ pub enum Entry {
 ///
 /// Attributes of a PCI function stand below `/sys/bus/pci/devices/ADDRESS/`, though on a real host that path is a link.
 /// Content of an initramfs image stands below `IMAGE!/` (for example `/boot/initrd.img-6.1!/etc/modprobe.d/x.conf`).
+/// `PATH@` is a link with the place of PATH, where links lead to another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capture {
     entries: BTreeMap<String, Entry>,
@@ -112,6 +113,18 @@ impl Capture {
         }
     }
 
+    /// Where the links in `path` lead, inside the root; the path itself where there are none.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn place<'a>(&'a self, path: &'a str) -> Result<&'a str, &'a str> {
+        match self.entries.get(&place_key(path)) {
+            Some(Entry::Link(place)) => Ok(place),
+            Some(Entry::Unreadable(why)) => Err(why),
+            _ => Ok(path),
+        }
+    }
+
     /// The names directly below the directory `path`, sorted by byte, also those of directories of which only something inside was recorded.
     /// Names seen to be absent are left out.
     pub fn names_in<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -158,6 +171,11 @@ impl Capture {
         }
         false
     }
+}
+
+/// The path under which a capture has what [`Capture::place`] says.
+pub fn place_key(path: &str) -> String {
+    format!("{path}@")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use cede_model::Entry;
 use cede_model::boot::loader_entry::LoaderEntry;
 use cede_model::iommu::state::{ACPI_TABLES, IVRS};
 use cede_plan::journal::OPERATIONS;
+use cede_plan::trial::once::{ENV_BLOCK, GRUB};
 
 /// Files that are read whole.
 const TEXTS: &[&str] = &[
@@ -20,7 +21,7 @@ const TEXTS: &[&str] = &[
     "/etc/default/grub",
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
-    "/boot/grub/grubenv",
+    ENV_BLOCK,
     "/etc/kernel/cmdline",
     "/etc/kernel/install.conf",
     "/etc/mkinitcpio.conf",
@@ -89,6 +90,9 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
     for path in PROBES {
         reader.probe(path);
+    }
+    for path in [GRUB, ENV_BLOCK] {
+        reader.place(path);
     }
     for (dir, ending) in TEXT_DIRS {
         reader.texts_in(dir, ending);
