@@ -230,7 +230,8 @@ fn where_grub_cannot_write_nothing_is_chosen() {
 /// The block is written by GRUB where it finds it, which is not where Linux follows a link to.
 #[test]
 fn the_environment_block_is_judged_where_it_is() {
-    let mounts = "25 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n40 25 259:1 / /efi rw - vfat /dev/nvme0n1p1 rw\n41 25 0:50 / /data rw - btrfs x rw\n";
+    let mounts =
+        "25 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n40 25 259:1 / /efi rw - vfat /dev/nvme0n1p1 rw\n41 25 0:50 / /data rw - btrfs x rw\n";
     let link = |place: &str| Entry::Link(place.to_owned());
     let block = |bytes: &[u8]| (once::ENV_BLOCK.to_owned(), Entry::File(bytes.to_vec()));
     let place = |path: &str, found: Entry| (format!("{path}@"), found);
@@ -240,7 +241,10 @@ fn the_environment_block_is_judged_where_it_is() {
             vec![place(once::GRUB, link("/data/grub")), place(once::ENV_BLOCK, link("/data/grub/grubenv"))],
             Some("GRUB cannot write to btrfs"),
         ),
-        (vec![place(once::ENV_BLOCK, link("/efi/EFI/debian/grubenv"))], Some("is a link to /efi/EFI/debian/grubenv, where GRUB may not find it")),
+        (
+            vec![place(once::ENV_BLOCK, link("/efi/EFI/debian/grubenv"))],
+            Some("is a link to /efi/EFI/debian/grubenv, where GRUB may not find it"),
+        ),
         (vec![place(once::ENV_BLOCK, Entry::Unreadable("ELOOP".to_owned()))], Some("cannot be told (ELOOP)")),
         (vec![block(&env_block::empty()[..1023])], Some("it has 1023 bytes, not 1024 as `grub-editenv /boot/grub/grubenv create`")),
         (vec![block(&[b'x'; 1024])], Some("it is no environment block of GRUB")),
