@@ -279,7 +279,7 @@ impl Run<'_> {
                     Some(copy)
                 }
                 Err(Entry::Absent) => None,
-                Err(other) => return Err(format!("{path} could not be kept aside: {other:?}")),
+                Err(other) => return Err(format!("{path} could not be kept aside: {other}")),
             };
             self.record(&Record::Kept { path: path.clone(), copy: copy.clone() })?;
             self.kept.push((path, copy));

@@ -2,6 +2,7 @@
 
 use crate::observed::Observed;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Bound;
 
 /// One thing found on the host, kept exactly as read.
@@ -19,6 +20,20 @@ pub enum Entry {
     Absent,
     /// Could not be read; the error's name (`EACCES`) or reason.
     Unreadable(String),
+}
+
+/// What is there instead, where a file was wanted.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(_) => f.write_str("a file"),
+            Self::Present(_) => f.write_str("its content was not read"),
+            Self::Link(target) => write!(f, "a link to {target}"),
+            Self::Dir => f.write_str("a directory"),
+            Self::Absent => f.write_str("not there"),
+            Self::Unreadable(why) => f.write_str(why),
+        }
+    }
 }
 
 /// What was read: absolute path as seen from inside the root → what was there.
