@@ -151,7 +151,8 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
             return Err(ApplyError::HostChanged(format!("{} changed since the plan was made", fact.path)));
         }
     }
-    for identity in &plan.devices {
+    // What is taken back needs no device: it may have been taken out, or moved.
+    for identity in plan.devices.iter().filter(|_| verb_is_apply) {
         if !host.devices.is_empty() && !host.device(identity.address).is_some_and(|device| identity.matches(device)) {
             return Err(ApplyError::HostChanged(format!("{identity} is not there any more")));
         }
