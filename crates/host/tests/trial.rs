@@ -230,12 +230,13 @@ fn where_grub_cannot_write_nothing_is_chosen() {
 /// The block is written by GRUB where it finds it, which is not where Linux follows a link to.
 #[test]
 fn the_environment_block_is_judged_where_it_is() {
+    type Case<'a> = (Vec<(String, Entry)>, Option<&'a str>);
     let mounts =
         "25 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n40 25 259:1 / /efi rw - vfat /dev/nvme0n1p1 rw\n41 25 0:50 / /data rw - btrfs x rw\n";
     let link = |place: &str| Entry::Link(place.to_owned());
     let block = |bytes: &[u8]| (once::ENV_BLOCK.to_owned(), Entry::File(bytes.to_vec()));
     let place = |path: &str, found: Entry| (format!("{path}@"), found);
-    let cases: [(Vec<(String, Entry)>, Option<&str>); 8] = [
+    let cases: [Case<'_>; 8] = [
         (vec![place(once::GRUB, link("/efi/grub")), place(once::ENV_BLOCK, link("/efi/grub/grubenv"))], None),
         (
             vec![place(once::GRUB, link("/data/grub")), place(once::ENV_BLOCK, link("/data/grub/grubenv"))],

@@ -3,6 +3,7 @@
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
+use crate::render::table::counted;
 use crate::source;
 use crate::ui::Ui;
 use cede_host::{Scope, observe};
@@ -34,7 +35,7 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
     }
     let unreadable = capture.entries().filter(|(_, entry)| matches!(entry, cede_model::Entry::Unreadable(_))).count();
     if unreadable > 0 && !rustix::process::geteuid().is_root() {
-        writeln!(err, "{unreadable} files could not be read without root: with sudo, the capture tells more")?;
+        writeln!(err, "{} could not be read without root: with sudo, the capture tells more", counted(unreadable, "file"))?;
     }
     if let Some(path) = file {
         writeln!(err, "wrote {}: look through it before you share it", path.display())?;

@@ -6,7 +6,7 @@ use crate::cli::{Global, HandoffArgs};
 use crate::consent::{confirmed, require_root};
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::{clean, wrapped};
+use crate::render::table::{clean, counted, wrapped};
 use crate::source;
 use crate::ui::{BAD, FAINT, GOOD, Ui, paint};
 use crate::view::handoff::HandoffView;
@@ -183,7 +183,7 @@ impl Attach<'_> {
         }
         // Defined as a whole: `attach-device` takes no root port of which not every detail is told (libvirt 9.0), and this is one change.
         with_file(self.root, &handoff.text.text, |file| virsh(self.root, self.arguments, &["define", "--validate", "--file", file]))?;
-        writeln!(ui.err(), "{} to {}: {} elements, for its next start", paint(GOOD, "attached"), clean(name), parts.len())?;
+        writeln!(ui.err(), "{} to {}: {}, for its next start", paint(GOOD, "attached"), clean(name), counted(parts.len(), "element"))?;
         Ok(Exit::Fine)
     }
 }

@@ -5,7 +5,7 @@ use super::verify::{boot_id, operations};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::Table;
+use crate::render::table::{Table, counted};
 use crate::source;
 use crate::time::utc;
 use crate::ui::Ui;
@@ -67,5 +67,5 @@ fn what(operation: &Operation) -> String {
         return devices.join(" ");
     }
     let files = operation.plan.steps.iter().filter_map(Step::path).count();
-    format!("{} · {files} files", devices.join(" "))
+    format!("{} · {}", devices.join(" "), counted(files, "file"))
 }
