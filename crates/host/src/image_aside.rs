@@ -1,5 +1,5 @@
 //! Images of initramfs-tools, made aside and put in place one by one. update-initramfs renames each new image over the old one before it is on disk
-//! (initramfs-tools 0.142 `update-initramfs` `generate_initramfs`: `mv`, then `sync`): a disk that reorders its writes may have the name before the
+//! (initramfs-tools 0.142 to 0.151 `update-initramfs` `generate_initramfs`: `mv`, then `sync`): a disk that reorders its writes may have the name before the
 //! file that it leads to, and GRUB finds nothing there. The rest of what update-initramfs does is told from its text, or it is run as it is.
 
 use crate::files::file_error::FileKind;
@@ -15,8 +15,8 @@ use std::path::Path;
 const UPDATE: &str = "/usr/sbin/update-initramfs";
 const MKINITRAMFS: &str = "/usr/sbin/mkinitramfs";
 const CONF: &str = "/etc/initramfs-tools/update-initramfs.conf";
-/// What update-initramfs runs once there is a new image.
-const HOOKS: &str = "/etc/initramfs/post-update.d";
+/// What update-initramfs runs once there is a new image; the second since 0.151.
+const HOOKS: [&str; 2] = ["/etc/initramfs/post-update.d", "/usr/share/initramfs/post-update.d"];
 const TEXT_LIMIT: usize = 1 << 16;
 
 /// The step of which all is known. Up to version 0.136 it also keeps sums of the images, below /var/lib/initramfs-tools.
@@ -32,10 +32,10 @@ pub(crate) fn releases(root: &Root, argv: &[String]) -> BTreeSet<String> {
 fn is_plain(root: &Root) -> bool {
     let script = root.read(UPDATE, TEXT_LIMIT).unwrap_or_default();
     let script = String::from_utf8_lossy(&script);
-    let no_hooks = match root.read_dir(HOOKS) {
+    let no_hooks = HOOKS.iter().all(|hooks| match root.read_dir(hooks) {
         Ok(hooks) => hooks.is_empty(),
         Err(error) => error.is_not_found(),
-    };
+    });
     let conf = match root.read(CONF, TEXT_LIMIT) {
         Ok(bytes) => bytes,
         Err(error) if error.is_not_found() => Vec::new(),
@@ -44,7 +44,17 @@ fn is_plain(root: &Root) -> bool {
     let conf = String::from_utf8_lossy(&conf);
     let mut settings = conf.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let usual = ["update_initramfs=yes", "update_initramfs=all", "backup_initramfs=no"];
-    script.contains(KNOWN) && !script.contains(SUMS) && no_hooks && settings.all(|line| usual.contains(&line))
+    script.contains(KNOWN) && !script.contains(SUMS) && has_known_hooks(&script) && no_hooks && settings.all(|line| usual.contains(&line))
+}
+
+/// Whether hooks come from nowhere else.
+fn has_known_hooks(script: &str) -> bool {
+    let body = script.split_once("\nrun_bootloader()\n{\n").and_then(|(_, rest)| rest.split_once("\n}\n"));
+    let paths = |body: &str| {
+        let mut words = body.split(|c: char| c.is_whitespace() || c == '"').filter(|word| word.contains('/'));
+        words.all(|word| HOOKS.contains(&word.trim_end_matches('/')))
+    };
+    body.is_some_and(|(body, _)| paths(body))
 }
 
 /// The kernels that have an image (linux-base 4.12 `DebianLinux::image_list`); `None` where one is no plain file.

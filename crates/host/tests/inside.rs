@@ -110,7 +110,7 @@ fn file_systems_that_are_not_mounted_are_named() {
 }
 
 /// As of Debian 12 where it makes an image.
-const UPDATE: &str = "if test; then\n\tif mkinitramfs ${OPTS} \"${initramfs}.new\" \"${version}\"; then\n\t\tmv -f \"${initramfs}.new\" \"${initramfs}\"\n\tfi\nfi\n";
+const UPDATE: &str = "if test; then\n\tif mkinitramfs ${OPTS} \"${initramfs}.new\" \"${version}\"; then\n\t\tmv -f \"${initramfs}.new\" \"${initramfs}\"\n\tfi\nfi\nrun_bootloader()\n{\n\tif [ -d /etc/initramfs/post-update.d/ ]; then\n\t\trun-parts --arg=\"${version}\" \\\n\t\t\t/etc/initramfs/post-update.d/\n\tfi\n}\n";
 
 /// A system with two kernels, of which one has an image, and a generator that says what it was asked for.
 fn debian(scratch: &Scratch) -> Root {
@@ -156,9 +156,14 @@ fn what_is_not_known_of_update_initramfs_is_left_to_it() {
         return;
     }
     type Change = fn(&Scratch);
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 9] = [
         ("another script", |scratch| script(scratch, "update-initramfs", "echo as it is\n")),
         ("sums", |scratch| script(scratch, "update-initramfs", &format!("echo as it is; exit 0\n{UPDATE}sha1sum x\n"))),
+        ("hooks of packages", |scratch| drop(scratch.write("usr/share/initramfs/post-update.d/x", ""))),
+        ("hooks elsewhere", |scratch| {
+            let elsewhere = UPDATE.replace("if [ -d /etc/", "if [ -d /usr/lib/");
+            script(scratch, "update-initramfs", &format!("echo as it is; exit 0\n{elsewhere}"));
+        }),
         ("hooks", |scratch| drop(scratch.write("etc/initramfs/post-update.d/flash-kernel", ""))),
         ("switched off", |scratch| drop(scratch.write("etc/initramfs-tools/update-initramfs.conf", "# x\nupdate_initramfs=no\n"))),
         ("backups", |scratch| drop(scratch.write("etc/initramfs-tools/update-initramfs.conf", "backup_initramfs=yes\n"))),
