@@ -24,6 +24,11 @@ const USAGE: &str = "usage: cargo xtask <chore>
   test   everything that must hold: format, lints, tests, documentation, demo, licences, virtual machines
   vm     the whole road of cede in a virtual machine with an IOMMU (cargo xtask vm --help)";
 
+/// What was said, as one line: cede wraps its text.
+fn in_one_line(said: &str) -> String {
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {

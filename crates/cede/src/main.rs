@@ -109,11 +109,15 @@ fn report(ui: &mut Ui, json: bool, error: &CommandError) -> Exit {
     if json {
         return error.exit;
     }
+    let width = ui.err_width();
+    let mut say = |style, what, text: &str| {
+        let _ = render::table::wrapped(ui.err(), &format!("{}: ", ui::paint(style, what)), text, width);
+    };
     if !error.message.is_empty() {
-        let _ = writeln!(ui.err(), "{}: {}", ui::paint(ui::BAD, "error"), render::table::clean(&error.message));
+        say(ui::BAD, "error", &error.message);
     }
     for hint in &error.hints {
-        let _ = writeln!(ui.err(), "{}: {}", ui::paint(ui::WARN, "hint"), render::table::clean(hint));
+        say(ui::WARN, "hint", hint);
     }
     error.exit
 }

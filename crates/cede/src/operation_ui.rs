@@ -17,6 +17,7 @@ const PATH: usize = 40;
 
 /// Prints an event on standard error.
 pub fn show(ui: &mut Ui, event: &Event<'_>) {
+    let width = ui.err_width();
     let err = ui.err();
     // Progress that cannot be printed stops nothing: the change itself goes on.
     let _ = match event {
@@ -37,7 +38,8 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
         Event::Beside { .. } => Ok(()),
         Event::Done => writeln!(err, "{}", paint(GOOD, "       done")),
         Event::Proving => writeln!(err, "prove  look at the host anew and compare it with the plan"),
-        Event::RollingBack(cause) => writeln!(err, "\n\n{} {}\n{}", paint(BAD, "failed:"), clean_line(cause), paint(WARN, "rolling back")),
+        Event::RollingBack(cause) => wrapped(err, &format!("\n\n{} ", paint(BAD, "failed:")), cause, width)
+            .and_then(|()| writeln!(err, "{}", paint(WARN, "rolling back"))),
     };
 }
 

@@ -4,6 +4,7 @@ use anstream::AutoStream;
 use anstream::adapter::StripBytes;
 use anstyle::{AnsiColor, Style};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -76,6 +77,10 @@ impl Write for Out {
     }
 }
 
+fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).map_or(80, |size| usize::from(size.ws_col)).max(40))
+}
+
 /// The two streams of a command.
 pub struct Ui {
     out: BufWriter<Out>,
@@ -98,12 +103,10 @@ impl Ui {
         };
         // JSON has none to take out: no control character is in it.
         let strip = (!has_colour && !json).then(Strip::default);
-        let width =
-            io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| usize::from(size.ws_col)));
         Self {
             out: BufWriter::with_capacity(1 << 16, Out { strip }),
             err: AutoStream::new(io::stderr(), choice),
-            width: width.map(|columns| columns.max(40)),
+            width: columns(&io::stdout()),
             json,
         }
     }
@@ -132,9 +135,14 @@ impl Ui {
         &mut self.err
     }
 
-    /// Columns of the terminal; `None` where the output is no terminal and nothing needs cutting.
+    /// Columns of the terminal; `None` where the output is no terminal and no table needs cutting.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// As [`Self::width`], of the terminal that talk goes to.
+    pub fn err_width(&self) -> Option<usize> {
+        columns(&io::stderr())
     }
 
     /// True where the locale says that text is UTF-8 (locale(7): the first of these that is set counts).

@@ -7,7 +7,10 @@
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
+mod support;
+
 use std::process::{Command, Output};
+use support::flat;
 
 /// One card with a driver, in a group of its own. Files take what the kernel's attributes would; a FIFO without a reader hangs as a driver may.
 const SYS: &str = r#"set -e
@@ -47,6 +50,7 @@ fn a_write_that_hangs_is_given_up_and_all_goes_back() {
     let Some(output) = run(script) else { return };
     let (out, err) = texts(&output);
     assert!(out.contains("0000:01:00.0  8086:10d3  foo → vfio-pci"), "{out}{err}");
+    let err = flat(&err);
     assert!(err.contains("`echo 0000:01:00.0 > /sys/bus/pci/drivers/foo/unbind`: the kernel did not answer within 1 s"), "{out}{err}");
     assert!(err.contains("everything was rolled back"), "{err}");
     let rest = out.split_once("exit 6\n").unwrap_or_else(|| panic!("{out}{err}")).1;

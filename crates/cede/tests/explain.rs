@@ -13,7 +13,7 @@ use cede_model::{Entry, capture_text};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
-use support::{Dir, cede, fixture};
+use support::{Dir, cede, fixture, flat};
 
 fn omen() -> String {
     fixture("lspci/hp-omen-obelisk-i7-8700/listing.txt")
@@ -212,7 +212,7 @@ fn the_tree_says_without_colour_what_is_ceded_and_draws_many_alike_as_one_line()
 #[test]
 fn without_root_bounds_are_said() {
     let listing = fixture("lspci/noacs-sreeragvn/listing.txt");
-    let groups = text(&cede(&["groups", "--lspci", &listing]));
+    let groups = flat(&text(&cede(&["groups", "--lspci", &listing])));
     assert!(groups.contains("these are bounds") && groups.contains("perhaps") && groups.contains("sudo lspci -nnvvv"), "{groups}");
     let view = parsed(&cede(&["explain", "--lspci", &listing, "01:00.0", "--json"]));
     assert_eq!((&view["origin"], &view["separate"]), (&json!("bounds"), &json!(false)));
@@ -245,7 +245,7 @@ fn where_nothing_would_change_it_that_is_said() {
     assert!(explained.contains("what would change it\n  nothing that is known"), "{explained}");
     let alone = text(&cede(&["explain", "--lspci", &omen(), "02:00.0"]));
     assert!(!alone.contains("what would change it") && alone.contains("of ACS, Linux wants SV"), "{alone}");
-    let missing = text(&cede(&["explain", "--lspci", &omen(), "ff:00.0"]));
+    let missing = flat(&text(&cede(&["explain", "--lspci", &omen(), "ff:00.0"])));
     assert!(missing.contains(&format!("`cede --lspci {} groups` lists them", omen())), "{missing}");
 }
 
@@ -270,7 +270,7 @@ fn one_v_too_few_is_said() {
 
 #[test]
 fn what_is_no_listing_ends_in_something_to_type() {
-    let other = text(&cede(&["groups", "--lspci", &capture("arch-gtx1650-laptop")]));
+    let other = flat(&text(&cede(&["groups", "--lspci", &capture("arch-gtx1650-laptop")])));
     assert!(other.contains("it is a capture: `cede --host"), "{other}");
     assert!(text(&cede(&["groups", "--lspci", "/nonexistent"])).contains("lspci -nnvvv"));
     let nothing = with_stdin(&["groups", "--lspci", "-"], b"hello\n");

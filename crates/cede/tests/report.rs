@@ -11,7 +11,7 @@ use cede_model::{Entry, capture_text};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Output;
-use support::{Dir, cede, code, fixture, laptop};
+use support::{Dir, cede, code, fixture, flat, laptop};
 
 fn laptops() -> String {
     laptop().to_str().unwrap().to_owned()
@@ -25,7 +25,7 @@ fn page(arguments: &[&str]) -> String {
 }
 
 fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    flat(&String::from_utf8_lossy(&output.stderr))
 }
 
 /// The places of some texts, which must come in this order.

@@ -151,7 +151,8 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
             return Err(ApplyError::HostChanged(format!("{} changed since the plan was made", fact.path)));
         }
     }
-    for identity in &plan.devices {
+    // What is taken back needs no device: it may have been taken out, or moved.
+    for identity in plan.devices.iter().filter(|_| verb_is_apply) {
         if !host.devices.is_empty() && !host.device(identity.address).is_some_and(|device| identity.matches(device)) {
             return Err(ApplyError::HostChanged(format!("{identity} is not there any more")));
         }
@@ -279,7 +280,7 @@ impl Run<'_> {
                     Some(copy)
                 }
                 Err(Entry::Absent) => None,
-                Err(other) => return Err(format!("{path} could not be kept aside: {other:?}")),
+                Err(other) => return Err(format!("{path} could not be kept aside: {other}")),
             };
             self.record(&Record::Kept { path: path.clone(), copy: copy.clone() })?;
             self.kept.push((path, copy));

@@ -117,7 +117,7 @@ fn write_by(machine: &dyn Machine, writer: &mut dyn AttributeWriter, path: &str,
 fn text(machine: &dyn Machine, path: &str) -> Result<String, String> {
     match machine.read(path, ATTRIBUTE_LIMIT) {
         Entry::File(bytes) => Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\0']).to_owned()),
-        other => Err(format!("{path} could not be read: {other:?}")),
+        other => Err(format!("{path} could not be read: {other}")),
     }
 }
 

@@ -8,7 +8,7 @@ fn image(machine: &dyn Machine, path: &str) -> Result<Option<Vec<u8>>, String> {
     match machine.image(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Entry::Absent) => Ok(None),
-        Err(other) => Err(format!("{path}: {other:?}")),
+        Err(other) => Err(format!("{path}: {other}")),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod boot_mounts;
 mod child;
 pub mod files;
 mod generated;
+mod image_aside;
 pub mod images;
 mod inside;
 mod interrupt;

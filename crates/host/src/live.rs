@@ -7,6 +7,7 @@ use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
 use crate::files::temporary;
+use crate::image_aside;
 use crate::inside;
 use crate::interrupt;
 use crate::live_space;
@@ -27,7 +28,7 @@ const SETTLES_IN: Duration = Duration::from_secs(20);
 /// Images are as large as a few hundred megabytes; more is no initramfs.
 const IMAGE_LIMIT: usize = 1 << 30;
 
-fn effect(error: FileError) -> EffectError {
+pub(crate) fn effect(error: FileError) -> EffectError {
     match error {
         FileError::Changed { .. } => EffectError::Changed(error.to_string()),
         FileError::NoSpace { .. } => EffectError::NoSpace(error.to_string()),
@@ -122,6 +123,13 @@ impl Machine for Root {
     }
 
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+        let releases = image_aside::releases(self, argv);
+        if !releases.is_empty() {
+            return image_aside::make(self, &releases, &mut |argv| {
+                line(&argv.join(" "));
+                self.run_tool(argv, line)
+            });
+        }
         let Some(aside) = menu::aside(self, argv) else { return self.run_tool(argv, line) };
         let end = self.run_tool(&aside.argv, line).and_then(|end| if end.success { aside.put(self).map(|()| end) } else { Ok(end) });
         aside.clear(self);

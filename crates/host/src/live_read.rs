@@ -6,6 +6,7 @@ use crate::files::root::Root;
 use crate::read_host::{ReadAttributes, ReadHost};
 use cede_model::Entry;
 use rustix::fs::{AtFlags, CWD, FileType as RawFileType, StatxFlags, statx};
+use rustix::io::Errno;
 use std::path::PathBuf;
 
 /// What a failure to read means for the capture.
@@ -15,15 +16,19 @@ fn failed(error: &FileError) -> Entry {
         _ if error.is_not_found() => Entry::Absent,
         FileError::Denied { .. } => Entry::Unreadable("EACCES".to_owned()),
         FileError::TooLarge { .. } => Entry::Unreadable("EFBIG".to_owned()),
-        FileError::WrongKind { kind, .. } => Entry::Unreadable(format!("{kind:?}")),
-        other => other.io().and_then(std::io::Error::raw_os_error).map_or_else(
-            || Entry::Unreadable(other.to_string()),
-            |code| match rustix::io::Errno::from_raw_os_error(code) {
-                rustix::io::Errno::NOTDIR => Entry::Absent,
-                errno => Entry::Unreadable(format!("{errno:?}")),
-            },
-        ),
+        FileError::WrongKind { kind, .. } => Entry::Unreadable(kind.to_string()),
+        other => match other.io().and_then(std::io::Error::raw_os_error) {
+            Some(code) if Errno::from_raw_os_error(code) == Errno::NOTDIR => Entry::Absent,
+            Some(code) => Entry::Unreadable(errno_text(code)),
+            None => Entry::Unreadable(other.to_string()),
+        },
     }
+}
+
+/// What errno(3) says, without the number: `Too many open files`.
+fn errno_text(code: i32) -> String {
+    let text = std::io::Error::from_raw_os_error(code).to_string();
+    text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned()
 }
 
 /// As [`failed`], for a path: a name that is not UTF-8 was listed with U+FFFD in it, and is not to be found by that.

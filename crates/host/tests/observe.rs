@@ -59,11 +59,16 @@ fn fifos_directories_and_links_out_of_the_root_are_not_followed() {
     fs::create_dir_all(tree.0.join("etc/os-release")).unwrap();
     fs::create_dir_all(tree.0.join("etc/initramfs-tools")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(tree.0.join("etc/initramfs-tools/modules")).status().unwrap().success());
+    symlink("fstab", tree.0.join("etc/fstab")).unwrap();
     let host = tree.host();
+    let said = |path: &str| host.capture.get(path).unwrap().to_string();
+    assert_eq!(
+        (said("/etc/fstab").as_str(), said("/etc/initramfs-tools/modules").as_str()),
+        ("Too many levels of symbolic links", "a FIFO")
+    );
     assert_eq!(host.capture.file("/etc/default/grub"), Some(b"inside".as_slice()), "an absolute link stays below the root");
     assert_eq!(host.capture.get("/etc/mkinitcpio.conf"), Some(&Entry::Absent), "dots do not lead out");
     assert_eq!(host.capture.get("/etc/os-release"), Some(&Entry::Dir));
-    assert!(matches!(host.capture.get("/etc/initramfs-tools/modules"), Some(Entry::Unreadable(_))));
 }
 
 #[test]
@@ -211,4 +216,27 @@ fn an_open_file_tells_the_number_of_its_node_whatever_its_name() {
     let tree = Tree::new("numbers", &[]);
     fs::create_dir_all(&tree.0).unwrap();
     assert_eq!(ReadHost::device_number(&Root::open(&tree.0).unwrap(), "/dev/null"), None, "another system's names lead elsewhere");
+}
+
+/// Where GRUB's files are decides what GRUB can write to.
+#[test]
+fn links_to_grubs_files_are_followed_inside_the_root() {
+    let place = |name: &str, links: &[(&str, &str)]| {
+        let tree = Tree::new(&format!("place-{name}"), &[("boot/x", ""), ("efi/grub/grubenv", "block")]);
+        for (target, link) in links {
+            let link = tree.0.join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(target, link).unwrap();
+        }
+        let capture = tree.host().capture;
+        ["/boot/grub", "/boot/grub/grubenv"].map(|path| capture.place(path).map(str::to_owned).map_err(str::to_owned))
+    };
+    let known = |paths: [&str; 2]| paths.map(|path| Ok(path.to_owned()));
+    assert_eq!(place("none", &[]), known(["/boot/grub", "/boot/grub/grubenv"]));
+    assert_eq!(place("directory", &[("../efi/grub", "boot/grub")]), known(["/efi/grub", "/efi/grub/grubenv"]));
+    assert_eq!(place("up", &[("../../../../efi/./grub/", "boot/grub")]), known(["/efi/grub", "/efi/grub/grubenv"]));
+    assert_eq!(place("file", &[("/efi/grub/grubenv", "boot/grub/grubenv")]), known(["/boot/grub", "/efi/grub/grubenv"]));
+    assert_eq!(place("nowhere", &[("/efi/none", "boot/grub/grubenv")]), known(["/boot/grub", "/efi/none"]));
+    let circle = place("circle", &[("other", "boot/grub/grubenv"), ("grubenv", "boot/grub/other")]);
+    assert_eq!(circle, [Ok("/boot/grub".to_owned()), Err("ELOOP".to_owned())]);
 }

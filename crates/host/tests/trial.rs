@@ -227,6 +227,42 @@ fn where_grub_cannot_write_nothing_is_chosen() {
     }
 }
 
+/// The block is written by GRUB where it finds it, which is not where Linux follows a link to.
+#[test]
+fn the_environment_block_is_judged_where_it_is() {
+    type Case<'a> = (Vec<(String, Entry)>, Option<&'a str>);
+    let mounts =
+        "25 1 259:2 / / rw - ext4 /dev/nvme0n1p2 rw\n40 25 259:1 / /efi rw - vfat /dev/nvme0n1p1 rw\n41 25 0:50 / /data rw - btrfs x rw\n";
+    let link = |place: &str| Entry::Link(place.to_owned());
+    let block = |bytes: &[u8]| (once::ENV_BLOCK.to_owned(), Entry::File(bytes.to_vec()));
+    let place = |path: &str, found: Entry| (format!("{path}@"), found);
+    let cases: [Case<'_>; 8] = [
+        (vec![place(once::GRUB, link("/efi/grub")), place(once::ENV_BLOCK, link("/efi/grub/grubenv"))], None),
+        (
+            vec![place(once::GRUB, link("/data/grub")), place(once::ENV_BLOCK, link("/data/grub/grubenv"))],
+            Some("GRUB cannot write to btrfs"),
+        ),
+        (
+            vec![place(once::ENV_BLOCK, link("/efi/EFI/debian/grubenv"))],
+            Some("is a link to /efi/EFI/debian/grubenv, where GRUB may not find it"),
+        ),
+        (vec![place(once::ENV_BLOCK, Entry::Unreadable("ELOOP".to_owned()))], Some("cannot be told (ELOOP)")),
+        (vec![block(&env_block::empty()[..1023])], Some("it has 1023 bytes, not 1024 as `grub-editenv /boot/grub/grubenv create`")),
+        (vec![block(&[b'x'; 1024])], Some("it is no environment block of GRUB")),
+        (vec![block(&env_block::set(&env_block::empty(), "env_block", "512+1").unwrap())], Some("takes the choice away in 512+1")),
+        (vec![block(b"")], None),
+    ];
+    for (entries, why) in cases {
+        let mut capture = sim().snapshot();
+        capture.insert("/proc/self/mountinfo", Entry::File(mounts.as_bytes().to_vec()));
+        capture.extend(entries.clone());
+        let plan = trial::plan::plan(&Host::from_capture(capture), &["01:00.0".parse().unwrap()], BindMethod::Cmdline, &wish());
+        let refused = plan.refused.iter().find(|refusal| refusal.id == "trial-not-once").map(|refusal| refusal.message.as_str());
+        assert_eq!(refused.is_some(), why.is_some(), "{entries:?}: {refused:?}");
+        assert!(why.is_none_or(|why| refused.unwrap().contains(why)), "{why:?}: {refused:?}");
+    }
+}
+
 #[test]
 fn only_one_trial_at_a_time_and_only_under_its_own_number() {
     let sim = sim();

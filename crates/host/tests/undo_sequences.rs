@@ -311,3 +311,30 @@ fn undo_leaves_what_hand_edits_alone_would_have_made() {
     assert!(applied > 0 && undone > 0 && redone > 0 && edits > 0 && kernels > 0);
     assert!(conflicts * 10 < usize::try_from(count).unwrap(), "{conflicts} conflicts in {count} sequences");
 }
+
+/// Whoever takes a card out, or puts it into another slot, is told to undo.
+#[test]
+fn what_was_given_away_and_is_gone_can_be_undone() {
+    let sim = SimHost::new(capture_text::parse(LAPTOP).unwrap());
+    let (card, old) = ("01:00.0".parse().unwrap(), etc(&sim.snapshot()));
+    let plan = planner::plan(&host(&sim), &[card], BindMethod::Cmdline);
+    apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap();
+    for moved_to in [None, Some("0000:03:00.")] {
+        let without = sim.snapshot();
+        let mut capture = Capture::new();
+        for (path, entry) in without.entries() {
+            match (path.contains("/0000:01:00."), moved_to) {
+                (false, _) => capture.insert(path, entry.clone()),
+                (true, Some(to)) => capture.insert(path.replace("0000:01:00.", to), entry.clone()),
+                (true, None) => {}
+            }
+        }
+        let sim = SimHost::new(capture);
+        assert!(host(&sim).device(card).is_none());
+        let operations = journal::operations(&host(&sim).capture).unwrap();
+        let back = undo::undo(&look_at_files(&sim, &operations), &operations, &operations[0]).unwrap();
+        apply(&sim, &back, Verb::Undo(1), &mut |_| {}).unwrap();
+        assert_eq!(etc(&sim.snapshot()), old, "{moved_to:?}");
+        assert!(apply(&sim, &plan, Verb::Redo(1), &mut |_| {}).unwrap_err().to_string().contains("is not there any more"));
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::observed::Observed;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Bound;
 
 /// One thing found on the host, kept exactly as read.
@@ -21,10 +22,25 @@ pub enum Entry {
     Unreadable(String),
 }
 
+/// What is there instead, where a file was wanted.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(_) => f.write_str("a file"),
+            Self::Present(_) => f.write_str("its content was not read"),
+            Self::Link(target) => write!(f, "a link to {target}"),
+            Self::Dir => f.write_str("a directory"),
+            Self::Absent => f.write_str("not there"),
+            Self::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
 /// What was read: absolute path as seen from inside the root → what was there.
 ///
 /// Attributes of a PCI function stand below `/sys/bus/pci/devices/ADDRESS/`, though on a real host that path is a link.
 /// Content of an initramfs image stands below `IMAGE!/` (for example `/boot/initrd.img-6.1!/etc/modprobe.d/x.conf`).
+/// `PATH@` is a link with the place of PATH, where links lead to another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capture {
     entries: BTreeMap<String, Entry>,
@@ -112,6 +128,18 @@ impl Capture {
         }
     }
 
+    /// Where the links in `path` lead, inside the root; the path itself where there are none.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn place<'a>(&'a self, path: &'a str) -> Result<&'a str, &'a str> {
+        match self.entries.get(&place_key(path)) {
+            Some(Entry::Link(place)) => Ok(place),
+            Some(Entry::Unreadable(why)) => Err(why),
+            _ => Ok(path),
+        }
+    }
+
     /// The names directly below the directory `path`, sorted by byte, also those of directories of which only something inside was recorded.
     /// Names seen to be absent are left out.
     pub fn names_in<'a>(&'a self, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -158,6 +186,11 @@ impl Capture {
         }
         false
     }
+}
+
+/// The path under which a capture has what [`Capture::place`] says.
+pub fn place_key(path: &str) -> String {
+    format!("{path}@")
 }
 
 #[cfg(test)]

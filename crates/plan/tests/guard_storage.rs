@@ -96,6 +96,8 @@ fn file_systems_of_several_devices() {
     bcachefs.loses("root-disk", "nvme0n1p2 → bcachefs → /");
     let bcache = Stack::new().above("bcache0", "252:0", &["nvme0n1p3", "sda2"]).mounted(&["29 1 252:0 / / rw - ext4 /dev/bcache0 rw"]);
     bcache.loses("root-disk", "nvme0n1p3 → cached bcache0 → /");
+    let bcache = Stack::new().above("bcache0", "252:0", &["nvme0n1p3"]).disk("bcache0p1", "252:1", "virtual/block/bcache0/bcache0p1");
+    bcache.mounted(&["29 1 252:1 / / rw - ext4 /dev/bcache0p1 rw"]).loses("root-disk", "nvme0n1p3 → cached bcache0 → bcache0p1 → /");
     let zfs = |stack: Stack| stack.mounted(&["29 1 0:25 / / rw - zfs rpool/ROOT/pve-1 rw"]);
     zfs(Stack::new()).loses("unseen-storage", "ZFS pool rpool could not be told");
     let elsewhere = zfs(Stack::new().udev("8:2", "E:ID_FS_TYPE=zfs_member\nE:ID_FS_LABEL=rpool\n"));

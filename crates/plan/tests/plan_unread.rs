@@ -153,5 +153,7 @@ fn unreadable_configurations_of_mkinitcpio_refuse() {
 fn an_unreadable_directory_of_grub_s_drop_ins_refuses() {
     let dir = "/etc/default/grub.d";
     assert_refused(&with(Machine::debian(), dir, "EACCES"), "grub-not-editable", &["/etc/default/grub.d could", "run as root"]);
+    let script = "/usr/sbin/grub-mkconfig";
+    assert_refused(&with(Machine::debian(), script, "EIO"), "grub-not-editable", &[script, "EIO"]);
     assert_refused(&with(Machine::debian(), "/etc/default/grub.d/x.cfg", "EIO"), "grub-not-editable", &["x.cfg", "EIO"]);
 }

@@ -5,6 +5,7 @@ use super::scenario::{Landed, Past, SCRIPTS, Scenario, said};
 use super::stage::{Stage, Tree};
 use super::stepper::{self, Action, Call, Ended, Watch};
 use super::{Result, calls, odd, still};
+use crate::in_one_line;
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
@@ -309,7 +310,7 @@ fn orphaned(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::result
     let mut look = || meanwhile = stage.cede(&["recover", "--yes"]).map_err(|error| error.to_string());
     disturb_and(stage, scenario.arguments, instant, &mut look).map_err(|error| error.to_string())?;
     let refused = match meanwhile {
-        Ok(output) if output.status.code() == Some(4) && said(&output).contains("at work") => true,
+        Ok(output) if output.status.code() == Some(4) && in_one_line(&said(&output)).contains("at work") => true,
         Ok(output) if output.status.code() == Some(0) => false,
         Ok(output) => return Err(format!("recover beside the tool ended with {}: {}", output.status, said(&output))),
         Err(_) => false,
@@ -333,9 +334,9 @@ fn disturbed(stage: &Stage, scenario: &Scenario, instant: Instant) -> std::resul
         Some(7) => Ok("partly changed, recovered later"),
         // The program itself could not be started.
         Some(127) => is(Landed::Old).map(|()| "not started"),
-        Some(1) if ended.said.contains("the change is the default now") => Ok("confirmed by half, to its end later"),
+        Some(1) if in_one_line(&ended.said).contains("the change is the default now") => Ok("confirmed by half, to its end later"),
         None if matches!(instant.action, Action::Signal(_)) => Ok("ended by the signal"),
-        Some(1) if ended.said.contains("could not print") => Ok("nobody to tell"),
+        Some(1) if in_one_line(&ended.said).contains("could not print") => Ok("nobody to tell"),
         other => Err(format!("ended with {other:?}, {:?}", ended.signal)),
     };
     let with_words = |why: String| format!("{why}: {}", ended.said.trim());

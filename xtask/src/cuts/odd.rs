@@ -5,6 +5,7 @@ use super::scenario::{Landed, Scenario, said};
 use super::stage::Stage;
 use super::tool::{ODD, ODDITIES};
 use super::{ENTER, Result};
+use crate::in_one_line;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -31,7 +32,7 @@ pub(super) fn run(stage: &Stage, scenario: &Scenario, tally: &mut Tally) -> Resu
             "is killed" => "signal: 9",
             _ => "",
         };
-        let right = (code, landed.clone()) == wanted && start.elapsed() < LONGEST && said(&output).contains(told);
+        let right = (code, landed.clone()) == wanted && start.elapsed() < LONGEST && in_one_line(&said(&output)).contains(told);
         let why = || format!("a tool {odd}: {code:?}, {landed:?}, {} s: {}", start.elapsed().as_secs(), said(&output));
         tally.add(scenario.name, if right { Ok(if landed == Ok(Landed::New) { "new" } else { "old" }) } else { Err(why()) });
     }

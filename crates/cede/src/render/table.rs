@@ -147,7 +147,8 @@ impl Cell {
             let width = width_of(&text);
             (text, width)
         };
-        if self.style.is_plain() {
+        // Blanks at the end of a line are cut off, not escape sequences among them.
+        if self.style.is_plain() || text.is_empty() {
             line.push_str(&text);
         } else {
             let style = self.style;
@@ -202,16 +203,19 @@ pub fn clean_line(text: &str) -> String {
     text.chars().map(|c| if misleads(c) && c != '\t' { '?' } else { c }).collect()
 }
 
-/// Prints text wrapped to `width`, the first line after `first`, the others indented as deep.
+/// Columns of text where nothing tells how many there are.
+const COLUMNS: usize = 80;
+
+/// Prints text wrapped to `width`, or to 80 columns where there is none: tables are for other programs then, text never is. The first line after `first`, the others indented as deep.
 ///
 /// # Errors
 /// Those of the stream.
 pub fn wrapped(out: &mut dyn Write, first: &str, text: &str, width: Option<usize>) -> io::Result<()> {
-    let indent = anstream::adapter::strip_str(first).to_string().width();
-    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
+    let indent = anstream::adapter::strip_str(first.trim_start_matches('\n')).to_string().width();
+    let room = width.unwrap_or(COLUMNS).saturating_sub(indent).max(20);
     let mut prefix = first.to_owned();
     let mut line = String::new();
-    for word in text.split_whitespace().map(clean) {
+    for word in words(text).iter().map(|word| clean(word)) {
         if !line.is_empty() && line.width() + 1 + word.width() > room {
             writeln!(out, "{prefix}{line}")?;
             prefix = " ".repeat(indent);
@@ -223,6 +227,20 @@ pub fn wrapped(out: &mut dyn Write, first: &str, text: &str, width: Option<usize
         line.push_str(&word);
     }
     writeln!(out, "{prefix}{line}")
+}
+
+/// The words of a text. What stands between backquotes is to be typed and is one word, however long.
+fn words(text: &str) -> Vec<&str> {
+    let mut quotes = text.matches('`').count();
+    let mut within = false;
+    let is_gap = |c: char| {
+        if c == '`' {
+            quotes -= 1;
+            within = !within && quotes > 0;
+        }
+        c == '\n' || c.is_whitespace() && !within
+    };
+    text.split(is_gap).filter(|word| !word.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -247,8 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn no_blanks_are_left_before_an_empty_cell() {
+        let mut table = Table::new(0, 0);
+        table.row(["long text", "x"]);
+        table.row(["a", ""]);
+        table.style_row(crate::ui::FAINT);
+        assert!(printed(&table, None).ends_with("a\u{1b}[0m\n"));
+    }
+
+    #[test]
     fn escape_sequences_of_the_host_do_not_reach_the_terminal() {
         assert_eq!(clean("a\u{1b}[2Jb\n"), "a?[2Jb?");
+    }
+
+    #[test]
+    fn what_is_to_be_typed_stays_in_one_piece() {
+        let mut out = Vec::new();
+        wrapped(&mut out, "", "first `sudo cp 'a  b' /etc/somewhere`, then `reboot", Some(20)).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "first\n`sudo cp 'a  b' /etc/somewhere`,\nthen `reboot\n");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Hosts whose functions are handed over, and the tools that read the text.
 
-use super::Dir;
+use super::{Dir, flat};
 use cede_model::{Capture, Entry, capture_text};
 use std::fs;
 use std::process::{Command, Output};
@@ -74,7 +74,7 @@ pub(crate) fn out(output: &Output) -> String {
 }
 
 pub(crate) fn err(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    flat(std::str::from_utf8(&output.stderr).unwrap())
 }
 
 /// Runs a tool that must be there.

@@ -49,6 +49,11 @@ pub(crate) fn cede(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cede")).args(arguments).env_clear().output().unwrap()
 }
 
+/// As one line: where text is wrapped depends on its words.
+pub(crate) fn flat(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 pub(crate) fn code(output: &Output) -> i32 {
     output.status.code().unwrap()
 }

@@ -24,7 +24,7 @@ pub(crate) fn replace(root: &Root, path: &str, before: Option<&[u8]>, after: Opt
     let now = match ReadHost::read(root, path, FILE_LIMIT) {
         Entry::File(bytes) => Some(bytes),
         Entry::Absent => None,
-        other => return Err(EffectError::File(format!("{path}: {other:?}"))),
+        other => return Err(EffectError::File(format!("{path}: {other}"))),
     };
     if now.as_deref() != before {
         return Err(EffectError::Changed(format!("{path}: the variable is another now")));

@@ -12,7 +12,7 @@ use crate::files::file_error::FileError;
 use crate::files::root::Root;
 
 /// Links followed before giving up (Linux `MAXSYMLINKS`).
-const MAX_LINKS: usize = 40;
+pub(crate) const MAX_LINKS: usize = 40;
 
 /// Where a file is, or would be made.
 pub(crate) struct Located {

@@ -3,7 +3,7 @@
 pub mod dir_handle;
 pub(crate) mod efi_variable;
 pub mod file_error;
-mod locate;
+pub(crate) mod locate;
 pub mod replace_file;
 pub mod root;
 pub(crate) mod temporary;

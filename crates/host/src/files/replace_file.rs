@@ -1,5 +1,6 @@
 //! Replaces and removes files so that after a power cut there is the old file or the new one, whole.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -44,12 +45,29 @@ pub fn replace_file(
     let mut temporary = Temporary::create(&place)?;
     temporary.fill(new, old.0.as_ref(), mode_if_new)?;
     old.check(&place, expected)?;
-    temporary.rename(old.0.is_some())?;
-    sync_dir(&place)?;
-    temporary.sync_entry()?;
-    temporary.let_go()?;
+    take_place(&mut temporary, &place, old.0.is_some())?;
     let hard_links = old.0.as_ref().map_or(0, |(_, stat)| Metadata::from(stat).nlink.saturating_sub(1));
     Ok(Replaced { created: old.0.is_none(), hard_links, real_path: place.path.clone() })
+}
+
+/// Puts a file that somebody else made beside it in the place of a regular file, durably, with the mode and owner that it has.
+///
+/// # Errors
+///
+/// The made file stands elsewhere, or the system refuses. On every error but [`FileError::NotDurable`] the old file is untouched, and the made one
+/// is gone.
+pub fn put_in_place(root: &Root, path: impl AsRef<Path>, made: &OsStr) -> Result<(), FileError> {
+    let place = locate(root, path.as_ref())?;
+    let mut temporary = Temporary::adopt(&place, made)?;
+    let old = OldFile::open(&place)?;
+    take_place(&mut temporary, &place, old.0.is_some())
+}
+
+fn take_place(temporary: &mut Temporary<'_>, place: &Located, replaces: bool) -> Result<(), FileError> {
+    temporary.rename(replaces)?;
+    sync_dir(place)?;
+    temporary.sync_entry()?;
+    temporary.let_go()
 }
 
 /// Removes the regular file that `path` leads to, links followed inside the root, and writes the directory to disk.

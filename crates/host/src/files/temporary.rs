@@ -74,6 +74,15 @@ impl<'a> Temporary<'a> {
         Err(FileError::new(&place.path, "making a file beside it", Errno::EXIST))
     }
 
+    /// Takes a file that somebody else made under a temporary name, and writes it to disk.
+    pub(crate) fn adopt(place: &'a Located, name: &OsStr) -> Result<Self, FileError> {
+        let failed = |errno| FileError::new(&place.path.with_file_name(name), "writing it to disk", errno);
+        let fd = fs::openat(&place.dir, name, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let made = Self { place, name: name.to_owned(), fd, renamed: false, holds_old: false };
+        fs::fsync(&made.fd).map_err(failed)?;
+        Ok(made)
+    }
+
     /// Writes content, owner, attributes and mode, and all of it to disk. `old` is the file it shall be like.
     pub(crate) fn fill(&self, new: &[u8], old: Option<&(OwnedFd, Stat)>, mode_if_new: u32) -> Result<(), FileError> {
         let path = &self.place.path;

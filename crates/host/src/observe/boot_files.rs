@@ -10,6 +10,7 @@ use cede_plan::bootloader;
 use cede_plan::initramfs;
 use cede_plan::iommu_cause::HYPERVISOR;
 use cede_plan::journal::OPERATIONS;
+use cede_plan::trial::once::{ENV_BLOCK, GRUB};
 
 /// Files that are read whole.
 const TEXTS: &[&str] = &[
@@ -24,7 +25,7 @@ const TEXTS: &[&str] = &[
     "/etc/default/grub",
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
-    "/boot/grub/grubenv",
+    ENV_BLOCK,
     "/etc/kernel/cmdline",
     "/etc/kernel/install.conf",
     "/etc/mkinitcpio.conf",
@@ -86,6 +87,9 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
     }
     for path in initramfs::unsupported::hooks() {
         reader.link(&path);
+    }
+    for path in [GRUB, ENV_BLOCK] {
+        reader.place(path);
     }
     for (dir, ending) in TEXT_DIRS {
         reader.texts_in(dir, ending);

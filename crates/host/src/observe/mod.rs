@@ -6,10 +6,12 @@ mod guests;
 mod kernels;
 mod network;
 mod pci;
+mod place;
 mod runtime;
 mod storage;
 
 use crate::read_host::{FILE_LIMIT, ReadHost};
+use cede_model::capture::place_key;
 use cede_model::{Capture, Entry};
 
 /// How much of a host is read.
@@ -102,6 +104,15 @@ impl Reader<'_> {
     fn link(&mut self, path: &str) {
         let entry = self.host.read_link(path);
         self.capture.insert(path, entry);
+    }
+
+    /// Records where links lead, where they lead to another path, or why that cannot be told.
+    fn place(&mut self, path: &str) {
+        match place::of(self.host, path) {
+            Entry::Link(place) if place == path => {}
+            found @ (Entry::Link(_) | Entry::Unreadable(_)) => self.capture.insert(place_key(path), found),
+            _ => {}
+        }
     }
 
     /// Records whether something is there.

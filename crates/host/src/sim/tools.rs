@@ -19,7 +19,8 @@ pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> O
     match argv {
         ["/usr/bin/mkinitcpio", "-P"] => Some(make_images(state, print)),
         ["/usr/bin/mkinitcpio", "-k", release, "-c", config, "-g", image] => Some(make_image(state, (release, config, image), print)),
-        ["/usr/sbin/mkinitramfs", "-d", directory, "-o", image, release] => {
+        [MKINITRAMFS, "-o", image, release] => run(state, &[MKINITRAMFS, "-d", "/etc/initramfs-tools", "-o", image, release], print),
+        [MKINITRAMFS, "-d", directory, "-o", image, release] => {
             let kernel = Kernel::installed(state).into_iter().find(|kernel| kernel.release == *release)?;
             Some(mkinitramfs(state, directory, &kernel, image))
         }
@@ -72,6 +73,7 @@ fn mkinitramfs(state: &mut Capture, directory: &str, kernel: &Kernel, image: &st
     true
 }
 
+const MKINITRAMFS: &str = "/usr/sbin/mkinitramfs";
 const MODPROBE: &str = "/etc/modprobe.d";
 const PRESETS: &str = "/etc/mkinitcpio.d";
 const IMAGE_MODULES: &str = "usr/lib/modules";

@@ -44,7 +44,7 @@ fn device(names: &BlockNames<'_>, name: &str, link: &str, pools: &BTreeSet<&str>
     } else if name.starts_with("md") && capture.attribute(&format!("{BLOCK}/{name}/md/level")).is_some() {
         node.kind = Kind::Md;
         (node.needs, node.idle) = arrays::md(capture, name, &node.below);
-    } else if name.starts_with("bcache") {
+    } else if name.starts_with("bcache") && whole(capture, link).is_none() {
         node.kind = Kind::Bcache;
     }
     if let Some(carried) = remote::carriers(capture, name, link) {
@@ -74,11 +74,15 @@ fn mapped(capture: &Capture, name: &str) -> (Kind, String) {
     }
 }
 
+/// The device that one is a partition of.
+fn whole<'a>(capture: &Capture, link: &'a str) -> Option<&'a str> {
+    link.rsplit('/').nth(1).filter(|parent| capture.link(&format!("{BLOCK}/{parent}")).is_some())
+}
+
 /// A device without a function of its own: a partition of one, a way over several controllers, or something whose carrier is not seen.
 fn on_virtual(names: &BlockNames<'_>, name: &str, link: &str, pools: &BTreeSet<&str>, node: &mut Node) {
     let capture = names.capture;
-    let whole = link.rsplit('/').nth(1).filter(|parent| capture.link(&format!("{BLOCK}/{parent}")).is_some());
-    if let Some(whole) = whole {
+    if let Some(whole) = whole(capture, link) {
         node.below = vec![whole.to_owned()];
     } else if link.contains("/nvme-subsystem/") {
         node.below = nvme_paths(names, name);

@@ -16,7 +16,7 @@ pub struct Grub;
 pub(super) const NAME: &str = "GRUB";
 pub(super) const MAIN: &str = "/etc/default/grub";
 pub(super) const DROP_INS: &str = "/etc/default/grub.d";
-const MKCONFIG: [&str; 2] = ["/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig"];
+pub(super) const MKCONFIG: [&str; 2] = ["/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig"];
 const UPDATE_GRUB: &str = "/usr/sbin/update-grub";
 
 impl Bootloader for Grub {

@@ -1,6 +1,6 @@
 //! The files that `grub-mkconfig` sources: what they say together, and edits of single words that are proved on all of them.
 
-use super::grub::{DROP_INS, MAIN, cannot, shells, uses_drop_ins};
+use super::grub::{DROP_INS, MAIN, MKCONFIG, cannot, shells, uses_drop_ins};
 use crate::edit::cmdline;
 use crate::edit::shell::{Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, words};
 use crate::parameter::Wish;
@@ -62,10 +62,12 @@ impl Files {
         Self { list, drop_ins, shells: shells(host) }
     }
 
-    /// A file that is there and could not be read, or the directory of drop-ins.
+    /// A file that is there and could not be read, or the directory of drop-ins, or the script that says whether they count.
     pub(super) fn unseen(&self, host: &Host) -> Option<String> {
         let drop_ins = self.drop_ins.then_some(DROP_INS);
-        let mut paths = drop_ins.into_iter().chain(self.list.iter().map(|file| file.path.as_str()));
+        let is_told = MKCONFIG.iter().any(|path| host.capture.file(path).is_some());
+        let scripts = MKCONFIG.into_iter().filter(|_| !is_told);
+        let mut paths = scripts.chain(drop_ins).chain(self.list.iter().map(|file| file.path.as_str()));
         paths.find_map(|path| host.capture.unreadable(path).map(|why| format!("{path} could not be read ({why})")))
     }
 

@@ -6,7 +6,8 @@ use crate::edit::cmdline;
 use crate::iommu_cause;
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
-use crate::trial::{ENTRY, IMAGE, SETTINGS, once};
+use crate::trial::once::{self, ENV_BLOCK, GRUB};
+use crate::trial::{ENTRY, IMAGE, SETTINGS};
 use crate::unread;
 use cede_model::Host;
 use cede_model::boot::grub_cfg::{self, MenuEntry};
@@ -80,13 +81,22 @@ fn choose_once(host: &Host, menu: &str) -> Result<Step, Refusal> {
     if !(menu.contains("if [ \"${next_entry}\" ]") && menu.contains("save_env next_entry")) {
         return Err(by_hand(format!("{} has no code for a choice that holds once (`next_entry`)", entries::GRUB_CFG)));
     }
+    if menu.contains("load_env -f ${config_directory}/grubenv") {
+        return Err(by_hand(format!("{} may read the choice in one directory and take it away in another", entries::GRUB_CFG)));
+    }
     writable(host).map_err(by_hand)?;
     once::by_grub(host)
 }
 
-/// Whether GRUB can write into files of /boot/grub.
+/// Whether GRUB can write into its environment block. It follows links within one file system, from the top of that, and none to another (GRUB 2.06
+/// grub-core/fs/fshelp.c `find_file`); where its own directory is one, it was installed with the real path (util/grub-install.c).
 fn writable(host: &Host) -> Result<(), String> {
-    let (device, kind) = mount(host, "/boot/grub").ok_or("what /boot/grub is mounted from cannot be told")?;
+    let place = |path| host.capture.place(path).map_err(|why| format!("where {path} is cannot be told ({why})"));
+    let (directory, block) = (place(GRUB)?, place(ENV_BLOCK)?);
+    if block.strip_prefix(directory) != ENV_BLOCK.strip_prefix(GRUB) {
+        return Err(format!("{ENV_BLOCK} is a link to {block}, where GRUB may not find it"));
+    }
+    let (device, kind) = mount(host, directory).ok_or("what /boot/grub is mounted from cannot be told")?;
     if !WRITABLE.contains(&kind.as_str()) {
         return Err(format!("GRUB cannot write to {kind}, on which /boot/grub is"));
     }

@@ -3,8 +3,8 @@
 /// The first line; without it GRUB takes the file for damaged.
 const SIGNATURE: &[u8] = b"# GRUB Environment Block\n";
 
-/// The size that grub-editenv makes (util/grub-editenv.c `DEFAULT_ENVBLK_SIZE`).
-const SIZE: usize = 1024;
+/// The size that grub-editenv makes (util/grub-editenv.c `DEFAULT_ENVBLK_SIZE`); GRUB cannot change it.
+pub const SIZE: usize = 1024;
 
 /// Why a block cannot be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -5,11 +5,17 @@ use super::{ENTRY, ENTRY_FILE, env_block};
 use crate::plan::{Refusal, Step};
 use cede_model::{Entry, Host};
 
+/// Where GRUB has its files.
+pub const GRUB: &str = "/boot/grub";
+
 /// GRUB's environment block.
 pub const ENV_BLOCK: &str = "/boot/grub/grubenv";
 
 /// The variable in it (util/grub-reboot.in; util/grub.d/00_header.in reads and clears it).
 const NEXT_ENTRY: &str = "next_entry";
+
+/// Names another block, in which the menu clears the choice (GRUB 2.14 util/grub.d/00_header.in).
+const ELSEWHERE: &str = "env_block";
 
 /// The variable of systemd-boot (systemd: Boot Loader Interface). The file has four bytes of attributes before the value (Linux
 /// Documentation/filesystems/efivarfs.rst).
@@ -34,6 +40,12 @@ pub fn by_grub(host: &Host) -> Result<Step, Refusal> {
     }
     let before = host.capture.file(ENV_BLOCK).map(<[u8]>::to_vec);
     let block = before.clone().filter(|block| !block.is_empty()).unwrap_or_else(env_block::empty);
+    if block.len() != env_block::SIZE {
+        return Err(cannot(format!("it has {} bytes, not {} as `grub-editenv {ENV_BLOCK} create` makes it", block.len(), env_block::SIZE)));
+    }
+    if let Some(other) = env_block::get(&block, ELSEWHERE) {
+        return Err(cannot(format!("GRUB takes the choice away in {}, not in this file", String::from_utf8_lossy(other))));
+    }
     if let Some(other) = env_block::get(&block, NEXT_ENTRY) {
         return Err(cannot(format!("another entry is chosen for the next start already (`{}`)", String::from_utf8_lossy(other))));
     }

@@ -4,6 +4,7 @@
 mod hook;
 mod persist;
 
+use crate::in_one_line;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -216,7 +217,7 @@ impl Story {
         let message = self.refused(&disk, "mounted-disk", &[&chain])?;
         let accepted = self.cede(&format!("bind {} --yes --accept-loss mounted-disk", disk.address), REFUSED)?;
         self.machine.output("umount /run/data")?;
-        if accepted.contains(&chain) { Ok(message) } else { Err(format!("accepted: {accepted}")) }
+        if in_one_line(&accepted).contains(&chain) { Ok(message) } else { Err(format!("accepted: {accepted}")) }
     }
 
     fn block_of(&mut self, disk: &Function) -> Outcome<String> {
@@ -346,7 +347,7 @@ wait $bind; status=$?; cat /run/bind.log; exit $status",
         }
         said.push(self.cede("undo --yes", DONE)?);
         let again = self.cede(&format!("release {card} --yes"), DONE)?;
-        if again.contains("nothing to do") { Ok(said.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")) } else { Err(again) }
+        if again.contains("nothing to do") { Ok(in_one_line(&said.join(" "))) } else { Err(again) }
     }
 
     /// The one with SR-IOV, without a disk.

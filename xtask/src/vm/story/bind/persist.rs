@@ -1,5 +1,6 @@
 //! What is bound at every start: over a reboot; and with the cards swapped, where nothing is bound to a stranger.
 
+use crate::in_one_line;
 use std::path::Path;
 
 use serde_json::Value;
@@ -72,7 +73,7 @@ systemctl -q enable systemd-networkd; echo enabled",
         }
         let again = self.cede(&format!("bind {physical} --vfs 3 --persist --yes"), DONE)?;
         self.cede("verify", DONE)?;
-        if again.contains("at every start already") { Ok(format!("{files} files")) } else { Err(again) }
+        if in_one_line(&again).contains("at every start already") { Ok(format!("{files} files")) } else { Err(again) }
     }
 
     fn reboot_by_itself(&mut self) -> Outcome<String> {
@@ -82,7 +83,7 @@ systemctl -q enable systemd-networkd; echo enabled",
 
     fn bound_by_start(&mut self) -> Outcome<String> {
         self.machine.run("systemctl is-system-running --wait")?;
-        let said = self.machine.output(SAID)?;
+        let said = in_one_line(&self.machine.output(SAID)?);
         let physical = self.physical()?;
         for address in [self.one(DISK)?.address, self.one(NETWORK)?.address] {
             self.is_on_vfio(&address).map_err(|error| format!("{error}\n{said}"))?;
@@ -119,10 +120,10 @@ systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd",
             return Err(installed);
         }
         let alone = self.cede(&format!("bind {disk} --yes"), DONE)?;
-        let part = self.cede(&format!("release {disk} --yes"), DONE)?;
+        let part = in_one_line(&self.cede(&format!("release {disk} --yes"), DONE)?);
         self.cede(&format!("bind {disk} --yes"), DONE)?;
         match part.contains("the next start binds it again") {
-            true => Ok(part.split_whitespace().collect::<Vec<_>>().join(" ")),
+            true => Ok(part),
             false => Err(format!("{alone}\n{part}")),
         }
     }
@@ -130,7 +131,7 @@ systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd",
     /// Both cards are there, each at the other's place.
     fn strangers_kept(&mut self) -> Outcome<String> {
         self.machine.run("systemctl is-system-running --wait")?;
-        let said = self.machine.output(SAID)?;
+        let said = in_one_line(&self.machine.output(SAID)?);
         let drivers = [self.one(DISK)?.driver, self.one(NETWORK)?.driver].map(Option::unwrap_or_default);
         let failed = self.machine.output("systemctl list-units --failed --plain --no-legend 'cede-bind-*'")?;
         let operations = self.machine.output("ls /var/lib/cede/operations | wc -l")?;
@@ -139,7 +140,7 @@ systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd",
         let verify = self.cede("verify", 1)?;
         let told = said.contains("nothing was bound") && said.contains("--persist`");
         if drivers == ["nvme", "e1000e"] && failed.lines().count() == 2 && told && displaced == 3 {
-            Ok(format!("{} operations; {}", operations.trim(), said.split_whitespace().collect::<Vec<_>>().join(" ")))
+            Ok(format!("{} operations; {}", operations.trim(), said))
         } else {
             Err(format!("{drivers:?}, {displaced} displaced, failed: {failed}\n{said}\n{verify}\n{status:#}"))
         }
