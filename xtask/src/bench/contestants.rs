@@ -71,7 +71,7 @@ pub(super) fn contestants(cede: &Path, floor: &Path, tree: &Tree, listing: &List
         list.push(Contestant::new(floor_name(verb), floor, &["bench", "floor", verb, &root]));
     }
     let listing = listing.path().to_string_lossy();
-    let foretold: [&[&str]; 3] = [&["groups", "--json"], &["explain", EXPLAINED], &["groups", "--tree"]];
+    let foretold: [&[&str]; 3] = [&["groups", "--json"], &["explain", EXPLAINED], &["groups", "--tree", "--verbose"]];
     for (name, words) in FORETOLD.iter().zip(foretold) {
         list.push(Contestant::new(*name, cede, &[&["--lspci", &listing], words].concat()));
     }
