@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: coverage-guided tests of everything that reads text or tables of a host, without cargo-fuzz and nightly Rust: libFuzzer
 //! needs only LLVM's counters, which the stable compiler puts in too. What is under test has no unsafe code, so no sanitizer is asked.
 
+use crate::results;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -111,8 +112,7 @@ fn run(mut arguments: impl Iterator<Item = String>) -> Result<usize> {
         let (outcome, seconds) = (if end.passed { "ok" } else { "FAILED" }, start.elapsed().as_secs());
         println!("test fuzz::{target} ... {outcome} ({seconds} s)");
         if keep {
-            let so_far = fs::read_to_string(RESULTS).unwrap_or_else(|_| HEAD.to_owned());
-            fs::write(RESULTS, format!("{so_far}| {target} | {seconds} | {} | {outcome} |\n", end.inputs))?;
+            results::keep(RESULTS, HEAD, &format!("| {target} | {seconds} | {} | {outcome} |\n", end.inputs))?;
         }
         failed += usize::from(!end.passed);
     }

@@ -11,6 +11,7 @@ mod fuzz;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod oracle;
 mod pages;
+mod results;
 mod tidy;
 mod vm;
 

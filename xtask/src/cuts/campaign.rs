@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,6 +52,8 @@ pub(super) struct Tally {
     /// By operation, then by what came of it.
     counts: BTreeMap<&'static str, BTreeMap<&'static str, usize>>,
     instants: usize,
+    /// How many of each operation were lost.
+    losses: BTreeMap<&'static str, usize>,
     /// Where the host was neither old nor new, or the words were wrong.
     pub(super) lost: Vec<String>,
 }
@@ -69,9 +71,25 @@ impl Tally {
             Ok(what) => *self.counts.entry(operation).or_default().entry(what).or_default() += instants,
             Err(why) => {
                 println!("LOST {why}");
+                *self.losses.entry(operation).or_default() += 1;
                 self.lost.push(why);
             }
         }
+    }
+}
+
+impl Tally {
+    /// A line of the file of results for each operation.
+    pub(super) fn lines(&self, host: &str, kind: &str) -> String {
+        let operations: BTreeSet<&str> = self.counts.keys().chain(self.losses.keys()).copied().collect();
+        let line = |operation: &str| {
+            let counts = self.counts.get(operation).into_iter().flatten();
+            let lost = self.losses.get(operation).copied().unwrap_or_default();
+            let instants = lost + counts.clone().map(|(_, count)| count).sum::<usize>();
+            let outcomes: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
+            format!("| {host} | {kind} | {operation} | {instants} | {} | {lost} |\n", outcomes.join(", "))
+        };
+        operations.into_iter().map(line).collect()
     }
 }
 

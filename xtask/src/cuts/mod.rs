@@ -11,6 +11,7 @@ mod stepper;
 mod still;
 mod tool;
 
+use crate::results;
 use campaign::{Campaign, Judged, KINDS, Tally};
 use scenario::SCRIPTS;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// The first argument with which this program starts itself inside a stage.
 pub(crate) const ENTER: &str = "cuts-enter";
 
-const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [--operation NAME] [--at CALL] [--cede PATH] [KIND…]
+const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [--operation NAME] [--at CALL] [--cede PATH] [--keep] [KIND…]
 
   As root. Runs the built cede in a chroot, on files, with tools that make real images and menus, and stops it at its system calls.
   Faster with the files in memory (TMPDIR=/dev/shm) and as `cargo run --release -p xtask -- cuts`.
@@ -42,7 +43,20 @@ const USAGE: &str = "usage: cargo xtask cuts [--all] [--jobs N] [--host NAME] [-
   --host   grub-mkinitcpio, grub-initramfs-tools, systemd-boot-mkinitcpio, systemd-boot-initramfs-tools; without it, all
   --operation  apply, undo, trial, 'undo of a trial', 'undo in the trial', confirm; without it, all
   --at     only at this call and some beside it, as a line of a lost one names it
-  --cede   a binary made elsewhere";
+  --cede   a binary made elsewhere
+  --keep   add the counts to xtask/cuts-results.md";
+
+const RESULTS: &str = "xtask/cuts-results.md";
+
+/// How the file of results begins.
+const HEAD: &str = "# Every instant of an operation, and where the host landed
+
+Written by `cargo xtask cuts --keep`: the built cede on files, with tools that make real images and menus, stopped at its system calls (the kinds are in the
+usage of `cargo xtask cuts`). *Still* has every call, the others those that change something and each 20th of the rest, unless it says *all*.
+
+| host | kind | operation | instants | outcomes | lost |
+|---|---|---|---|---|---|
+";
 
 struct Options {
     all: bool,
@@ -51,14 +65,16 @@ struct Options {
     at: Option<usize>,
     operation: Option<String>,
     cede: Option<PathBuf>,
+    keep: bool,
     kinds: Vec<String>,
 }
 
 fn options(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { all: false, jobs: 2, host: None, at: None, operation: None, cede: None, kinds: Vec::new() };
+    let mut options = Options { all: false, jobs: 2, host: None, at: None, operation: None, cede: None, keep: false, kinds: Vec::new() };
     while let Some(word) = arguments.next() {
         match word.as_str() {
             "--all" => options.all = true,
+            "--keep" => options.keep = true,
             "--jobs" => options.jobs = arguments.next()?.parse().ok().filter(|jobs| *jobs > 0)?,
             "--at" => options.at = Some(arguments.next()?.parse().ok()?),
             "--cede" => options.cede = Some(arguments.next()?.into()),
@@ -128,6 +144,10 @@ fn run(options: &Options) -> Result<bool> {
             work.run(*campaign)?;
             let tally = tally.into_inner().unwrap_or_default();
             println!("{host}: {kind}: {tally}, {} s", start.elapsed().as_secs());
+            if options.keep {
+                let kind = if options.all { format!("{kind}, all") } else { (*kind).to_owned() };
+                results::keep(RESULTS, HEAD, &tally.lines(host, &kind))?;
+            }
             whole &= tally.lost.is_empty();
         }
     }

@@ -3,8 +3,8 @@
 use super::Outcome;
 use super::compare::Verdict;
 use super::topology::{Machine, Unit};
+use crate::results;
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -87,7 +87,6 @@ impl Tally {
 
     /// Adds a line to the file of results.
     pub(super) fn keep(&self) -> Outcome<()> {
-        let so_far = fs::read_to_string(RESULTS).unwrap_or_else(|_| HEAD.to_owned());
         let machines = self.machines.map(|count| count.to_string()).join(", ");
         let line = format!(
             "| {} | {} | {} ({machines}) | {} ({}) | {} ({}) | {} | {} | {} | {} | {} | {} | {} |\n",
@@ -106,7 +105,7 @@ impl Tally {
             self.needs_acs,
             self.needs_multifunction
         );
-        fs::write(RESULTS, so_far + &line).map_err(|error| format!("{RESULTS}: {error}"))
+        results::keep(RESULTS, HEAD, &line)
     }
 }
 

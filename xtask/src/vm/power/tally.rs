@@ -1,9 +1,9 @@
 //! How many landed where.
 
 use std::fmt;
-use std::fs;
 
 use super::Landed;
+use crate::results;
 use crate::vm::Outcome;
 use crate::vm::progress::Progress;
 use crate::vm::recipe::Model;
@@ -61,10 +61,9 @@ impl Tally {
 
     /// Adds a line to the file of results.
     pub(super) fn keep(&self, model: Model) -> Outcome<()> {
-        let so_far = fs::read_to_string(RESULTS).unwrap_or_else(|_| HEAD.to_owned());
         let Self { verb, how, old, new, lost } = self;
         let line = format!("| {model} | {verb} | {how} | {} | {old} | {new} | {} |\n", self.all(), lost.len());
-        fs::write(RESULTS, so_far + &line).map_err(|error| format!("{RESULTS}: {error}"))
+        results::keep(RESULTS, HEAD, &line)
     }
 }
 
