@@ -24,6 +24,10 @@ impl Bootloader for Grub {
         NAME
     }
 
+    fn keeps(&self, path: &str) -> bool {
+        path == MAIN || path.strip_prefix(DROP_INS).is_some_and(|name| name.starts_with('/'))
+    }
+
     fn detect(&self, host: &Host) -> Detection {
         let Some(path) = [MAIN, entries::GRUB_CFG].into_iter().find(|path| host.capture.exists(path)) else { return Detection::No };
         Detection::of(host, NAME, Evidence::new(path, "exists"))

@@ -10,6 +10,7 @@ pub mod systemd_boot;
 mod systemd_trial;
 pub mod unsupported;
 
+use crate::journal;
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
 use crate::unread;
@@ -93,6 +94,8 @@ pub struct TrialChange {
 pub trait Bootloader: Sync {
     /// Name for people.
     fn name(&self) -> &'static str;
+    /// True for a file of its settings.
+    fn keeps(&self, path: &str) -> bool;
     /// Whether this host uses it.
     fn detect(&self, host: &Host) -> Detection;
     /// The words that the next boot gets, from its sources.
@@ -146,6 +149,18 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
     judge(host).map_err(|fault| match fault {
         Fault::Unsupported(one, evidence) => one.refusal(&evidence),
         Fault::Other(refusal) => refusal,
+    })
+}
+
+/// The boot loader whose entries are to be proved: where the start does not tell it, as in a live system, the one that an operation of ours changed.
+///
+/// # Errors
+/// As [`find`], where none did.
+pub fn find_changed(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
+    find(host).or_else(|refusal| {
+        let operations = journal::operations(&host.capture).unwrap_or_default();
+        let mut paths = operations.iter().rev().flat_map(|operation| &operation.plan.steps).filter_map(Step::path);
+        paths.find_map(|path| BOOTLOADERS.iter().copied().find(|loader| loader.keeps(path))).ok_or(refusal)
     })
 }
 

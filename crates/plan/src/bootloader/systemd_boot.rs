@@ -24,6 +24,10 @@ impl Bootloader for SystemdBoot {
         NAME
     }
 
+    fn keeps(&self, path: &str) -> bool {
+        entries::partition_of(path).is_some()
+    }
+
     fn detect(&self, host: &Host) -> Detection {
         match entries::type1_paths(host).into_iter().next() {
             Some(path) => Detection::of(host, NAME, Evidence::new(path, "exists")),
