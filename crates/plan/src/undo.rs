@@ -292,8 +292,9 @@ impl Undo<'_> {
 
     /// What the operation wanted of the boot entries, turned to what the files say once they are back: the user may have had a parameter all along.
     fn boot_conditions(&self, after: &Host) -> Vec<Condition> {
-        let words: Vec<String> =
-            bootloader::find_changed(after).map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect()).unwrap_or_default();
+        let words: Vec<String> = bootloader::find_changed(after)
+            .map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect())
+            .unwrap_or_default();
         let turned = self.wanted().filter_map(|what| match what {
             Condition::EntriesCarry { parameter } if words.iter().any(|word| carries(word, parameter)) => None,
             Condition::EntriesCarry { parameter } => Some(Condition::EntriesLack { parameter: parameter.clone() }),

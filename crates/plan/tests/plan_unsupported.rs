@@ -135,6 +135,70 @@ fn what_was_at_work_beats_what_lies_beside_it() {
 }
 
 #[test]
+fn grub_is_known_by_the_command_line_though_its_menu_does_not_name_the_kernel() {
+    // A kernel that was removed since, a snapshot's entry, one of the user's own, and a variable in place of the device.
+    for (image, menu) in [
+        ("/boot/vmlinuz-6.1.0-27-amd64", None),
+        ("/@snapshots/3/snapshot/boot/vmlinuz-linux", None),
+        ("(hd0,gpt2)/vmlinuz-own", None),
+        (
+            "/vmlinuz-own root=UUID=1b7a initrd=/own.img",
+            Some(("/boot/grub/custom.cfg", "menuentry x {\n linux /vmlinuz-own initrd=/own.img\n}\n")),
+        ),
+        (
+            "(lvm/vg-boot)/vmlinuz-linux",
+            Some(("/boot/grub/grub.cfg", "### BEGIN /etc/grub.d/10_linux ###\nmenuentry x {\n linux ($root)/vmlinuz-linux\n}\n")),
+        ),
+    ] {
+        let machine = arch().seen("/boot/EFI/refind/refind.conf").text("/proc/cmdline", &format!("BOOT_IMAGE={image} root=UUID=1b7a ro\n"));
+        let machine = menu.into_iter().fold(machine, |machine, (path, text)| machine.text(path, text));
+        for machine in [by_firmware(machine.clone(), "\\EFI\\debian\\shimx64.efi"), machine] {
+            assert_eq!(loader_of(&machine), Some(("GRUB", true)), "{image}");
+            assert!(paths(&plan_on(&machine.capture, &[GPU], Cmdline)).contains(&"/etc/default/grub"), "{image}");
+        }
+    }
+}
+
+#[test]
+fn a_loader_at_work_whose_files_are_elsewhere_is_no_reason_to_change_another() {
+    let silent = "initrd=\\initramfs-linux.img root=UUID=1b7a rw\n";
+    let systemd = by_loader(arch().text("/proc/cmdline", silent), "systemd-boot 257.2-1-arch");
+    let seen = ["systemd-boot started this system (", "LoaderInfo-", "mount"];
+    for machine in
+        [systemd.clone(), systemd.clone().seen("/boot/limine.conf"), systemd.absent("/etc/default/grub").absent("/boot/grub/grub.cfg")]
+    {
+        assert_refused(&machine, "boot-loader-unseen", &seen);
+        assert_eq!(loader_of(&machine), None);
+    }
+    let entries = || Machine::arch(Loader::SystemdBoot).absent(LOADER_INFO);
+    let grub = by_loader(entries(), "GRUB 2.12");
+    for machine in
+        [grub, by_firmware(entries(), "\\EFI\\arch\\grubx64.efi"), entries().text("/proc/cmdline", "BOOT_IMAGE=/vmlinuz-linux ro\n")]
+    {
+        assert_refused(&machine, "boot-loader-unseen", &["GRUB started this system (", "mount"]);
+    }
+    // Whoever may not look is told so first.
+    let mut closed = by_loader(arch().text("/proc/cmdline", silent), "systemd-boot 252");
+    closed.capture.insert("/boot/efi/loader/entries", Entry::Unreadable("EACCES".into()));
+    assert_refused(&closed, "boot-not-readable", &["/boot/efi/loader/entries", "run as root"]);
+}
+
+#[test]
+fn a_unified_image_has_its_own_words_whatever_they_say() {
+    // Made from /proc/cmdline of a start by GRUB, of which all is left.
+    let moved = arch().bytes(STUB_INFO, b"x").seen("/efi/EFI/Linux/arch.efi");
+    let by_systemd = by_loader(moved.clone().text("/proc/cmdline", "root=UUID=1b7a rw\n"), "systemd-boot 257");
+    for machine in
+        [moved.clone(), by_systemd, by_firmware(moved, "\\EFI\\Linux\\arch.efi"), Machine::arch(Loader::SystemdBoot).seen(STUB_INFO)]
+    {
+        assert_refused(&machine, "boot-loader-unsupported", &["a unified kernel image", "StubInfo", "loader/entries"]);
+    }
+    // ZFSBootMenu's image has that stub too, and starts the kernel by kexec.
+    let zbm = by_firmware(arch().seen(STUB_INFO).text("/proc/cmdline", "root=zfs:zroot/ROOT/arch rw\n"), "\\EFI\\ZBM\\VMLINUZ.EFI");
+    assert_refused(&zbm, "boot-loader-unsupported", &["ZFSBootMenu", "zfs set"]);
+}
+
+#[test]
 fn boot_image_alone_is_no_proof_of_grub() {
     // syslinux writes the same word, and the initramfs beside it.
     let words = "BOOT_IMAGE=/vmlinuz-linux initrd=/initramfs-linux.img root=UUID=1b7a rw\n";

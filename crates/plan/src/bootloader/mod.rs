@@ -200,10 +200,12 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
         Detection::No | Detection::InUse(_) => None,
     });
     let hidden_mark = || unsupported::hidden(host).and_then(|mark| hidden(host, mark));
+    let at_work = started::by(host).filter(|trace| BOOTLOADERS.iter().any(|loader| loader.name() == trace.name));
     match (found.as_slice(), others.as_slice()) {
         _ if let Some(refusal) = hidden_entries.or(hidden_evidence).or_else(hidden_mark) => Err(refusal.into()),
-        ([(loader, _)], []) => Ok(*loader),
         ([], [(other, Detection::Installed(evidence))]) => Err(Fault::Unsupported(other, evidence.clone())),
+        _ if let Some(trace) = at_work => Err(Fault::Other(unseen(&trace))),
+        ([(loader, _)], []) => Ok(*loader),
         ([], []) => Err(Fault::Other(Refusal::new(
             "boot-loader-unknown",
             "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
@@ -221,6 +223,17 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
             )))
         }
     }
+}
+
+/// A loader of which the files are not where they are looked for; another's would be changed in vain.
+fn unseen(trace: &started::Trace) -> Refusal {
+    Refusal::new(
+        "boot-loader-unseen",
+        format!(
+            "{} started this system ({}), and its configuration was not found below /boot, /efi or /boot/efi: mount the partition that holds it there; where it is another system's, add the parameters there",
+            trace.name, trace.evidence
+        ),
+    )
 }
 
 /// A place that decides which boot loader this is and that could not be looked at.
