@@ -80,6 +80,7 @@ fn loaders_are_named_by_their_files_and_told_how_by_hand() {
         ("/boot/firmware/cmdline.txt", "the Raspberry Pi's firmware", "one line"),
         ("/efi/EFI/Linux/arch-linux.efi", "a unified kernel image", "/etc/kernel/cmdline"),
         ("/etc/NIXOS", "NixOS", "--to nixos"),
+        ("/etc/kernel/proxmox-boot-uuids", "proxmox-boot-tool", "where GRUB starts it"),
         ("/run/ostree-booted", "ostree", "rpm-ostree kargs"),
         ("/boot/grub2/grub.cfg", "GRUB below /boot/grub2, as openSUSE has it", "grub2-mkconfig -o /boot/grub2/grub.cfg"),
     ];
@@ -181,6 +182,19 @@ fn a_loader_at_work_whose_files_are_elsewhere_is_no_reason_to_change_another() {
     let mut closed = by_loader(arch().text("/proc/cmdline", silent), "systemd-boot 252");
     closed.capture.insert("/boot/efi/loader/entries", Entry::Unreadable("EACCES".into()));
     assert_refused(&closed, "boot-not-readable", &["/boot/efi/loader/entries", "run as root"]);
+}
+
+#[test]
+fn settings_of_grub_without_a_menu_are_left_over() {
+    let left = |machine: Machine| machine.text("/etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n").absent("/boot/grub/grub.cfg");
+    // The variables of the firmware are not mounted.
+    let systemd = left(Machine::arch(Loader::SystemdBoot).absent(LOADER_INFO));
+    assert_eq!(loader_of(&systemd), Some(("systemd-boot", true)));
+    assert_eq!(loader_of(&left(bare()).seen("/boot/limine.conf")), Some(("Limine", false)));
+    assert_refused(&left(bare()), "boot-loader-unknown", &["GRUB with its menu"]);
+    // In a mounted system no command line tells; and by this one it was GRUB, wherever its menu is.
+    assert_eq!(loader_of(&left(bare()).absent("/proc/cmdline")), Some(("GRUB", true)));
+    assert_eq!(loader_of(&left(arch())), Some(("GRUB", true)));
 }
 
 #[test]

@@ -30,7 +30,13 @@ impl Bootloader for Grub {
 
     fn detect(&self, host: &Host) -> Detection {
         let Some(path) = [MAIN, entries::GRUB_CFG].into_iter().find(|path| host.capture.exists(path)) else { return Detection::No };
-        Detection::of(host, NAME, Evidence::new(path, "exists"))
+        match Detection::of(host, NAME, Evidence::new(path, "exists")) {
+            // Its package may be gone: this start would show GRUB, and there is no menu to start by.
+            Detection::Installed(_) if host.running_cmdline().known().is_some() && host.capture.observed(entries::GRUB_CFG).is_absent() => {
+                Detection::No
+            }
+            detection => detection,
+        }
     }
 
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {

@@ -208,7 +208,7 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
         ([(loader, _)], []) => Ok(*loader),
         ([], []) => Err(Fault::Other(Refusal::new(
             "boot-loader-unknown",
-            "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
+            "no boot loader that cede knows was found (GRUB with its menu, systemd-boot with its entries): `cede capture FILE` and a report would help to add yours",
         ))),
         (found, others) => {
             let supported = found.iter().map(|(loader, detection)| (loader.name(), detection));
@@ -230,7 +230,7 @@ fn unseen(trace: &started::Trace) -> Refusal {
     Refusal::new(
         "boot-loader-unseen",
         format!(
-            "{} started this system ({}), and its configuration was not found below /boot, /efi or /boot/efi: mount the partition that holds it there; where it is another system's, add the parameters there",
+            "{} started this system ({}), and its configuration was not found below /boot, /efi or /boot/efi: mount the partition that holds it there; reboot first where the loader was replaced since; where it is another system's, add the parameters there",
             trace.name, trace.evidence
         ),
     )

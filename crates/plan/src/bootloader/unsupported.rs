@@ -52,7 +52,7 @@ const ALL: &[Unsupported] = &[
         marks: &["/etc/kernel/proxmox-boot-uuids"],
         with: &[],
         owns: true,
-        by_hand: "add them to the one line of /etc/kernel/cmdline and run `proxmox-boot-tool refresh`",
+        by_hand: "add them to the one line of /etc/kernel/cmdline, or where GRUB starts it (`proxmox-boot-tool status` tells) to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, and run `proxmox-boot-tool refresh`",
     },
     Unsupported {
         name: "kernelstub",
