@@ -195,6 +195,11 @@ fn settings_of_grub_without_a_menu_are_left_over() {
     // In a mounted system no command line tells; and by this one it was GRUB, wherever its menu is.
     assert_eq!(loader_of(&left(bare()).absent("/proc/cmdline")), Some(("GRUB", true)));
     assert_eq!(loader_of(&left(arch())), Some(("GRUB", true)));
+    assert_refused(
+        &left(arch()),
+        "grub-menu-elsewhere",
+        &["/boot/grub/grub.cfg, which is not there", "grub-mkconfig -o MENU", "to add: `intel_iommu=on`"],
+    );
 }
 
 #[test]

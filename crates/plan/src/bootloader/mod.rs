@@ -123,6 +123,9 @@ pub trait Bootloader: Sync {
 /// Every boot loader there is.
 pub const BOOTLOADERS: &[&dyn Bootloader] = &[&grub::Grub, &systemd_boot::SystemdBoot];
 
+/// Refusals that leave it to the reader to set the parameters, who is told which.
+pub const BY_HAND: [&str; 3] = [unsupported::ID, grub::MENU_BY_HAND, grub::MENU_ELSEWHERE];
+
 /// A boot loader by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {

@@ -22,7 +22,7 @@ pub(super) struct Unsupported {
 }
 
 /// The identifier of a refusal that names one of them.
-pub const ID: &str = "boot-loader-unsupported";
+pub(super) const ID: &str = "boot-loader-unsupported";
 
 pub(super) const SYSLINUX: &str = "syslinux";
 pub(super) const UNIFIED: &str = "a unified kernel image";
