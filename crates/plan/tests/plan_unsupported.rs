@@ -285,6 +285,13 @@ fn mkinitcpio_beside_another_goes_by_who_makes_the_images() {
     assert_eq!(generator_of(&conf("dracut")), Some(("dracut", false)));
     assert_eq!(generator_of(&conf("mkinitcpio")), Some(("mkinitcpio", true)));
     assert_eq!(generator_of(&conf("none")), None);
+    assert_refused(&conf("none"), "initramfs-ambiguous", &["`echo initrd_generator=NAME >> /etc/kernel/install.conf`"]);
+    // Settings of one without its tool.
+    let left = arch().text("/etc/initramfs-tools/initramfs.conf", "MODULES=most\n");
+    assert_eq!(generator_of(&left.clone().absent("/usr/sbin/mkinitramfs")), Some(("mkinitcpio", true)));
+    assert_eq!(generator_of(&left.seen("/usr/sbin/mkinitramfs")), None);
+    let moved = Machine::debian().text("/etc/mkinitcpio.conf", "MODULES=()\n").absent("/usr/bin/mkinitcpio").seen("/usr/sbin/mkinitramfs");
+    assert_eq!(generator_of(&moved), Some(("initramfs-tools", true)));
     let booted =
         Machine::arch(Loader::SystemdBoot).seen("/usr/bin/booster").text("/proc/cmdline", "initrd=\\booster-linux.img root=UUID=1b7a\n");
     assert_refused(&package(booted, "mkinitcpio"), "initramfs-unsupported", &["booster", "booster-linux.img", "/etc/booster.yaml"]);
