@@ -20,20 +20,16 @@ const BY_INFO: [(&str, &str); 4] =
 /// The strongest trace: the loader that wrote the command line comes last, so what that shows beats what the firmware started.
 pub(super) fn by(host: &Host) -> Option<Trace> {
     let words = running_words(host);
-    let program = by_program(host);
-    by_stub(host, program.as_ref())
-        .or_else(|| by_menu(host, &words))
-        .or_else(|| by_info(host))
-        .or(program)
-        .or_else(|| by_boot_image(&words))
+    match by_program(host) {
+        // Its image has systemd's stub too, and starts the kernel by kexec.
+        Some(trace) if trace.name == unsupported::ZFS => Some(trace),
+        program => by_stub(host).or_else(|| by_menu(host, &words)).or_else(|| by_info(host)).or(program).or_else(|| by_boot_image(&words)),
+    }
 }
 
-/// A unified image has its command line inside, whoever started it, and that may be a copy of one by GRUB. ZFSBootMenu's image has the same stub,
-/// and starts the kernel by kexec.
-fn by_stub(host: &Host, program: Option<&Trace>) -> Option<Trace> {
-    let starts_another = program.is_some_and(|trace| trace.name == unsupported::ZFS);
-    (!starts_another && host.capture.is_there(STUB_INFO))
-        .then(|| Trace { name: unsupported::UNIFIED, evidence: Evidence::new(STUB_INFO, "is there") })
+/// A unified image has its command line inside, whoever started it, and that may be a copy of one by GRUB.
+fn by_stub(host: &Host) -> Option<Trace> {
+    host.capture.is_there(STUB_INFO).then(|| Trace { name: unsupported::UNIFIED, evidence: Evidence::new(STUB_INFO, "is there") })
 }
 
 /// GRUB begins a command line with the kernel as its menu names it, and loads the initramfs by a command (grub-core/lib/cmdline.c and
