@@ -15,6 +15,7 @@ use cede_host::{Machine, SimHost};
 use cede_model::pci::PciAddress;
 use cede_model::{Capture, Entry, capture_text};
 use cede_plan::journal::{self, Operation, Verb};
+use cede_plan::plan::Condition;
 use cede_plan::{BindMethod, Plan, Step, diff, planner, redo, undo};
 use std::collections::BTreeMap;
 use support::host;
@@ -336,5 +337,30 @@ fn what_was_given_away_and_is_gone_can_be_undone() {
         apply(&sim, &back, Verb::Undo(1), &mut |_| {}).unwrap();
         assert_eq!(etc(&sim.snapshot()), old, "{moved_to:?}");
         assert!(apply(&sim, &plan, Verb::Redo(1), &mut |_| {}).unwrap_err().to_string().contains("is not there any more"));
+    }
+}
+
+/// From a live system, or with another loader's files beside it, nothing tells what starts the host; the journal says what was changed.
+#[test]
+fn what_was_applied_is_undone_where_the_loader_cannot_be_told() {
+    let (card, limine) = ("01:00.0".parse().unwrap(), ("/boot/limine.conf", "timeout: 5\n".to_owned()));
+    let cmdline = |words: &str| ("/proc/cmdline", format!("{words}\n"));
+    let stub = "/sys/firmware/efi/efivars/StubInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    for changes in [
+        vec![limine, cmdline("")],
+        vec![cmdline("BOOT_IMAGE=/arch/boot/x86_64/vmlinuz-linux initrd=/arch/boot/x86_64/initramfs-linux.img archisobasedir=arch")],
+        vec![cmdline("archisobasedir=arch"), (stub, "x".to_owned())],
+    ] {
+        let sim = SimHost::new(capture_text::parse(LAPTOP).unwrap());
+        let old = etc(&sim.snapshot());
+        let plan = planner::plan(&host(&sim), &[card], BindMethod::Cmdline);
+        apply(&sim, &plan, Verb::Apply, &mut |_| {}).unwrap();
+        sim.others(|state| changes.iter().for_each(|(path, text)| state.insert(*path, Entry::File(text.clone().into_bytes()))));
+        let operations = journal::operations(&host(&sim).capture).unwrap();
+        let plan = undo::undo(&look_at_files(&sim, &operations), &operations, &operations[0]).unwrap();
+        apply(&sim, &plan, Verb::Undo(1), &mut |_| {}).unwrap_or_else(|error| panic!("{changes:?}: {error}"));
+        assert_eq!(etc(&sim.snapshot()), old, "{changes:?}");
+        let words = plan.expects.iter().filter(|expectation| matches!(expectation.what, Condition::EntriesLack { .. })).count();
+        assert_eq!(words, 2, "{:?}", plan.expects);
     }
 }

@@ -4,6 +4,7 @@ use crate::bootloader::{self, ConfiguredWord};
 use crate::parameter::{self, Switch};
 use cede_model::host::CpuVendor;
 use cede_model::iommu::{IommuState, KernelVersion};
+use cede_model::kernel::Kernel;
 use cede_model::{Evidence, Host};
 
 /// Which family of IOMMU drivers the machine uses.
@@ -164,7 +165,8 @@ fn unread(host: &Host) -> Option<String> {
 
 fn by_default(host: &Host, family: IommuFamily, words: &[String]) -> OffCause {
     let asked = asks_for(words, family);
-    match (family, intel_default(host)) {
+    let running = host.running_kernel().and_then(|kernel| intel_default_of(host, kernel));
+    match (family, running.map_or_else(|| intel_default(host), |(on, evidence)| (Some(on), Some(evidence)))) {
         (IommuFamily::Intel, (Some(false), evidence)) if !asked => OffCause::KernelDefault(evidence),
         (IommuFamily::Intel, (None, _)) if !asked => OffCause::KernelDefault(None),
         _ => OffCause::Unexplained,
@@ -223,22 +225,19 @@ pub fn running_words(host: &Host) -> Vec<String> {
 /// Whether the kernels that will run switch VT-d on by themselves: the build option of drivers/iommu/intel/Kconfig (Linux 6.1 and later;
 /// `CONFIG_INTEL_IOMMU_DEFAULT_ON` alone before). True only where every installed kernel does; `None` where none tells.
 pub fn intel_default(host: &Host) -> (Option<bool>, Option<Evidence>) {
-    let mut verdict = None;
-    let mut evidence = None;
-    for kernel in &host.kernels {
-        let on = |option: &str| kernel.config(&host.capture, option);
-        let Some((plain, path)) = on("CONFIG_INTEL_IOMMU_DEFAULT_ON") else { continue };
-        let without_gpu = on("CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF").is_some_and(|(value, _)| value == "y");
-        let this = plain == "y" || without_gpu;
-        if verdict != Some(false) {
-            verdict = Some(this);
-            let text = match (plain == "y", without_gpu) {
-                (true, _) => "CONFIG_INTEL_IOMMU_DEFAULT_ON=y",
-                (_, true) => "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y",
-                _ => "CONFIG_INTEL_IOMMU_DEFAULT_ON is not set",
-            };
-            evidence = Some(Evidence::new(path, text));
-        }
-    }
-    (verdict, evidence)
+    let mut each: Vec<(bool, Evidence)> = host.kernels.iter().filter_map(|kernel| intel_default_of(host, kernel)).collect();
+    let decides = each.iter().position(|(on, _)| !on).map(|at| each.swap_remove(at)).or_else(|| each.pop());
+    decides.map_or((None, None), |(on, evidence)| (Some(on), Some(evidence)))
+}
+
+fn intel_default_of(host: &Host, kernel: &Kernel) -> Option<(bool, Evidence)> {
+    let value = |option: &str| kernel.config(&host.capture, option);
+    let (plain, path) = value("CONFIG_INTEL_IOMMU_DEFAULT_ON")?;
+    let without_gpu = value("CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF").is_some_and(|(value, _)| value == "y");
+    let (on, text) = match (plain == "y", without_gpu) {
+        (true, _) => (true, "CONFIG_INTEL_IOMMU_DEFAULT_ON=y"),
+        (_, true) => (true, "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y"),
+        _ => (false, "CONFIG_INTEL_IOMMU_DEFAULT_ON is not set"),
+    };
+    Some((on, Evidence::new(path, text)))
 }

@@ -291,7 +291,7 @@ fn by_hand(host: &Host, mut refusal: Refusal, wish: &Wish) -> Refusal {
     let list = |words: Vec<&String>| words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     let gone: Vec<&String> = edits.remove.iter().chain(edits.replace.iter().map(|(old, _)| old)).collect();
     let come: Vec<&String> = edits.replace.iter().map(|(_, new)| new).chain(&edits.add).collect();
-    if refusal.id == bootloader::unsupported::ID {
+    if bootloader::BY_HAND.contains(&refusal.id) {
         for (what, words) in [("to take out", gone), ("to add", come)].into_iter().filter(|(_, words)| !words.is_empty()) {
             refusal.message.push_str(&format!("; {what}: {}", list(words)));
         }
@@ -305,7 +305,7 @@ fn steps(host: &Host, wanted: &Wanted, plan: &mut Plan) -> Result<(), Vec<Refusa
     let needs_shell = plan.bind == BindMethod::Override;
     let early = Early { files: files_for_image(host, &modprobe, plan.bind), natives: wanted.natives.modules.clone(), needs_shell };
     let image = generator.change(host, &early)?;
-    let boot = loader.change(host, &wanted.wish)?;
+    let boot = loader.change(host, &wanted.wish).map_err(|refusal| by_hand(host, refusal, &wanted.wish))?;
     let copies = boot_images::copies(host, &loader.entries(host), &image.proofs, generator.name())?;
     let image_proofs: Vec<Condition> = image.proofs.into_iter().chain(copies.proofs).collect();
     let boot_proofs = boot_conditions(host, &wanted.wish);

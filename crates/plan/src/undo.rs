@@ -127,7 +127,7 @@ impl Undo<'_> {
     fn image_copies(&self) -> Vec<Step> {
         let proofs = self.image_proofs();
         let name = initramfs::find(self.host).map_or("", |generator| generator.name());
-        let entries = bootloader::find(self.host).map(|loader| loader.entries(self.host)).unwrap_or_default();
+        let entries = bootloader::find_changed(self.host).map(|loader| loader.entries(self.host)).unwrap_or_default();
         let of_operations = || {
             let steps = self.out.iter().flat_map(|operation| &operation.plan.steps);
             let there = |path: &str| self.host.capture.is_there(path);
@@ -292,8 +292,9 @@ impl Undo<'_> {
 
     /// What the operation wanted of the boot entries, turned to what the files say once they are back: the user may have had a parameter all along.
     fn boot_conditions(&self, after: &Host) -> Vec<Condition> {
-        let words: Vec<String> =
-            bootloader::find(after).map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect()).unwrap_or_default();
+        let words: Vec<String> = bootloader::find_changed(after)
+            .map(|loader| loader.configured(after).into_iter().map(|word| word.text).collect())
+            .unwrap_or_default();
         let turned = self.wanted().filter_map(|what| match what {
             Condition::EntriesCarry { parameter } if words.iter().any(|word| carries(word, parameter)) => None,
             Condition::EntriesCarry { parameter } => Some(Condition::EntriesLack { parameter: parameter.clone() }),

@@ -215,7 +215,7 @@ fn image_loads(host: &Host, path: &str, module: &str) -> Judged {
 }
 
 fn entries(host: &Host, holds: impl Fn(&[String]) -> bool, problem: &str) -> Judged {
-    let loader = match bootloader::find(host) {
+    let loader = match bootloader::find_changed(host) {
         Ok(loader) => loader,
         Err(refusal) => return cannot_tell(refusal.message),
     };

@@ -140,6 +140,25 @@ fn what_was_not_built_is_told_from_what_is_off() {
 }
 
 #[test]
+fn the_running_kernel_s_default_is_no_other_kernel_s() {
+    let config = |on: bool| {
+        if on {
+            "CONFIG_INTEL_IOMMU=y\nCONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"
+        } else {
+            "CONFIG_INTEL_IOMMU=y\n# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n"
+        }
+    };
+    let two = |running: bool| {
+        let machine = started(intel(), "quiet").text("/boot/config-6.1.0-28-amd64", config(running));
+        machine.kernel("6.1.0-27-amd64", ".ko", &[]).text("/boot/config-6.1.0-27-amd64", config(!running))
+    };
+    assert_cause(&two(true), "although nothing switches it off", &["grep -e DMAR"]);
+    assert_cause(&two(false), "the kernel leaves it off unless told", &["/boot/config-6.1.0-28-amd64"]);
+    // The plan serves both.
+    assert!(plan_on(&two(true).capture, &[GPU], Cmdline).expects.iter().any(|expected| format!("{expected:?}").contains("intel_iommu=on")));
+}
+
+#[test]
 fn a_command_line_that_was_not_read_is_no_clean_one() {
     let mut unread = intel();
     for (entry, why) in [(Entry::Unreadable("EACCES".into()), "EACCES"), (Entry::Absent, "was not read")] {

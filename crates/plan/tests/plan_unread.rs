@@ -75,7 +75,14 @@ fn marks_that_cannot_be_seen_are_no_marks() {
 fn initramfs_tools_is_told_from_debian_s_dracut_by_its_own_tool() {
     let dracut = Machine::debian().seen("/usr/bin/dracut");
     assert_refused(&dracut.clone().absent("/usr/sbin/mkinitramfs"), "initramfs-unsupported", &["dracut"]);
-    assert_planned(&dracut.seen("/usr/sbin/mkinitramfs"));
+    let both = dracut.seen("/usr/sbin/mkinitramfs");
+    assert_planned(&both);
+    let update = "/usr/sbin/update-initramfs";
+    assert_planned(&both.clone().text(update, "#!/bin/sh\nif mkinitramfs ${OPTS} \"${initramfs}.new\" \"${version}\"; then\n"));
+    // `apt install dracut` takes initramfs-tools away and leaves initramfs-tools-core, which has mkinitramfs and the settings.
+    for core in [both.clone().absent(update), both.text(update, "#!/bin/sh\nexec dracut --force\n")] {
+        assert_refused(&core, "initramfs-unsupported", &["dracut (/usr/bin/dracut", "dracut --force"]);
+    }
     assert_planned(&Machine::debian().absent("/usr/sbin/mkinitramfs").absent("/usr/sbin/update-initramfs").absent("/usr/bin/dracut"));
 }
 

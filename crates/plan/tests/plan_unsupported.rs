@@ -80,6 +80,7 @@ fn loaders_are_named_by_their_files_and_told_how_by_hand() {
         ("/boot/firmware/cmdline.txt", "the Raspberry Pi's firmware", "one line"),
         ("/efi/EFI/Linux/arch-linux.efi", "a unified kernel image", "/etc/kernel/cmdline"),
         ("/etc/NIXOS", "NixOS", "--to nixos"),
+        ("/etc/kernel/proxmox-boot-uuids", "proxmox-boot-tool", "where GRUB starts it"),
         ("/run/ostree-booted", "ostree", "rpm-ostree kargs"),
         ("/boot/grub2/grub.cfg", "GRUB below /boot/grub2, as openSUSE has it", "grub2-mkconfig -o /boot/grub2/grub.cfg"),
     ];
@@ -132,6 +133,88 @@ fn what_was_at_work_beats_what_lies_beside_it() {
     // A shim starts whatever is beside it.
     let shim = by_firmware(silent(arch()).seen("/boot/limine.conf"), "\\EFI\\debian\\shimx64.efi");
     assert_refused(&shim, "boot-loader-ambiguous", &["GRUB", "Limine"]);
+}
+
+#[test]
+fn grub_is_known_by_the_command_line_though_its_menu_does_not_name_the_kernel() {
+    // A kernel that was removed since, a snapshot's entry, one of the user's own, and a variable in place of the device.
+    for (image, menu) in [
+        ("/boot/vmlinuz-6.1.0-27-amd64", None),
+        ("/@snapshots/3/snapshot/boot/vmlinuz-linux", None),
+        ("(hd0,gpt2)/vmlinuz-own", None),
+        (
+            "/vmlinuz-own root=UUID=1b7a initrd=/own.img",
+            Some(("/boot/grub/custom.cfg", "menuentry x {\n linux /vmlinuz-own initrd=/own.img\n}\n")),
+        ),
+        (
+            "(lvm/vg-boot)/vmlinuz-linux",
+            Some(("/boot/grub/grub.cfg", "### BEGIN /etc/grub.d/10_linux ###\nmenuentry x {\n linux ($root)/vmlinuz-linux\n}\n")),
+        ),
+    ] {
+        let machine = arch().seen("/boot/EFI/refind/refind.conf").text("/proc/cmdline", &format!("BOOT_IMAGE={image} root=UUID=1b7a ro\n"));
+        let machine = menu.into_iter().fold(machine, |machine, (path, text)| machine.text(path, text));
+        for machine in [by_firmware(machine.clone(), "\\EFI\\debian\\shimx64.efi"), machine] {
+            assert_eq!(loader_of(&machine), Some(("GRUB", true)), "{image}");
+            assert!(paths(&plan_on(&machine.capture, &[GPU], Cmdline)).contains(&"/etc/default/grub"), "{image}");
+        }
+    }
+}
+
+#[test]
+fn a_loader_at_work_whose_files_are_elsewhere_is_no_reason_to_change_another() {
+    let silent = "initrd=\\initramfs-linux.img root=UUID=1b7a rw\n";
+    let systemd = by_loader(arch().text("/proc/cmdline", silent), "systemd-boot 257.2-1-arch");
+    let seen = ["systemd-boot started this system (", "LoaderInfo-", "mount"];
+    for machine in
+        [systemd.clone(), systemd.clone().seen("/boot/limine.conf"), systemd.absent("/etc/default/grub").absent("/boot/grub/grub.cfg")]
+    {
+        assert_refused(&machine, "boot-loader-unseen", &seen);
+        assert_eq!(loader_of(&machine), None);
+    }
+    let entries = || Machine::arch(Loader::SystemdBoot).absent(LOADER_INFO);
+    let grub = by_loader(entries(), "GRUB 2.12");
+    for machine in
+        [grub, by_firmware(entries(), "\\EFI\\arch\\grubx64.efi"), entries().text("/proc/cmdline", "BOOT_IMAGE=/vmlinuz-linux ro\n")]
+    {
+        assert_refused(&machine, "boot-loader-unseen", &["GRUB started this system (", "mount"]);
+    }
+    // Whoever may not look is told so first.
+    let mut closed = by_loader(arch().text("/proc/cmdline", silent), "systemd-boot 252");
+    closed.capture.insert("/boot/efi/loader/entries", Entry::Unreadable("EACCES".into()));
+    assert_refused(&closed, "boot-not-readable", &["/boot/efi/loader/entries", "run as root"]);
+}
+
+#[test]
+fn settings_of_grub_without_a_menu_are_left_over() {
+    let left = |machine: Machine| machine.text("/etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n").absent("/boot/grub/grub.cfg");
+    // The variables of the firmware are not mounted.
+    let systemd = left(Machine::arch(Loader::SystemdBoot).absent(LOADER_INFO));
+    assert_eq!(loader_of(&systemd), Some(("systemd-boot", true)));
+    assert_eq!(loader_of(&left(bare()).seen("/boot/limine.conf")), Some(("Limine", false)));
+    assert_refused(&left(bare()), "boot-loader-unknown", &["GRUB with its menu"]);
+    // In a mounted system no command line tells; and by this one it was GRUB, wherever its menu is.
+    assert_eq!(loader_of(&left(bare()).absent("/proc/cmdline")), Some(("GRUB", true)));
+    assert_eq!(loader_of(&left(arch())), Some(("GRUB", true)));
+    assert_refused(
+        &left(arch()),
+        "grub-menu-elsewhere",
+        &["/boot/grub/grub.cfg, which is not there", "grub-mkconfig -o MENU", "to add: `intel_iommu=on`"],
+    );
+}
+
+#[test]
+fn a_unified_image_has_its_own_words_whatever_they_say() {
+    // Made from /proc/cmdline of a start by GRUB, of which all is left.
+    let moved = arch().bytes(STUB_INFO, b"x").seen("/efi/EFI/Linux/arch.efi");
+    let by_systemd = by_loader(moved.clone().text("/proc/cmdline", "root=UUID=1b7a rw\n"), "systemd-boot 257");
+    for machine in
+        [moved.clone(), by_systemd, by_firmware(moved, "\\EFI\\Linux\\arch.efi"), Machine::arch(Loader::SystemdBoot).seen(STUB_INFO)]
+    {
+        assert_refused(&machine, "boot-loader-unsupported", &["a unified kernel image", "StubInfo", "loader/entries"]);
+    }
+    // ZFSBootMenu's image has that stub too, and starts the kernel by kexec.
+    let zbm = by_firmware(arch().seen(STUB_INFO).text("/proc/cmdline", "root=zfs:zroot/ROOT/arch rw\n"), "\\EFI\\ZBM\\VMLINUZ.EFI");
+    assert_refused(&zbm, "boot-loader-unsupported", &["ZFSBootMenu", "zfs set"]);
 }
 
 #[test]
@@ -202,6 +285,13 @@ fn mkinitcpio_beside_another_goes_by_who_makes_the_images() {
     assert_eq!(generator_of(&conf("dracut")), Some(("dracut", false)));
     assert_eq!(generator_of(&conf("mkinitcpio")), Some(("mkinitcpio", true)));
     assert_eq!(generator_of(&conf("none")), None);
+    assert_refused(&conf("none"), "initramfs-ambiguous", &["`echo initrd_generator=NAME >> /etc/kernel/install.conf`"]);
+    // Settings of one without its tool.
+    let left = arch().text("/etc/initramfs-tools/initramfs.conf", "MODULES=most\n");
+    assert_eq!(generator_of(&left.clone().absent("/usr/sbin/mkinitramfs")), Some(("mkinitcpio", true)));
+    assert_eq!(generator_of(&left.seen("/usr/sbin/mkinitramfs")), None);
+    let moved = Machine::debian().text("/etc/mkinitcpio.conf", "MODULES=()\n").absent("/usr/bin/mkinitcpio").seen("/usr/sbin/mkinitramfs");
+    assert_eq!(generator_of(&moved), Some(("initramfs-tools", true)));
     let booted =
         Machine::arch(Loader::SystemdBoot).seen("/usr/bin/booster").text("/proc/cmdline", "initrd=\\booster-linux.img root=UUID=1b7a\n");
     assert_refused(&package(booted, "mkinitcpio"), "initramfs-unsupported", &["booster", "booster-linux.img", "/etc/booster.yaml"]);

@@ -32,6 +32,7 @@ const TEXTS: &[&str] = &[
     "/etc/initramfs-tools/modules",
     "/etc/initramfs-tools/initramfs.conf",
     "/usr/bin/mkinitcpio",
+    "/usr/sbin/update-initramfs",
     "/usr/bin/grub-mkconfig",
     "/usr/sbin/grub-mkconfig",
     "/etc/modules",
@@ -42,7 +43,6 @@ const TEXTS: &[&str] = &[
 /// What is only looked for: tools. The marks of other loaders and generators come from those who judge by them.
 const PROBES: &[&str] = &[
     "/usr/sbin/update-grub",
-    "/usr/sbin/update-initramfs",
     "/usr/sbin/mkinitramfs",
     "/usr/bin/grub-script-check",
     "/usr/bin/systemctl",

@@ -28,6 +28,9 @@ pub(super) const PARTITIONS: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
 /// Where GRUB reads its menu.
 pub const GRUB_CFG: &str = "/boot/grub/grub.cfg";
 
+/// The user's own entries, which the generated menu reads (util/grub.d/41_custom.in).
+pub(super) const CUSTOM_CFG: &str = "/boot/grub/custom.cfg";
+
 /// Entries of GRUB's generated menu that start this system: those that `GRUB_CMDLINE_LINUX_DEFAULT` does not reach are left out.
 pub fn grub(host: &Host) -> Vec<BootEntry> {
     let bytes = host.capture.file(GRUB_CFG).unwrap_or_default();

@@ -17,6 +17,8 @@ pub(super) const NAME: &str = "GRUB";
 pub(super) const MAIN: &str = "/etc/default/grub";
 pub(super) const DROP_INS: &str = "/etc/default/grub.d";
 pub(super) const MKCONFIG: [&str; 2] = ["/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig"];
+pub(super) const MENU_BY_HAND: &str = "grub-menu-by-hand";
+pub(super) const MENU_ELSEWHERE: &str = "grub-menu-elsewhere";
 const UPDATE_GRUB: &str = "/usr/sbin/update-grub";
 
 impl Bootloader for Grub {
@@ -24,9 +26,17 @@ impl Bootloader for Grub {
         NAME
     }
 
+    fn keeps(&self, path: &str) -> bool {
+        path == MAIN || path.strip_prefix(DROP_INS).is_some_and(|name| name.starts_with('/'))
+    }
+
     fn detect(&self, host: &Host) -> Detection {
         let Some(path) = [MAIN, entries::GRUB_CFG].into_iter().find(|path| host.capture.exists(path)) else { return Detection::No };
-        Detection::of(host, NAME, Evidence::new(path, "exists"))
+        match Detection::of(host, NAME, Evidence::new(path, "exists")) {
+            // Its package may be gone: this start would show GRUB, and there is no menu to start by.
+            Detection::Installed(_) if has_no_menu(host) => Detection::No,
+            detection => detection,
+        }
     }
 
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord> {
@@ -46,10 +56,19 @@ impl Bootloader for Grub {
     }
 
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
+        if has_no_menu(host) {
+            return Err(Refusal::new(
+                MENU_ELSEWHERE,
+                format!(
+                    "GRUB started this host, and not by {}, which is not there: add the parameters to GRUB_CMDLINE_LINUX_DEFAULT in {MAIN}, and run `grub-mkconfig -o MENU` for the menu that it reads",
+                    entries::GRUB_CFG
+                ),
+            ));
+        }
         if host.capture.file(entries::GRUB_CFG).is_some_and(|menu| !menu.is_empty() && !grub_cfg::parse(menu).generated) {
             let path = entries::GRUB_CFG;
             return Err(Refusal::new(
-                "grub-menu-by-hand",
+                MENU_BY_HAND,
                 format!(
                     "{path} was not made by grub-mkconfig and would be overwritten: add the parameters to it by hand, or keep what is yours in /etc/grub.d/40_custom"
                 ),
@@ -80,6 +99,11 @@ impl Bootloader for Grub {
     fn trial(&self, host: &Host, wish: &Wish, trial: &TrialEntry) -> Result<TrialChange, Refusal> {
         grub_trial::trial(host, wish, trial)
     }
+}
+
+/// Where a start was seen, and there is no menu for it; a mounted system may have one that is to be made.
+fn has_no_menu(host: &Host) -> bool {
+    host.running_cmdline().known().is_some() && host.capture.observed(entries::GRUB_CFG).is_absent()
 }
 
 fn regenerate(host: &Host) -> Step {

@@ -1,6 +1,7 @@
 //! A trial with GRUB: an entry in `custom.cfg`, which the generated menu reads at each start, so the menu itself stays to the byte; chosen once by
 //! `next_entry` in the environment block.
 
+use super::entries::CUSTOM_CFG;
 use super::{BootEntry, TrialChange, TrialEntry, entries};
 use crate::edit::cmdline;
 use crate::iommu_cause;
@@ -13,7 +14,6 @@ use cede_model::Host;
 use cede_model::boot::grub_cfg::{self, MenuEntry};
 
 /// What the menu reads by /etc/grub.d/41_custom.
-const CUSTOM: &str = "/boot/grub/custom.cfg";
 const HEAD: &str = "# Written by cede for a trial boot; `cede undo` removes it.\n";
 const CHECKER: &str = "/usr/bin/grub-script-check";
 
@@ -28,11 +28,11 @@ pub(super) fn trial(host: &Host, wish: &Wish, trial: &TrialEntry) -> Result<Tria
     let menu = std::str::from_utf8(menu).map_err(|_| cannot(format!("{} is not UTF-8 text", entries::GRUB_CFG)))?;
     if !["source ${config_directory}/custom.cfg", "source $prefix/custom.cfg"].iter().any(|line| menu.contains(line)) {
         return Err(cannot(format!(
-            "{} does not read {CUSTOM}; make /etc/grub.d/41_custom executable and run update-grub",
+            "{} does not read {CUSTOM_CFG}; make /etc/grub.d/41_custom executable and run update-grub",
             entries::GRUB_CFG
         )));
     }
-    if let Some(why) = unread::trouble(&host.capture, CUSTOM) {
+    if let Some(why) = unread::trouble(&host.capture, CUSTOM_CFG) {
         return Err(cannot(why));
     }
     let once = if trial.by_hand { None } else { Some(choose_once(host, menu)?) };
@@ -47,15 +47,15 @@ pub(super) fn trial(host: &Host, wish: &Wish, trial: &TrialEntry) -> Result<Tria
     let draft = Draft { wish, trial, started: &started, image };
     let own = draft.rewrite(&text)?;
     draft.check(&own)?;
-    let before = host.capture.file(CUSTOM).map(<[u8]>::to_vec);
+    let before = host.capture.file(CUSTOM_CFG).map(<[u8]>::to_vec);
     let glue = if before.as_ref().is_some_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n')) { "\n" } else { "" };
     let after = [before.as_deref().unwrap_or_default(), glue.as_bytes(), own.as_bytes()].concat();
     let check = host.capture.is_there(CHECKER).then(|| Step::RunTool {
-        argv: vec![CHECKER.to_owned(), CUSTOM.to_owned()],
+        argv: vec![CHECKER.to_owned(), CUSTOM_CFG.to_owned()],
         why: "sees whether GRUB can read the entry".to_owned(),
     });
     Ok(TrialChange {
-        entry: Step::ReplaceFile { path: CUSTOM.to_owned(), before, after: Some(after) },
+        entry: Step::ReplaceFile { path: CUSTOM_CFG.to_owned(), before, after: Some(after) },
         check,
         once,
         base,

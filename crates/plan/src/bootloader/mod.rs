@@ -10,6 +10,7 @@ pub mod systemd_boot;
 mod systemd_trial;
 pub mod unsupported;
 
+use crate::journal;
 use crate::parameter::Wish;
 use crate::plan::{Refusal, Step};
 use crate::unread;
@@ -93,6 +94,8 @@ pub struct TrialChange {
 pub trait Bootloader: Sync {
     /// Name for people.
     fn name(&self) -> &'static str;
+    /// True for a file of its settings.
+    fn keeps(&self, path: &str) -> bool;
     /// Whether this host uses it.
     fn detect(&self, host: &Host) -> Detection;
     /// The words that the next boot gets, from its sources.
@@ -120,6 +123,9 @@ pub trait Bootloader: Sync {
 /// Every boot loader there is.
 pub const BOOTLOADERS: &[&dyn Bootloader] = &[&grub::Grub, &systemd_boot::SystemdBoot];
 
+/// Refusals that leave it to the reader to set the parameters, who is told which.
+pub const BY_HAND: [&str; 3] = [unsupported::ID, grub::MENU_BY_HAND, grub::MENU_ELSEWHERE];
+
 /// A boot loader by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Named {
@@ -146,6 +152,18 @@ pub fn find(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
     judge(host).map_err(|fault| match fault {
         Fault::Unsupported(one, evidence) => one.refusal(&evidence),
         Fault::Other(refusal) => refusal,
+    })
+}
+
+/// The boot loader whose entries are to be proved: where the start does not tell it, as in a live system, the one that an operation of ours changed.
+///
+/// # Errors
+/// As [`find`], where none did.
+pub fn find_changed(host: &Host) -> Result<&'static dyn Bootloader, Refusal> {
+    find(host).or_else(|refusal| {
+        let operations = journal::operations(&host.capture).unwrap_or_default();
+        let mut paths = operations.iter().rev().flat_map(|operation| &operation.plan.steps).filter_map(Step::path);
+        paths.find_map(|path| BOOTLOADERS.iter().copied().find(|loader| loader.keeps(path))).ok_or(refusal)
     })
 }
 
@@ -185,13 +203,15 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
         Detection::No | Detection::InUse(_) => None,
     });
     let hidden_mark = || unsupported::hidden(host).and_then(|mark| hidden(host, mark));
+    let at_work = started::by(host).filter(|trace| BOOTLOADERS.iter().any(|loader| loader.name() == trace.name));
     match (found.as_slice(), others.as_slice()) {
         _ if let Some(refusal) = hidden_entries.or(hidden_evidence).or_else(hidden_mark) => Err(refusal.into()),
-        ([(loader, _)], []) => Ok(*loader),
         ([], [(other, Detection::Installed(evidence))]) => Err(Fault::Unsupported(other, evidence.clone())),
+        _ if let Some(trace) = at_work => Err(Fault::Other(unseen(&trace))),
+        ([(loader, _)], []) => Ok(*loader),
         ([], []) => Err(Fault::Other(Refusal::new(
             "boot-loader-unknown",
-            "no boot loader that cede knows was found (GRUB, systemd-boot): `cede capture FILE` and a report would help to add yours",
+            "no boot loader that cede knows was found (GRUB with its menu, systemd-boot with its entries): `cede capture FILE` and a report would help to add yours",
         ))),
         (found, others) => {
             let supported = found.iter().map(|(loader, detection)| (loader.name(), detection));
@@ -206,6 +226,17 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
             )))
         }
     }
+}
+
+/// A loader of which the files are not where they are looked for; another's would be changed in vain.
+fn unseen(trace: &started::Trace) -> Refusal {
+    Refusal::new(
+        "boot-loader-unseen",
+        format!(
+            "{} started this system ({}), and its configuration was not found below /boot, /efi or /boot/efi: mount the partition that holds it there; reboot first where the loader was replaced since; where it is another system's, add the parameters there",
+            trace.name, trace.evidence
+        ),
+    )
 }
 
 /// A place that decides which boot loader this is and that could not be looked at.

@@ -20,8 +20,16 @@ const BY_INFO: [(&str, &str); 4] =
 /// The strongest trace: the loader that wrote the command line comes last, so what that shows beats what the firmware started.
 pub(super) fn by(host: &Host) -> Option<Trace> {
     let words = running_words(host);
-    let info = host.capture.file(LOADER_INFO).map(utf16).unwrap_or_default();
-    by_menu(host, &words).or_else(|| by_info(host, info)).or_else(|| by_program(host)).or_else(|| by_syslinux(&words))
+    match by_program(host) {
+        // Its image has systemd's stub too, and starts the kernel by kexec.
+        Some(trace) if trace.name == unsupported::ZFS => Some(trace),
+        program => by_stub(host).or_else(|| by_menu(host, &words)).or_else(|| by_info(host)).or(program).or_else(|| by_boot_image(&words)),
+    }
+}
+
+/// A unified image has its command line inside, whoever started it, and that may be a copy of one by GRUB.
+fn by_stub(host: &Host) -> Option<Trace> {
+    host.capture.is_there(STUB_INFO).then(|| Trace { name: unsupported::UNIFIED, evidence: Evidence::new(STUB_INFO, "is there") })
 }
 
 /// GRUB begins a command line with the kernel as its menu names it, and loads the initramfs by a command (grub-core/lib/cmdline.c and
@@ -33,20 +41,17 @@ fn by_menu(host: &Host, words: &[String]) -> Option<Trace> {
         let own_initrd = linux.words.iter().any(|word| word.starts_with(b"initrd="));
         on_device(&String::from_utf8_lossy(&linux.kernel)) == on_device(kernel) && (!names_initrd || own_initrd)
     };
-    let agrees = match host.capture.file(entries::GRUB_CFG) {
-        Some(menu) => grub_cfg::parse(menu).entries.iter().flat_map(|entry| &entry.linux).any(is_it),
-        // A menu that only root may read does not speak against it.
-        None => host.capture.unreadable(entries::GRUB_CFG).is_some() && !names_initrd,
-    };
-    agrees.then(|| Trace { name: grub::NAME, evidence: Evidence::new("/proc/cmdline", word) })
+    let names_it = |menu: &[u8]| grub_cfg::parse(menu).entries.iter().flat_map(|entry| &entry.linux).any(is_it);
+    let agrees = [entries::GRUB_CFG, entries::CUSTOM_CFG].iter().filter_map(|path| host.capture.file(path)).any(names_it);
+    // A menu that only root may read does not speak against it.
+    let closed = host.capture.unreadable(entries::GRUB_CFG).is_some() && !names_initrd;
+    (agrees || closed).then(|| Trace { name: grub::NAME, evidence: Evidence::new("/proc/cmdline", word) })
 }
 
-fn by_info(host: &Host, info: String) -> Option<Trace> {
-    let known = BY_INFO.iter().find(|(start, _)| info.starts_with(start));
-    let trace = known.map(|(_, name)| Trace { name, evidence: Evidence::new(LOADER_INFO, info) });
-    let stub =
-        || host.capture.is_there(STUB_INFO).then(|| Trace { name: unsupported::UNIFIED, evidence: Evidence::new(STUB_INFO, "is there") });
-    trace.or_else(stub)
+fn by_info(host: &Host) -> Option<Trace> {
+    let info = utf16(host.capture.file(LOADER_INFO)?);
+    let (_, name) = BY_INFO.iter().find(|(start, _)| info.starts_with(start))?;
+    Some(Trace { name, evidence: Evidence::new(LOADER_INFO, info) })
 }
 
 fn by_program(host: &Host) -> Option<Trace> {
@@ -55,10 +60,15 @@ fn by_program(host: &Host) -> Option<Trace> {
     Some(Trace { name, evidence: Evidence::new(firmware_boot::option(&host.capture)?, program) })
 }
 
-/// What has both words and no entry of GRUB's menu.
-fn by_syslinux(words: &[String]) -> Option<Trace> {
-    let (word, _) = boot_image(words).filter(|_| has_initrd(words))?;
-    Some(Trace { name: unsupported::SYSLINUX, evidence: Evidence::new("/proc/cmdline", word) })
+/// Where no menu names that kernel: syslinux has both words; a path alone is GRUB's, of an entry that is gone or stands elsewhere.
+fn by_boot_image(words: &[String]) -> Option<Trace> {
+    let (word, kernel) = boot_image(words)?;
+    let name = match has_initrd(words) {
+        true => unsupported::SYSLINUX,
+        false if kernel.starts_with(['/', '(']) => grub::NAME,
+        false => return None,
+    };
+    Some(Trace { name, evidence: Evidence::new("/proc/cmdline", word) })
 }
 
 fn boot_image(words: &[String]) -> Option<(&str, &str)> {

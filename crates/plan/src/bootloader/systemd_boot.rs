@@ -24,6 +24,10 @@ impl Bootloader for SystemdBoot {
         NAME
     }
 
+    fn keeps(&self, path: &str) -> bool {
+        entries::partition_of(path).is_some()
+    }
+
     fn detect(&self, host: &Host) -> Detection {
         match entries::type1_paths(host).into_iter().next() {
             Some(path) => Detection::of(host, NAME, Evidence::new(path, "exists")),
@@ -55,12 +59,6 @@ impl Bootloader for SystemdBoot {
     }
 
     fn change(&self, host: &Host, wish: &Wish) -> Result<LoaderChange, Refusal> {
-        if host.capture.is_there(STUB_INFO) {
-            return Err(Refusal::new(
-                "unified-kernel-image",
-                "this boot came from a unified kernel image, of which the command line is inside the image; cede cannot change it yet: start by an entry below loader/entries, or add the parameters where the image is built",
-            ));
-        }
         let unread = entries::PARTITIONS.iter().find_map(|at| unread::trouble_in(&host.capture, &format!("{at}/loader/entries"), ".conf"));
         if let Some(why) = unread.or_else(|| unread::trouble(&host.capture, KERNEL_CMDLINE)) {
             return Err(Refusal::new("boot-entry-not-readable", format!("the boot entries cannot be changed safely: {why}")));

@@ -22,11 +22,12 @@ pub(super) struct Unsupported {
 }
 
 /// The identifier of a refusal that names one of them.
-pub const ID: &str = "boot-loader-unsupported";
+pub(super) const ID: &str = "boot-loader-unsupported";
 
 pub(super) const SYSLINUX: &str = "syslinux";
 pub(super) const UNIFIED: &str = "a unified kernel image";
 pub(super) const LIMINE: &str = "Limine";
+pub(super) const ZFS: &str = "ZFSBootMenu";
 
 /// Each says where its own documentation has parameters set: NixOS manual; rpm-ostree(1); Proxmox VE Administration Guide, 3.13;
 /// kernelstub(1); grubby(8); GRUB manual 6.1; rEFInd 0.13.2 `linux.html`; Limine 8.2 `CONFIG.md`; syslinux `doc/syslinux.txt`; u-boot-menu 4.2
@@ -51,7 +52,7 @@ const ALL: &[Unsupported] = &[
         marks: &["/etc/kernel/proxmox-boot-uuids"],
         with: &[],
         owns: true,
-        by_hand: "add them to the one line of /etc/kernel/cmdline and run `proxmox-boot-tool refresh`",
+        by_hand: "add them to the one line of /etc/kernel/cmdline, or where GRUB starts it (`proxmox-boot-tool status` tells) to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, and run `proxmox-boot-tool refresh`",
     },
     Unsupported {
         name: "kernelstub",
@@ -131,7 +132,7 @@ const ALL: &[Unsupported] = &[
         by_hand: "add them to the APPEND line of its configuration; where /etc/update-extlinux.conf is there, to default_kernel_opts in that, and run `update-extlinux`",
     },
     Unsupported {
-        name: "ZFSBootMenu",
+        name: ZFS,
         marks: &[
             "/etc/zfsbootmenu/config.yaml",
             "/boot/efi/EFI/zbm",
@@ -157,7 +158,7 @@ const ALL: &[Unsupported] = &[
         marks: &["/boot/EFI/Linux/*.efi", "/efi/EFI/Linux/*.efi", "/boot/efi/EFI/Linux/*.efi"],
         with: &[],
         owns: false,
-        by_hand: "add them to /etc/kernel/cmdline, or to what else the image's command line is made from, and run the tool that makes the image",
+        by_hand: "add them to /etc/kernel/cmdline, or to what else the image's command line is made from, and run the tool that makes the image; or start by an entry below loader/entries",
     },
     Unsupported {
         name: "the kernel's EFI stub",

@@ -25,9 +25,15 @@ impl InitramfsGenerator for InitramfsTools {
 
     fn detect(&self, host: &Host) -> bool {
         let own_files = [MODULES, "/etc/initramfs-tools/initramfs.conf"].iter().any(|path| host.capture.is_there(path));
-        // Debian's dracut brings an update-initramfs of its own, and conffiles stay when a package goes; mkinitramfs is only here. A bare
-        // tree without any tool is told by the conffiles.
-        own_files && (host.capture.is_there(MKINITRAMFS) || !host.capture.is_there("/usr/bin/dracut"))
+        // Where dracut takes its place, initramfs-tools-core may stay with settings and mkinitramfs, and some of Debian's dracut bring an
+        // update-initramfs of their own. A bare tree without any tool is told by the conffiles.
+        let runs_ours = |script: &[u8]| String::from_utf8_lossy(script).contains("mkinitramfs");
+        let updates = host.capture.is_there(UPDATE) && host.capture.file(UPDATE).is_none_or(runs_ours);
+        own_files && (!host.capture.is_there("/usr/bin/dracut") || host.capture.is_there(MKINITRAMFS) && updates)
+    }
+
+    fn is_left_over(&self, host: &Host) -> bool {
+        host.capture.get(MKINITRAMFS) == Some(&Entry::Absent)
     }
 
     fn early_modules(&self, host: &Host) -> Result<Vec<String>, String> {

@@ -107,7 +107,10 @@ enum Fault {
 }
 
 fn judge(host: &Host) -> Result<&'static dyn InitramfsGenerator, Fault> {
-    let found: Vec<&dyn InitramfsGenerator> = GENERATORS.iter().copied().filter(|generator| generator.detect(host)).collect();
+    let mut found: Vec<&dyn InitramfsGenerator> = GENERATORS.iter().copied().filter(|generator| generator.detect(host)).collect();
+    if found.len() > 1 {
+        found.retain(|generator| !generator.is_left_over(host));
+    }
     let others = unsupported::found(host);
     match found.as_slice() {
         [one] => {

@@ -107,7 +107,7 @@ pub(super) fn in_place_of(
             Err(Refusal::new(
                 "initramfs-ambiguous",
                 format!(
-                    "{own} and {} are set up, and which of them makes the images of this host cannot be told; remove the one that is not used",
+                    "{own} and {} are set up, and which of them makes the images of this host cannot be told: remove the one that is not used, or name the other by `echo initrd_generator=NAME >> {INSTALL_CONF}`",
                     seen.join(", ")
                 ),
             ))
