@@ -46,14 +46,16 @@ pub(super) struct HostName {
 impl HostName {
     /// Takes it from its own places, where something else stands then.
     pub(super) fn take(capture: &mut Capture) -> Self {
-        let places: Vec<(&str, String)> = PLACES.iter().filter_map(|place| Some((*place, name(capture.attribute(place)?)?))).collect();
+        let named = |place: &str| name(&String::from_utf8_lossy(capture.file(place)?));
+        let places: Vec<(&str, String)> = PLACES.iter().filter_map(|place| Some((*place, named(place)?))).collect();
         for (place, _) in &places {
             capture.insert(*place, Entry::File(format!("{HOST}\n").into_bytes()));
         }
         let is_common = |name: &String| is_too_short(name) || COMMON.split_whitespace().any(|word| word == name) || is_used(capture, name);
-        // Of `a.example.org` the first part is a name too; LVM doubles the dashes of both.
+        // Of `a.example.org` the first part is a name too; LVM doubles the dashes of both, and systemd escapes them.
         let parts = places.iter().flat_map(|(_, name)| [name.as_str(), name.split('.').next().unwrap_or_default()]);
-        let forms: BTreeSet<String> = parts.flat_map(|name| [name.to_owned(), name.replace('-', "--")]).collect();
+        let forms: BTreeSet<String> =
+            parts.flat_map(|name| [name.to_owned(), name.replace('-', "--")]).flat_map(|name| [name.replace('-', "\\x2d"), name]).collect();
         let mut forms: Vec<String> = forms.into_iter().filter(|name| !is_common(name)).collect();
         forms.sort_by_key(|form| Reverse(form.len()));
         Self { forms, is_known: !places.is_empty(), count: places.len() }

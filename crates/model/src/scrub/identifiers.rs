@@ -263,8 +263,9 @@ fn is_blank(byte: u8) -> bool {
 /// The next run of letters and digits, single dashes and colons from `at`, and the text from there.
 fn next_word(text: &[u8], at: usize) -> Option<(Range<usize>, &[u8])> {
     let mut start = at + text.get(at..)?.iter().position(u8::is_ascii_alphanumeric)?;
-    // `\n` in the journal's JSON is not a letter of what follows.
-    if start > 0 && text.get(start - 1) == Some(&b'\\') && text.get(start + 1).is_some_and(u8::is_ascii_alphanumeric) {
+    // `\n` in the journal's JSON is not a letter of what follows; in `initrd=\0a1b…\initrd`, a path of the firmware's, the digit is one.
+    let is_letter = |at: usize| text.get(at).is_some_and(|byte| b"nrt".contains(byte));
+    if start > 0 && text.get(start - 1) == Some(&b'\\') && is_letter(start) && text.get(start + 1).is_some_and(u8::is_ascii_alphanumeric) {
         start += 1;
     }
     let inside = |at: usize| match text.get(at) {

@@ -116,9 +116,7 @@ impl Secrets {
         let name = String::from_utf8_lossy(key.strip_suffix(b"=").unwrap_or_default()).to_ascii_lowercase();
         // `$` begins what a shell puts there.
         let is_plain = value.first() != Some(&b'$');
-        // Of `a=b,password=c` too.
-        let names = String::from_utf8_lossy(word.get(..word.iter().rposition(|byte| *byte == b'=').unwrap_or(0)).unwrap_or_default());
-        let is_secret = name == "superusers" || name == "--users" || is_secret(&names.to_ascii_lowercase());
+        let is_secret = name == "superusers" || name == "--users" || is_secret(&name) || has_secret_option(value);
         let is_network = NETWORK.contains(&name.as_str()) || NETWORK_STARTS.iter().any(|start| name.starts_with(start));
         if is_plain && (is_secret || (is_network && value.iter().any(|byte| b".:@/".contains(byte)))) && !value.is_empty() {
             self.gone(key, value, out);
@@ -192,6 +190,13 @@ fn person(text: &[u8]) -> Range<usize> {
 fn is_secret(name: &str) -> bool {
     SECRET.iter().any(|part| name.contains(part))
         || name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| SECRET_WORDS.contains(&word))
+}
+
+/// True for `a=b,password=c`.
+fn has_secret_option(value: &[u8]) -> bool {
+    let value = String::from_utf8_lossy(value).to_ascii_lowercase();
+    let mut names = value.split(',').filter_map(|option| option.split_once('=')).map(|(name, _)| name);
+    names.any(|name| SECRET.contains(&name) || SECRET_WORDS.contains(&name) || matches!(name, "username" | "credentials"))
 }
 
 /// True for `server://…` and for values with an address of a network; in a path, numbers with dots are versions.

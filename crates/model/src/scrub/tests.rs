@@ -177,6 +177,7 @@ fn identifiers_go_whatever_stands_beside_them() {
         "rd.luks.name=#=root",
         "rd.md.uuid=x a{#}b (#) [#] \"#\" '#' #,# a=#;",
         "/#/6.1.0/linux",
+        "initrd=\\#\\6.1.0\\initrd",
         "_#_",
         "resume=UUID=#",
         "systemd.mask=dev-disk-by\\x2duuid-#.swap",
@@ -293,6 +294,7 @@ fn secrets_of_the_boot_configuration_go() {
         "password=$x",
         "iommu.passthrough=1 initrd=/5.10.0.1/x BOOT_IMAGE=/vmlinuz-5.10.0.1",
         "HOOKS=(base)",
+        "rd.luks.options=0a1b=password-echo=no,header=/h:/dev/sdc1",
     ] {
         assert_eq!(cleaned(same), same);
     }
@@ -327,9 +329,9 @@ fn the_host_s_name_goes_as_a_word_and_what_every_host_has_stays() {
         assert_eq!(capture.attribute("/etc/os-release"), Some("ID=debian\nNAME=\"Debian GNU/Linux\""));
         (capture.attribute("/etc/default/grub").unwrap().to_owned(), said, capture.link("/dev/mapper/host--vg-root").is_some())
     };
-    let text = "rd.lvm.lv=work-horse-vg/root on WORK-HORSE. work-horse2 fedora_work-horse";
+    let text = "rd.lvm.lv=work-horse-vg/root on WORK-HORSE. work-horse2 fedora_work-horse dev-work\\x2dhorse\\x2dvg-root";
     let (new, said, is_renamed) = host("Work-Horse.example.org", text);
-    assert_eq!(new, "rd.lvm.lv=host-vg/root on host. work-horse2 fedora_host");
+    assert_eq!(new, "rd.lvm.lv=host-vg/root on host. work-horse2 fedora_host dev-host\\x2dvg-root");
     assert!(said.contains("mentions of the host's name") && is_renamed, "{said}");
     for common in ["debian", "root", "disk", "pc", "grub", "vfio", "0000", "8086", "10de", "20240101", "softdep", "menuentry", "scrubbed"] {
         let text = format!("root=/dev/disk/x grub {common}");
@@ -337,6 +339,14 @@ fn the_host_s_name_goes_as_a_word_and_what_every_host_has_stays() {
         assert_eq!(new, text);
         assert!(said.contains("too short or too common"), "{said}");
     }
+}
+
+#[test]
+fn a_name_that_is_no_text_goes_from_its_own_file() {
+    let mut capture = Capture::new();
+    capture.insert("/etc/hostname", Entry::File(b"caf\xe9-workhorse\n".to_vec()));
+    scrub(&mut capture);
+    assert_eq!(capture.attribute("/etc/hostname"), Some("host"));
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Addresses {
     }
 
     fn alias(&self, address: IpAddr) -> String {
-        self.made_up.get(&address).map(|number| format!("198.18.{number}.1")).unwrap_or_default()
+        self.made_up.get(&address).map(|number| format!("198.{}.{}.1", 18 + number / 256, number % 256)).unwrap_or_default()
     }
 
     fn write(&self, capture: &mut Capture) {
@@ -136,8 +136,11 @@ impl Addresses {
             let Some(text) = capture.attribute(&path).map(str::to_owned) else { continue };
             let new = match (text.parse().ok(), transport(&text)) {
                 (Some(address), _) => self.alias(address),
-                (None, Some(address)) => format!("traddr={}", self.alias(address)),
-                (None, None) if text.contains(FIBRE_CHANNEL) => format!("traddr={FIBRE_CHANNEL}0"),
+                (None, Some(address)) => format!("{TRANSPORT}{}", self.alias(address)),
+                (None, None) if text.contains(FIBRE_CHANNEL) => format!("{TRANSPORT}{FIBRE_CHANNEL}0"),
+                // A name, or an address with the interface behind it.
+                (None, None) if text.contains(TRANSPORT) => format!("{TRANSPORT}server"),
+                (None, None) if path.starts_with(ISCSI) => "server".to_owned(),
                 (None, None) => continue,
             };
             capture.insert(path, Entry::File(format!("{new}\n").into_bytes()));
@@ -158,7 +161,12 @@ impl Addresses {
             preferred(interfaces_to(&self.routes, *address)).into_iter().map(move |route| (*number, route.interface.clone()))
         });
         for (number, interface) in by_session.into_iter().map(|interface| (0, interface)).chain(by_address) {
-            let _ = writeln!(text, "{interface}\t00{number:02X}12C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0");
+            let _ = writeln!(
+                text,
+                "{interface}\t00{:02X}{:02X}C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0",
+                number % 256,
+                18 + number / 256
+            );
         }
         text
     }
@@ -196,9 +204,13 @@ pub(super) fn names_server(source: &str) -> bool {
     source.starts_with("//") || (!source.starts_with('/') && (source.contains('@') || source.contains(":/")))
 }
 
+const ISCSI: &str = "/sys/class/iscsi_connection";
+
+/// How the address of an NVMe controller of another machine begins.
+const TRANSPORT: &str = "traddr=";
+
 fn connections(capture: &Capture) -> Vec<String> {
-    let top = "/sys/class/iscsi_connection";
-    let names = capture.names_in(top).flat_map(|name| ["address", "persistent_address"].map(|what| format!("{top}/{name}/{what}")));
+    let names = capture.names_in(ISCSI).flat_map(|name| ["address", "persistent_address"].map(|what| format!("{ISCSI}/{name}/{what}")));
     names.collect()
 }
 
@@ -207,7 +219,7 @@ fn controllers(capture: &Capture) -> Vec<String> {
 }
 
 fn transport(text: &str) -> Option<IpAddr> {
-    text.split(',').find_map(|part| part.trim().strip_prefix("traddr="))?.parse().ok()
+    text.split(',').find_map(|part| part.trim().strip_prefix(TRANSPORT))?.parse().ok()
 }
 
 #[cfg(test)]
@@ -240,6 +252,16 @@ mod tests {
         for secret in ["192.168", "nas.home", "/vol", "A8C0", "10.1.1.1"] {
             assert!(!all.contains(secret), "{secret} in {all}");
         }
+        for (path, old, new) in [
+            ("iscsi_connection/connection1:0/persistent_address", "nas.home", "server"),
+            ("nvme/nvme2/address", "traddr=fe80::5054:ff:fe12:3456%eth0,trsvcid=1", "traddr=server"),
+            ("nvme/nvme0/address", "0000:02:00.0", "0000:02:00.0"),
+        ] {
+            let path = format!("/sys/class/{path}");
+            text(&mut capture, &path, old);
+            scrub_uses(&mut capture);
+            assert_eq!(capture.attribute(&path), Some(new));
+        }
         let target = transport(capture.attribute("/sys/class/nvme/nvme1/address").unwrap());
         assert_eq!(before, (net::session(&capture), net::leading_to(&capture, target)));
         let list = mounts(&capture).unwrap();
@@ -269,5 +291,17 @@ mod tests {
         assert_eq!(capture.attribute("/sys/class/block/dm-1/dm/uuid"), Some("LVM-"));
         let interface = capture.names_in(NET).next().unwrap().to_owned();
         assert!(!interface.contains("aabb") && capture.link(&format!("{NET}/{interface}")).unwrap().ends_with(&interface));
+    }
+
+    #[test]
+    fn many_servers_have_an_address_each() {
+        let mut capture = Capture::new();
+        text(&mut capture, "/proc/net/route", "Iface\tD\tG\tF\tR\tU\tM\tMask\neth1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\n");
+        let path = |number: usize| format!("{ISCSI}/connection{number}:0/address");
+        (1..=300).for_each(|number| text(&mut capture, &path(number), &format!("10.0.{}.{}", number / 256, number % 256)));
+        scrub_uses(&mut capture);
+        let new: BTreeSet<IpAddr> = (1..=300).map(|number| capture.attribute(&path(number)).unwrap().parse().unwrap()).collect();
+        assert_eq!(new.len(), 300);
+        assert!(new.iter().all(|address| interfaces_to(&routes(&capture), *address)[0].interface == "eth1"));
     }
 }
