@@ -11,6 +11,7 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use support::{Dir, cede, code, fixtures, flat, laptop, manifest, unpack};
 
@@ -35,6 +36,8 @@ fn a_capture_and_its_tree_give_the_same_answers() {
             assert_eq!(json(&from_capture), json(&from_tree), "{verb} of {}", capture.display());
             assert_eq!(code(&from_capture), code(&from_tree));
         }
+        let groups = |source: &str, place: &Path| text(&cede(&[source, place.to_str().unwrap(), "groups"]).stdout);
+        assert_eq!(groups("--host", &capture), groups("--root", &dir.0), "{}", capture.display());
         hosts += 1;
     }
     assert!(hosts > 1);

@@ -381,7 +381,7 @@ fn words_of_the_kernel_s_own_are_no_host_s_name() {
 #[test]
 fn what_a_file_system_or_a_board_tells_of_others_goes() {
     let mut capture = Capture::new();
-    let mounts = "40 1 0:50 / /a rw - fuse.rclone https://dav.example.org/jane rw\n41 1 0:51 / /b rw - lustre 10.0.0.1@tcp:/fs rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw\n";
+    let mounts = "40 1 0:50 / /a rw - fuse.rclone https://dav.example.org/jane rw\n41 1 0:51 / /b rw - lustre 10.0.0.1@tcp:/fs rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw\n44 1 0:54 / /e rw - zfs tank/a@b rw\n45 1 0:55 / /f rw - ecryptfs /srv/p rw,ecryptfs_sig=0a1b2c3d4e5f6071\n";
     capture.insert("/proc/self/mountinfo", Entry::File(mounts.as_bytes().to_vec()));
     capture.insert(
         "/etc/fstab",
@@ -389,7 +389,7 @@ fn what_a_file_system_or_a_board_tells_of_others_goes() {
     );
     capture.insert("/proc/cpuinfo", Entry::File(b"CPU implementer\t: 0x41\nSerial\t\t: 100000003d1d1c36\n".to_vec()));
     scrub(&mut capture);
-    let new = "40 1 0:50 / /a rw - fuse.rclone server:/share rw\n41 1 0:51 / /b rw - lustre server:/share rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw";
+    let new = "40 1 0:50 / /a rw - fuse.rclone server:/share rw\n41 1 0:51 / /b rw - lustre server:/share rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw\n44 1 0:54 / /e rw - zfs tank/a@b rw\n45 1 0:55 / /f rw - ecryptfs server:/share rw";
     assert_eq!(capture.attribute("/proc/self/mountinfo"), Some(new));
     assert_eq!(capture.attribute("/etc/fstab"), Some("server:/share / nfs nofail 0 0\nserver:/share /boot cifs defaults 0 0"));
     assert_eq!(capture.attribute("/proc/cpuinfo"), Some("CPU implementer\t: 0x41"));

@@ -181,7 +181,8 @@ impl Addresses {
     /// Of a file system that is not of this machine its type and the way to it stay.
     fn rewrite_mounts(&self, capture: &mut Capture) {
         let Some(text) = capture.file("/proc/self/mountinfo").map(|bytes| String::from_utf8_lossy(bytes).into_owned()) else { return };
-        let is_meant = |mount: &Mount| is_remote(mount) || names_server(&mount.source);
+        // Snapshots of ZFS have an `@` in their names; options of eCryptfs are the marks of keys (ecryptfs(7)).
+        let is_meant = |mount: &Mount| is_remote(mount) || mount.kind == "ecryptfs" || (mount.kind != "zfs" && names_server(&mount.source));
         let remote: Vec<_> = mounts(capture).unwrap_or_default().into_iter().filter(is_meant).collect();
         let line = |line: &str| {
             let before = line.split(" - ").next().unwrap_or_default();
