@@ -11,6 +11,7 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use support::{Dir, cede, code, fixtures, flat, laptop, manifest, unpack};
 
@@ -35,6 +36,8 @@ fn a_capture_and_its_tree_give_the_same_answers() {
             assert_eq!(json(&from_capture), json(&from_tree), "{verb} of {}", capture.display());
             assert_eq!(code(&from_capture), code(&from_tree));
         }
+        let groups = |source: &str, place: &Path| text(&cede(&[source, place.to_str().unwrap(), "groups"]).stdout);
+        assert_eq!(groups("--host", &capture), groups("--root", &dir.0), "{}", capture.display());
         hosts += 1;
     }
     assert!(hosts > 1);
@@ -53,6 +56,41 @@ fn a_scrubbed_capture_of_a_tree_answers_as_the_tree_does() {
         };
         let run = |list: Vec<String>| cede(&list.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(json(&run(arguments("--host", file.to_str().unwrap()))), json(&run(arguments("--root", root))), "{verb:?}");
+    }
+}
+
+#[test]
+fn a_scrubbed_capture_keeps_the_journal_of_a_host_and_none_of_its_names() {
+    let (serial, card, uuid) = ("3600508b4000156d700012000000b0000", "0011aabbccdd", "3f2504e0-4f89-41d3-9a0c-0305e82c3301");
+    for (name, is_told) in [("workhorse", true), ("groups", false), ("nouveau", false), ("0000", false), ("applied", true)] {
+        let dir = Dir::new("named");
+        unpack(&laptop(), &dir.0);
+        let put = |path: &str, text: &str| {
+            let path = dir.0.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let line = format!("root=/dev/mapper/{serial} bootdev=enx{card} resume=UUID={uuid}");
+        put("etc/hostname", &format!("{name}\n"));
+        put("etc/default/grub", &format!("# {name}\nGRUB_CMDLINE_LINUX_DEFAULT=\"{line}\"\nGRUB_CMDLINE_LINUX=\"\"\n"));
+        put("sys/class/block/dm-0/dm/name", serial);
+        put("sys/class/block/dm-0/dm/uuid", &format!("mpath-{serial}"));
+        put(&format!("sys/class/net/enx{card}/operstate"), "up\n");
+        let (root, file) = (dir.0.to_str().unwrap(), dir.path("out.capture"));
+        cede(&["--root", root, "apply", "01:00.0", "--yes"]);
+        assert_eq!(code(&cede(&["--root", root, "capture", &file])), 0);
+        let capture = fs::read_to_string(&file).unwrap();
+        for secret in [serial, card, uuid] {
+            assert!(!capture.contains(secret), "{secret}");
+        }
+        assert_eq!(capture.contains(&format!("# {name}\n")), !is_told, "{name}");
+        for verb in ["groups", "devices", "status", "verify", "log"] {
+            let from_capture = cede(&["--host", &file, verb, "--json"]);
+            assert_eq!(json(&from_capture), json(&cede(&["--root", root, verb, "--json"])), "{verb} on {name}");
+        }
+        assert!(json(&cede(&["--host", &file, "log", "--json"])).to_string().contains("0000:01:00.0"));
+        let again = cede(&["--host", &file, "plan", "01:00.0"]);
+        assert!(text(&again.stdout).contains("nothing to do"), "{}", text(&again.stdout));
     }
 }
 

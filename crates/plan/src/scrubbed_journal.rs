@@ -11,6 +11,9 @@ use std::collections::HashMap;
 /// What files are kept as in a plan where they are no text.
 const ENCODED: [&str; 2] = ["before_base64", "after_base64"];
 
+/// What holds words of the format, which may be a host's name too.
+const WORDS: [&str; 9] = ["record", "format", "verb", "end", "kind", "when", "bind", "accepted", "id"];
+
 /// Writes the journal of the capture `from` anew in `to`, which `scrubber` made of it. A record that is damaged stays damaged.
 pub fn rewrite(from: &Capture, to: &mut Capture, scrubber: &mut Scrubber) {
     let journal: Vec<(String, &[u8])> = from
@@ -23,6 +26,7 @@ pub fn rewrite(from: &Capture, to: &mut Capture, scrubber: &mut Scrubber) {
     }
     let mut made = Made { scrubber, digests: HashMap::new() };
     made.files(from, to);
+    journal.iter().flat_map(|(_, bytes)| bytes.split(|byte| *byte == b'\n')).for_each(|line| made.learn(line));
     let texts: Vec<(String, Vec<Line>)> = journal.into_iter().map(|(path, bytes)| (path, made.lines(bytes))).collect();
     for (path, lines) in texts {
         let lines: Vec<Vec<u8>> = lines.into_iter().map(|line| line.written(&made.digests)).collect();
@@ -68,25 +72,47 @@ impl Made<'_> {
         }
     }
 
+    fn learn(&mut self, line: &[u8]) {
+        self.scrubber.learn(line);
+        if let Ok(mut record) = serde_json::from_slice(line) {
+            each_text(&mut record, &mut |key, text| {
+                self.scrubber.learn(&decoded(key, text)?);
+                None
+            });
+        }
+    }
+
     fn lines(&mut self, bytes: &[u8]) -> Vec<Line> {
         let lines = bytes.split(|byte| *byte == b'\n');
-        lines.map(|line| self.record(line).map_or_else(|| Line::Other(self.scrubber.clean(line)), Line::Record)).collect()
+        lines.map(|line| self.record(line).map_or_else(|| Line::Other(self.scrubber.clean(&without_encoded(line))), Line::Record)).collect()
     }
 
     fn record(&mut self, line: &[u8]) -> Option<Value> {
         let mut record: Value = serde_json::from_slice(line).ok().filter(|_| crate::journal::is_whole(line) == Some(true))?;
         each_text(&mut record, &mut |key, text| {
-            let is_encoded = ENCODED.contains(&key);
-            let old = if is_encoded { STANDARD.decode(text).ok()? } else { text.as_bytes().to_vec() };
+            let old = decoded(key, text)?;
             let new = self.scrubber.clean(&old);
-            if old == new {
+            if old == new || WORDS.contains(&key) {
                 return None;
             }
             self.digests.insert(sha256(&old), sha256(&new));
-            Some(if is_encoded { STANDARD.encode(&new) } else { String::from_utf8_lossy(&new).into_owned() })
+            Some(if ENCODED.contains(&key) { STANDARD.encode(&new) } else { String::from_utf8_lossy(&new).into_owned() })
         });
         Some(record)
     }
+}
+
+fn decoded(key: &str, text: &str) -> Option<Vec<u8>> {
+    if ENCODED.contains(&key) { STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) }
+}
+
+/// A damaged line without the files that it holds encoded: what they tell cannot be seen there.
+fn without_encoded(line: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = line.split(|byte| *byte == b'"').collect();
+    let is_encoded =
+        |at: usize| at.checked_sub(2).and_then(|key| parts.get(key)).is_some_and(|key| ENCODED.iter().any(|one| one.as_bytes() == *key));
+    let kept: Vec<&[u8]> = parts.iter().enumerate().map(|(at, part)| if is_encoded(at) { &[] } else { *part }).collect();
+    kept.join(&b'"')
 }
 
 /// Puts what `change` answers in the place of each text, of which it gets the key, too.
@@ -152,7 +178,7 @@ mod tests {
     #[test]
     fn the_journal_speaks_of_the_files_as_they_are_in_the_capture() {
         let text = format!("root=UUID={UUID} resume=UUID=0A1B-2C3D rd.lvm.lv=workhorse-vg/root\n");
-        for after in [text.as_bytes(), &[text.as_bytes(), b"# caf\xe9 on workhorse\n"].concat()] {
+        for after in [text.as_bytes(), &[text.as_bytes(), b"# caf\xe9 on workhorse UUID=01D5A8B3C4E5F607\n"].concat()] {
             let (old, new) = (host(after), scrubbed(&host(after)));
             for secret in [UUID, "0A1B-2C3D", "workhorse", &STANDARD.encode(after)] {
                 let holds = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(secret);
@@ -180,7 +206,20 @@ mod tests {
         assert!(journal::operations(&scrubbed(&capture)).is_err());
         capture.insert(path.as_str(), Entry::File(whole[..whole.len() - 9].to_vec()));
         assert_eq!(journal::operations(&scrubbed(&capture)).unwrap()[0].end, None);
+        let encoded = host(&[UUID.as_bytes(), b"\xe9"].concat());
+        let line = encoded.file(&path).unwrap().to_vec();
+        capture.insert(path.as_str(), Entry::File(line[..line.len() / 2].to_vec()));
+        assert!(!String::from_utf8_lossy(scrubbed(&capture).file(&path).unwrap()).contains(&STANDARD.encode(&UUID[..9])));
         capture.remove(&path);
         assert_eq!(scrubbed(&capture).names_in(OPERATIONS).count(), 0);
+    }
+
+    #[test]
+    fn words_of_the_format_stay_whatever_the_host_is_called() {
+        let mut capture = host(b"root=UUID=0A1B-2C3D quiet\n");
+        for name in ["applied", "begin", "reboot"] {
+            capture.insert("/etc/hostname", Entry::File(format!("{name}\n").into_bytes()));
+            assert_eq!(journal::operations(&scrubbed(&capture)).unwrap()[0].end, Some(End::Applied), "{name}");
+        }
     }
 }

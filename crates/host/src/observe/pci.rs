@@ -169,6 +169,9 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
             function.files(&["sriov_drivers_autoprobe"]);
         }
         function.links(&["physfn"]);
+    }
+    // The way to it tells what is on a root bus, and with that what stays.
+    if scope.has_group_types() {
         let link = host.read_link(&function.dir);
         function.entries.push((function.dir.clone(), link));
     }

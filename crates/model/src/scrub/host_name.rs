@@ -2,6 +2,10 @@
 
 use crate::capture::{Capture, Entry};
 use crate::counted;
+use crate::kernel::installed::module_of_path;
+use crate::kernel::module_name;
+use crate::uses::block_names::BLOCK;
+use crate::uses::net::NET;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
@@ -17,11 +21,18 @@ const HOST: &str = "host";
 /// Shorter names are parts of too many other words.
 const SHORTEST: usize = 4;
 
-/// Words that the boot configuration is made of. A host of such a name is told by nothing else from all others.
-const COMMON: &str = "amdgpu arch archlinux auto block boot btrfs card cede class cmdline conf config console crypt cryptroot data default desktop \
-    device devices disk driver drivers ext4 fedora file grub guest home host hugepages ignore image init initramfs initrd intel iommu \
-    kernel label linux loader local localhost luks main mapper modprobe module modules mount nvidia nvme option options part pool proc root \
-    server splash swap system systemd title true uuid vfio vmlinuz windows xfs zfs";
+/// Where paths have words of the kernel's and of the distribution's. Names of interfaces and arrays are not among them.
+const NAMED_BY_OTHERS: [&str; 4] = ["/sys/", "/proc/", "/usr/bin/", "/usr/sbin/"];
+
+/// Words that the boot configuration, and what cede reads of it, are made of. A host of such a name is told by nothing else from all others.
+const COMMON: &str = "addr alias amdgpu arch archlinux auto autodetect autofs backup base bcachefs binaries blacklist block boot btrfs busybox card cede \
+    chainloader class cmdline conf config configfile console crypt cryptroot data default defaults desktop device devices devicetree disk done \
+    dracut driver drivers encrypt entries entry environment eval export ext4 false fedora file files filesystems firmware force function grub \
+    guest header home hook hooks host hugepages ignore image init initramfs initrd insmod install intel iommu kernel keyboard keyfile keymap \
+    label libvirt linux list load loader local localhost loglevel luks machine main mapper menuentry microcode mkinitcpio modconf modprobe \
+    module modules most mount name noauto nofail none nvidia nvme operations option options overlay part person physical platform pool preset presets \
+    proc quiet ramfs remove resume root rootfs saved scripts scrubbed search server setup share softdep source splash submenu subvol swap \
+    system systemd terminal test then timeout title tmpfs tools true type unset update uuid version vfat vfio virtual vmlinuz weakdep windows xfs zfs";
 
 /// The host's name, in the forms in which it is replaced.
 #[derive(Default)]
@@ -35,16 +46,16 @@ pub(super) struct HostName {
 impl HostName {
     /// Takes it from its own places, where something else stands then.
     pub(super) fn take(capture: &mut Capture) -> Self {
-        let places: Vec<(&str, String)> = PLACES.iter().filter_map(|place| Some((*place, name(capture.attribute(place)?)?))).collect();
+        let named = |place: &str| name(&String::from_utf8_lossy(capture.file(place)?));
+        let places: Vec<(&str, String)> = PLACES.iter().filter_map(|place| Some((*place, named(place)?))).collect();
         for (place, _) in &places {
             capture.insert(*place, Entry::File(format!("{HOST}\n").into_bytes()));
         }
-        let system: String = SYSTEM.iter().filter_map(|path| capture.attribute(path)).collect::<String>().to_lowercase();
-        let is_common =
-            |name: &String| name.len() < SHORTEST || COMMON.split_whitespace().any(|word| word == name) || system.contains(name.as_str());
-        // Of `a.example.org` the first part is a name too; LVM doubles the dashes of both.
+        let is_common = |name: &String| is_too_short(name) || COMMON.split_whitespace().any(|word| word == name) || is_used(capture, name);
+        // Of `a.example.org` the first part is a name too; LVM doubles the dashes of both, and systemd escapes them.
         let parts = places.iter().flat_map(|(_, name)| [name.as_str(), name.split('.').next().unwrap_or_default()]);
-        let forms: BTreeSet<String> = parts.flat_map(|name| [name.to_owned(), name.replace('-', "--")]).collect();
+        let forms: BTreeSet<String> =
+            parts.flat_map(|name| [name.to_owned(), name.replace('-', "--")]).flat_map(|name| [name.replace('-', "\\x2d"), name]).collect();
         let mut forms: Vec<String> = forms.into_iter().filter(|name| !is_common(name)).collect();
         forms.sort_by_key(|form| Reverse(form.len()));
         Self { forms, is_known: !places.is_empty(), count: places.len() }
@@ -71,6 +82,29 @@ pub(super) fn is_of_system(path: &str) -> bool {
     SYSTEM.contains(&path)
 }
 
+/// Numbers are addresses and ids of devices, too.
+fn is_too_short(name: &str) -> bool {
+    let is_id = name.len() <= SHORTEST && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.len() < SHORTEST || is_id || name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// True where others than who named the host use the word: the distribution for itself, the kernel in its paths and for a module.
+fn is_used(capture: &Capture, name: &str) -> bool {
+    let has = |text: &str| places(text.to_lowercase().as_bytes(), name).next().is_some();
+    let is_kernel_s = |path: &str| {
+        NAMED_BY_OTHERS.iter().any(|start| path.starts_with(start)) && ![NET, BLOCK].iter().any(|named| path.starts_with(named))
+    };
+    let by_path = |(path, entry): (&str, &Entry)| is_kernel_s(path) && (has(path) || matches!(entry, Entry::Link(target) if has(target)));
+    let is_module = |path: &str| {
+        capture.attribute(path).is_some_and(|table| {
+            table.lines().filter_map(|line| module_of_path(line.split(':').next()?)).any(|module| module == module_name(name))
+        })
+    };
+    SYSTEM.iter().filter_map(|path| capture.attribute(path)).any(has)
+        || capture.entries().any(by_path)
+        || capture.entries().any(|(path, _)| path.ends_with("/modules.dep") && is_module(path))
+}
+
 /// The first word that is not a remark, in lower case, where it tells anything.
 fn name(text: &str) -> Option<String> {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
@@ -79,12 +113,9 @@ fn name(text: &str) -> Option<String> {
 
 fn without(text: &[u8], name: &str, count: &mut usize) -> Vec<u8> {
     let lower = text.to_ascii_lowercase();
-    let is_part = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    // The letter of `\n` in the journal's JSON is no part of the word behind it.
-    let follows = |at: usize| is_part(at.checked_sub(1)) && at.checked_sub(2).and_then(|at| text.get(at)) != Some(&b'\\');
     let mut out = Vec::with_capacity(text.len());
     let mut kept = 0;
-    for at in memchr::memmem::find_iter(&lower, name).filter(|at| !follows(*at) && !is_part(Some(*at + name.len()))) {
+    for at in places(&lower, name) {
         out.extend_from_slice(text.get(kept..at).unwrap_or_default());
         out.extend_from_slice(HOST.as_bytes());
         kept = at + name.len();
@@ -92,4 +123,12 @@ fn without(text: &[u8], name: &str, count: &mut usize) -> Vec<u8> {
     }
     out.extend_from_slice(text.get(kept..).unwrap_or_default());
     out
+}
+
+/// Where a name stands as a word, in a text in lower case.
+fn places<'a>(text: &'a [u8], name: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let is_part = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    // The letter of `\n` in the journal's JSON is no part of the word behind it.
+    let follows = move |at: usize| is_part(at.checked_sub(1)) && at.checked_sub(2).and_then(|at| text.get(at)) != Some(&b'\\');
+    memchr::memmem::find_iter(text, name).filter(move |at| !follows(*at) && !is_part(Some(*at + name.len())))
 }

@@ -1,5 +1,6 @@
 //! Identifiers in names and texts: UUIDs, machine ids, hardware addresses, serial numbers, names of disks.
 
+use super::uses::replaced;
 use crate::counted;
 use crate::pci::SerialNumber;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +38,10 @@ const PLAIN: [usize; 1] = [32];
 /// Vendors of EFI variables: of the specification's own (UEFI 2.10 section 3.3), and of boot loaders (systemd: Boot Loader Interface).
 const VENDORS: [&str; 2] = ["8be4df61-93ca-11d2-aa0d-00e098032b8c", "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"];
 
+const ESCAPED_DASH: &[u8] = b"\\x2d";
+
 /// What stands before an identifier.
-const MARKS: [&str; 3] = ["uuid=", "/by-uuid/", "/by-partuuid/"];
+const MARKS: [&str; 4] = ["uuid=", "/by-uuid/", "/by-partuuid/", "/pvs_online/"];
 
 impl Identifiers {
     /// What stands for the serial number of a device.
@@ -66,9 +69,10 @@ impl Identifiers {
                 self.learn_one(lower.get(at + mark.len()..).unwrap_or_default());
             }
         }
-        // `search --fs-uuid --set=root --hint=… 0A1B-2C3D`
-        for line in lower.split(|byte| *byte == b'\n').filter(|line| memchr::memmem::find(line, b"--fs-uuid").is_some()) {
-            self.learn_one(line.trim_ascii_end().rsplit(u8::is_ascii_whitespace).next().unwrap_or_default());
+        // `search --fs-uuid --set=root --hint=… 0A1B-2C3D`, `search.fs_uuid 0A1B-2C3D root`
+        let names_one = |line: &&[u8]| ["--fs-uuid", "fs_uuid "].iter().any(|mark| memchr::memmem::find(line, mark.as_bytes()).is_some());
+        for line in lower.split(|byte| *byte == b'\n').filter(names_one) {
+            line.split(u8::is_ascii_whitespace).for_each(|word| self.learn_one(word));
         }
         for at in memchr::memmem::find_iter(text, "/by-id/") {
             self.disk(disk_name(text.get(at + "/by-id/".len()..).unwrap_or_default()));
@@ -76,7 +80,8 @@ impl Identifiers {
     }
 
     fn learn_one(&mut self, text: &[u8]) {
-        let text = text.strip_prefix(b"\"").unwrap_or(text);
+        let quotes = text.iter().take_while(|byte| b"\\\"'".contains(byte)).count();
+        let text = text.get(quotes..).unwrap_or_default();
         let end = text.iter().position(|byte| !byte.is_ascii_hexdigit() && *byte != b'-').unwrap_or(text.len());
         let (value, rest) = text.split_at(end);
         let value = String::from_utf8_lossy(value).into_owned();
@@ -96,8 +101,32 @@ impl Identifiers {
         format!("disk-{number}")
     }
 
-    /// A text, a path or the target of a link, with what stands for its identifiers.
+    /// A text, a path or the target of a link, with what stands for its identifiers. Names of systemd's units are paths whose dashes are
+    /// escaped (systemd.unit(5)).
     pub(super) fn clean(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = memchr::memmem::find(rest, ESCAPED_DASH) {
+            let is_end = |byte: &u8| *byte != b'\\' && is_blank(*byte);
+            let (before, after) = rest.split_at(at);
+            let start = before.iter().rposition(is_end).map_or(0, |at| at + 1);
+            let end = after.iter().position(is_end).map_or(rest.len(), |end| at + end);
+            let unit = rest.get(start..end).unwrap_or_default();
+            out.extend(self.clean_plain(rest.get(..start).unwrap_or_default()));
+            let unit = self.clean_plain(unit);
+            if unit.contains(&b'/') {
+                out.extend(unit);
+            } else {
+                let path = self.clean_plain(&replaced(&replaced(&unit, b"-", b"/"), ESCAPED_DASH, b"-"));
+                out.extend(replaced(&replaced(&path, b"-", ESCAPED_DASH), b"/", b"-"));
+            }
+            rest = rest.get(end..).unwrap_or_default();
+        }
+        out.extend(self.clean_plain(rest));
+        out
+    }
+
+    fn clean_plain(&mut self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
         while let Some((word, rest)) = next_word(text, at) {
@@ -119,11 +148,11 @@ impl Identifiers {
 
     /// The name of a disk that begins here, where one can stand.
     fn disk_in_place(&mut self, before: &[u8], rest: &[u8]) -> Option<(String, usize)> {
-        let name = || disk_name(rest);
+        let is_path = before.ends_with(b"/by-path/");
+        let name = || if is_path { path_name(rest) } else { disk_name(rest) };
         let tells = || ["ip-", "-0x"].iter().any(|mark| memchr::memmem::find(name(), mark.as_bytes()).is_some());
         let is_listed = || self.disks.contains_key(&*String::from_utf8_lossy(name()));
-        let is_one =
-            before.ends_with(b"/by-id/") || (before.ends_with(b"/by-path/") && tells()) || (before.ends_with(b"ID=") && is_listed());
+        let is_one = before.ends_with(b"/by-id/") || (is_path && tells()) || (before.ends_with(b"ID=") && is_listed());
         is_one.then(|| (self.disk(name()), name().len()))
     }
 
@@ -206,7 +235,7 @@ fn disk_name(text: &[u8]) -> &[u8] {
     let ends = |at: usize| match text.get(at) {
         // The name of the device follows in `cryptdevice=`; an interface's number does in the names of USB disks.
         Some(b':') => !text.get(at + 1).is_some_and(u8::is_ascii_digit),
-        Some(byte) => byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'\\,/|".contains(byte),
+        Some(byte) => is_blank(*byte) || b",/|".contains(byte),
         None => true,
     };
     let end = (0..).find(|at| ends(*at)).unwrap_or_default();
@@ -215,11 +244,28 @@ fn disk_name(text: &[u8]) -> &[u8] {
     name.get(..part.unwrap_or(name.len())).unwrap_or_default()
 }
 
+/// The name of a disk by the way to it. A target's name may have colons, and its number ends it (systemd: udev-builtin-path_id.c
+/// `handle_scsi_iscsi`).
+fn path_name(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| is_blank(*byte)).unwrap_or(text.len());
+    let name = text.get(..end).unwrap_or_default();
+    let Some(at) = memchr::memmem::find(name, LUN).map(|at| at + LUN.len()) else { return disk_name(text) };
+    let digits = name.iter().skip(at).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    name.get(..at + digits).unwrap_or_default()
+}
+
+const LUN: &[u8] = b"-lun-";
+
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'\\".contains(&byte)
+}
+
 /// The next run of letters and digits, single dashes and colons from `at`, and the text from there.
 fn next_word(text: &[u8], at: usize) -> Option<(Range<usize>, &[u8])> {
     let mut start = at + text.get(at..)?.iter().position(u8::is_ascii_alphanumeric)?;
-    // `\n` in the journal's JSON is not a letter of what follows.
-    if start > 0 && text.get(start - 1) == Some(&b'\\') && text.get(start + 1).is_some_and(u8::is_ascii_alphanumeric) {
+    // `\n` in the journal's JSON is not a letter of what follows; in `initrd=\0a1b…\initrd`, a path of the firmware's, the digit is one.
+    let is_letter = |at: usize| text.get(at).is_some_and(|byte| b"nrt".contains(byte));
+    if start > 0 && text.get(start - 1) == Some(&b'\\') && is_letter(start) && text.get(start + 1).is_some_and(u8::is_ascii_alphanumeric) {
         start += 1;
     }
     let inside = |at: usize| match text.get(at) {

@@ -2,11 +2,11 @@
 
 use crate::capture::{Capture, Entry};
 use crate::pci::{ConfigSpace, capability::SERIAL_NUMBER, device};
-use crate::uses::block_names::{BlockNames, property};
 use crate::uses::firmware_boot;
 use host_name::HostName;
 use identifiers::Identifiers;
 use secrets::Secrets;
+use uses::Names;
 
 mod host_name;
 mod identifiers;
@@ -17,6 +17,7 @@ mod uses;
 /// What was found, and what stands for it. Texts that are kept within others can be cleaned alike: [`Scrubber::clean`].
 #[derive(Default)]
 pub struct Scrubber {
+    names: Names,
     identifiers: Identifiers,
     secrets: Secrets,
     name: HostName,
@@ -26,8 +27,11 @@ impl Scrubber {
     /// Scrubs a capture; returns what was scrubbed, one line each, which is also noted in it.
     pub fn scrub(&mut self, capture: &mut Capture) -> Vec<String> {
         serial_numbers(capture, &mut self.identifiers);
+        self.names = uses::telling_names(capture);
+        rewrite(capture, is_text, |text| self.names.clean(text));
         let uses = uses::scrub_uses(capture);
-        let started = partition_name(capture, firmware_boot::partition(capture));
+        let started = firmware_boot::partition(capture).map(|uuid| format!("PARTUUID={uuid}"));
+        self.learn(started.as_deref().unwrap_or_default().as_bytes());
         for (path, entry) in capture.entries() {
             self.identifiers.learn(path.as_bytes());
             if let Entry::File(bytes) = entry
@@ -39,29 +43,37 @@ impl Scrubber {
         rewrite(capture, is_text, |text| self.identifiers.clean(text));
         rewrite(capture, is_text, |text| self.secrets.without_people(text));
         for path in capture.entries().map(|(path, _)| path).filter(|path| is_configuration(path)).map(str::to_owned).collect::<Vec<_>>() {
-            if let Some(text) = capture.file(&path).map(|text| self.secrets.clean(text)) {
+            if let Some(text) = capture.file(&path).map(|text| as_long(text, self.secrets.clean(text))) {
                 capture.insert(path, Entry::File(text));
             }
         }
-        rewrite_boot_option(capture, started.as_deref());
+        let started = started.map(|source| String::from_utf8_lossy(&self.identifiers.clean(source.as_bytes())).into_owned());
+        firmware_boot::rewrite(capture, started.as_deref().and_then(|source| source.strip_prefix("PARTUUID=")));
         self.name = HostName::take(capture);
         rewrite(capture, |path| is_text(path) && !host_name::is_of_system(path), |text| self.name.clean(text));
         let mut said = self.identifiers.said();
+        said.extend(self.names.said());
         said.extend(uses);
         said.extend(self.secrets.said());
         said.extend(self.name.said());
         if tables::reduce_fstab(capture) {
             said.push("/etc/fstab, of which local disks stay".to_owned());
         }
+        tables::reduce_processors(capture);
         tables::reduce(capture);
         capture.notes.extend(said.iter().map(|line| format!("scrubbed: {line}")));
         said
     }
 
+    /// Learns what only its place shows to be an identifier, before texts are cleaned that were not in the capture.
+    pub fn learn(&mut self, text: &[u8]) {
+        self.identifiers.learn(text);
+    }
+
     /// A text of the boot configuration, as it would be in the capture that was scrubbed.
     pub fn clean(&mut self, text: &[u8]) -> Vec<u8> {
-        let text = self.secrets.without_people(&self.identifiers.clean(text));
-        self.name.clean(&self.secrets.clean(&text))
+        let clean = self.secrets.without_people(&self.identifiers.clean(&self.names.clean(text)));
+        as_long(text, self.name.clean(&self.secrets.clean(&clean)))
     }
 }
 
@@ -72,7 +84,20 @@ fn is_text(path: &str) -> bool {
 
 /// True for what people and installers write.
 fn is_configuration(path: &str) -> bool {
-    path == "/proc/cmdline" || ["/etc/", "/boot/", "/efi/", "/var/lib/"].iter().any(|place| path.starts_with(place))
+    const PLACES: [&str; 10] =
+        ["/etc/", "/boot/", "/efi/", "/var/lib/", "/run/modprobe.d/", "/usr/local/", "/root/", "/home/", "/opt/", "/srv/"];
+    path == "/proc/cmdline" || (PLACES.iter().any(|place| path.starts_with(place)) && !host_name::is_of_system(path))
+}
+
+/// How GRUB's environment block begins, whose size never changes (GRUB 2.06: grub-core/lib/envblk.c).
+const ENVIRONMENT: &[u8] = b"# GRUB Environment Block\n";
+
+/// What `old` became, filled up or cut where it must be as long.
+fn as_long(old: &[u8], mut new: Vec<u8>) -> Vec<u8> {
+    if old.starts_with(ENVIRONMENT) {
+        new.resize(old.len(), b'#');
+    }
+    new
 }
 
 /// How the paths of the loader's variables begin (systemd: Boot Loader Interface).
@@ -84,7 +109,7 @@ fn rewrite(capture: &mut Capture, is_meant: impl Fn(&str) -> bool, mut clean: im
     for (path, entry) in capture.entries() {
         let entry = match entry {
             Entry::File(bytes) if path.starts_with(LOADER_VARIABLES) => Entry::File(variable(bytes, &mut clean)),
-            Entry::File(bytes) if is_meant(path) => Entry::File(clean(bytes)),
+            Entry::File(bytes) if is_meant(path) => Entry::File(as_long(bytes, clean(bytes))),
             Entry::Link(target) => Entry::Link(String::from_utf8_lossy(&clean(target.as_bytes())).into_owned()),
             other => other.clone(),
         };
@@ -103,21 +128,6 @@ fn variable(bytes: &[u8], clean: &mut impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let text = clean(String::from_utf16_lossy(&units).as_bytes());
     let text = String::from_utf8_lossy(&text);
     attributes.iter().copied().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
-}
-
-/// The kernel's name for the partition of a `PARTUUID`.
-fn partition_name(capture: &Capture, uuid: Option<String>) -> Option<String> {
-    BlockNames::of(capture).by_source(&format!("PARTUUID={}", uuid?)).pop()
-}
-
-/// The boot option speaks of the partition as the rest of the capture does now, and of nothing else.
-fn rewrite_boot_option(capture: &mut Capture, started: Option<&str>) {
-    let uuid = started.and_then(|name| property(capture, name, "ID_PART_ENTRY_UUID")).map(str::to_owned);
-    match (uuid, firmware_boot::option(capture)) {
-        (Some(uuid), Some(_)) => firmware_boot::rewrite(capture, &uuid),
-        (None, Some(path)) => _ = capture.remove(&path),
-        (_, None) => {}
-    }
 }
 
 /// Those of configuration space: eight bytes after the capability's header.

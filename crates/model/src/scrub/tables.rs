@@ -1,5 +1,6 @@
 //! Tables of which a host's answers need a part: of file systems, of modules, of names.
 
+use super::uses::names_server;
 use crate::capture::{Capture, Entry};
 use crate::kernel::{ModuleAliases, installed::module_of_path};
 use crate::pci::names::PCI_IDS_PATHS;
@@ -17,20 +18,42 @@ pub(super) fn reduce_fstab(capture: &mut Capture) -> bool {
         let place = words.nth(1).map(|place| if place == "/" { place } else { place.trim_end_matches('/') });
         !line.trim_start().starts_with('#') && place.is_some_and(|place| PLACES.contains(&place))
     };
-    let kept: String = text.lines().filter_map(|line| if stays(&line) { Some(format!("{line}\n")) } else { local(line) }).collect();
+    let kept: String = text
+        .lines()
+        .filter_map(|line| if stays(&line) { Some(remote(line).unwrap_or(format!("{line}\n"))) } else { local(line) })
+        .collect();
     let differs = kept != text;
     capture.insert("/etc/fstab", Entry::File(kept.into_bytes()));
     differs
 }
 
+/// A line of another machine's file system, without that machine and who may use it.
+fn remote(line: &str) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [source, place, kind, ..] = words.as_slice() else { return None };
+    names_server(source).then(|| format!("server:/share {place} {kind} {} 0 0\n", when(&words)))
+}
+
+/// The options that say when something is mounted.
+fn when(words: &[&str]) -> String {
+    let options = words.get(3).copied().unwrap_or_default().split(',');
+    let kept: Vec<&str> = options.filter(|option| matches!(*option, "noauto" | "nofail" | "x-systemd.automount")).collect();
+    if kept.is_empty() { "defaults".to_owned() } else { kept.join(",") }
+}
+
 /// A line of a local disk with the options that say when it is mounted.
 fn local(line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [source, place, kind, options, ..] = words.as_slice() else { return None };
+    let [source, place, kind, _, ..] = words.as_slice() else { return None };
     let is_local = ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="].iter().any(|start| source.starts_with(start));
-    let when: Vec<&str> = options.split(',').filter(|option| matches!(*option, "noauto" | "nofail" | "x-systemd.automount")).collect();
-    let when = if when.is_empty() { "defaults".to_owned() } else { when.join(",") };
-    is_local.then(|| format!("{source} {place} {kind} {when} 0 0\n"))
+    is_local.then(|| format!("{source} {place} {kind} {} 0 0\n", when(&words)))
+}
+
+/// Of processors, without the serial number of the machine, which Arm boards show there (arch/arm/kernel/setup.c `c_show`).
+pub(super) fn reduce_processors(capture: &mut Capture) {
+    let Some(text) = capture.file("/proc/cpuinfo").map(|bytes| String::from_utf8_lossy(bytes).into_owned()) else { return };
+    let kept: String = text.split_inclusive('\n').filter(|line| !line.starts_with("Serial")).collect();
+    capture.insert("/proc/cpuinfo", Entry::File(kept.into_bytes()));
 }
 
 /// Of tables of a megabyte and more, keeps the lines that this host's functions need.

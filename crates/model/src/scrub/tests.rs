@@ -71,7 +71,8 @@ fn the_firmware_s_boot_option_still_names_the_partition() {
     let uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
     capture.insert(firmware_boot::current(), Entry::File(vec![6, 0, 0, 0, 0, 0]));
     let option = firmware_boot::option(&capture).unwrap();
-    firmware_boot::rewrite(&mut capture, uuid);
+    capture.insert(option.as_str(), Entry::File(Vec::new()));
+    firmware_boot::rewrite(&mut capture, Some(uuid));
     let loader: Vec<u8> = [7, 0, 0, 0].into_iter().chain(uuid.encode_utf16().chain([0]).flat_map(u16::to_le_bytes)).collect();
     capture.insert(firmware_boot::LOADER, Entry::File(loader));
     assert_eq!(firmware_boot::partitions(&capture), [uuid, uuid]);
@@ -79,11 +80,19 @@ fn the_firmware_s_boot_option_still_names_the_partition() {
     capture.insert("/run/udev/data/b8:1", Entry::File(format!("E:ID_PART_ENTRY_UUID={uuid}\n").into_bytes()));
     scrub(&mut capture);
     assert_ne!(firmware_boot::partition(&capture).as_deref(), Some(uuid));
-    assert_eq!(partition_name(&capture, firmware_boot::partition(&capture)).as_deref(), Some("sda1"));
+    let source = format!("PARTUUID={}", firmware_boot::partition(&capture).unwrap());
+    assert_eq!(crate::uses::block_names::BlockNames::of(&capture).by_source(&source), ["sda1"]);
     assert_eq!(firmware_boot::loader_partition(&capture), firmware_boot::partition(&capture));
     capture.remove("/run/udev/data/b8:1");
+    for uuid in [uuid, "1b7a2c3d-02"] {
+        firmware_boot::rewrite(&mut capture, Some(uuid));
+        scrub(&mut capture);
+        let partition = firmware_boot::partition(&capture).unwrap();
+        assert!(partition != uuid && partition.len() == uuid.len(), "{partition}");
+    }
+    capture.insert(option.as_str(), Entry::File(b"workhorse".to_vec()));
     scrub(&mut capture);
-    assert_eq!(capture.get(&option), None, "what cannot be told apart from a disk's identity goes");
+    assert_eq!(capture.file(&option).map(<[u8]>::len), Some(12), "what is no option tells nothing");
 }
 
 #[test]
@@ -168,6 +177,7 @@ fn identifiers_go_whatever_stands_beside_them() {
         "rd.luks.name=#=root",
         "rd.md.uuid=x a{#}b (#) [#] \"#\" '#' #,# a=#;",
         "/#/6.1.0/linux",
+        "initrd=\\#\\6.1.0\\initrd",
         "_#_",
         "resume=UUID=#",
         "systemd.mask=dev-disk-by\\x2duuid-#.swap",
@@ -202,7 +212,21 @@ fn identifiers_of_other_shapes_go() {
             "root=/dev/disk/by-id/disk-1-part2 resume=/dev/disk/by-id/disk-2-part1",
         ),
         ("cryptdevice=/dev/disk/by-id/nvme-eui.0025385b21404321:root", "cryptdevice=/dev/disk/by-id/disk-1:root"),
-        ("/dev/disk/by-path/ip-192.168.1.5:3260-iscsi-iqn.2003-01.org.x:t-lun-1", "/dev/disk/by-path/disk-1:t-lun-1"),
+        ("/dev/disk/by-path/ip-192.168.1.5:3260-iscsi-iqn.2003-01.org.x:t-lun-1", "/dev/disk/by-path/disk-1"),
+        (
+            "cryptdevice=/dev/disk/by-path/ip-10.0.0.5:3260-iscsi-iqn.2004-04.com.q:ts-453a:iscsi.14a8-lun-1-part2:root",
+            "cryptdevice=/dev/disk/by-path/disk-1-part2:root",
+        ),
+        ("root=/dev/disk/by-path/pci-0000:03:00.0-fc-0x50060160-lun-0-part1", "root=/dev/disk/by-path/disk-1-part1"),
+        (
+            "search --fs-uuid 0A1B-2C3D --set=root\nsearch.fs_uuid 0A1B-2C3E root hd0,gpt2",
+            "search --fs-uuid 0000-0001 --set=root\nsearch.fs_uuid 0000-0002 root hd0,gpt2",
+        ),
+        ("UUID='0A1B-2C3D' PARTUUID=\\\"1b7a2c3d-02\\\"", "UUID='0000-0001' PARTUUID=\\\"00000002-02\\\""),
+        (
+            "systemd.mask=dev-disk-by\\x2duuid-3f2504e0\\x2d4f89\\x2d41d3\\x2d9a0c\\x2d0305e82c3301.swap",
+            "systemd.mask=dev-disk-by\\x2duuid-00000000\\x2d0000\\x2d4000\\x2da000\\x2d000000000001.swap",
+        ),
     ] {
         assert_eq!(cleaned(text), expected);
     }
@@ -238,11 +262,40 @@ fn secrets_of_the_boot_configuration_go() {
         ),
         ("  password jane secret\nquiet", "  password scrubbed scrubbed\nquiet"),
         ("initrd=/home/jane/x /home/joe/y /home/jane", "initrd=/home/person-1/x /home/person-2/y /home/person-1"),
+        ("root=cifs://jane:pw@10.0.0.9/share cifsroot=//10.0.0.9/s,username=jane,password=pw", "root=cifs:scrubbed cifsroot=scrubbed"),
+        ("rootflags=username=jane,password=pw,vers=3.0", "rootflags=scrubbed"),
+        (
+            "nbdroot=10.0.0.9:root bonding.arp_ip_target=10.0.0.1,10.0.0.2 a=[fd00::1]:80",
+            "nbdroot=scrubbed bonding.arp_ip_target=scrubbed a=scrubbed",
+        ),
+        ("ignition.config.url=http://files.example.org/x inst.stage2=https://x/y", "ignition.config.url=scrubbed inst.stage2=scrubbed"),
+        (
+            "wifi.pass=pw x.psk=pw androidboot.serialno=R58 systemd.hostname=janes-pc",
+            "wifi.pass=scrubbed x.psk=scrubbed androidboot.serialno=scrubbed systemd.hostname=scrubbed",
+        ),
+        ("nvme.hostnqn=nqn.2014-08.org.x:jane InitiatorName=iqn.2009-06.org.x", "nvme.hostnqn=scrubbed InitiatorName=scrubbed"),
+        ("menuentry 'x' --users \"jane joe\" 'y' {", "menuentry 'x' --users \"scrubbed scrubbed\" 'y' {"),
+        (
+            "/home/.ecryptfs/jane/.Private subvol=/@home/joe rpool/USERDATA/jane_a1",
+            "/home/.ecryptfs/person-1/.Private subvol=/@home/person-2 rpool/USERDATA/person-3",
+        ),
     ] {
         assert_eq!(cleaned(text), expected);
         assert_eq!(cleaned(expected), expected, "once is enough");
     }
-    for same in ["ip=dhcp", "root=/dev/sda1", "root=ZFS=rpool/ROOT", "ip=$IP", "GRUB_TIMEOUT=5", "/home", "url=", "password=$x"] {
+    for same in [
+        "ip=dhcp",
+        "root=/dev/sda1",
+        "root=ZFS=rpool/ROOT",
+        "ip=$IP",
+        "GRUB_TIMEOUT=5",
+        "/home",
+        "url=",
+        "password=$x",
+        "iommu.passthrough=1 initrd=/5.10.0.1/x BOOT_IMAGE=/vmlinuz-5.10.0.1",
+        "HOOKS=(base)",
+        "rd.luks.options=0a1b=password-echo=no,header=/h:/dev/sdc1",
+    ] {
         assert_eq!(cleaned(same), same);
     }
 }
@@ -276,14 +329,103 @@ fn the_host_s_name_goes_as_a_word_and_what_every_host_has_stays() {
         assert_eq!(capture.attribute("/etc/os-release"), Some("ID=debian\nNAME=\"Debian GNU/Linux\""));
         (capture.attribute("/etc/default/grub").unwrap().to_owned(), said, capture.link("/dev/mapper/host--vg-root").is_some())
     };
-    let text = "rd.lvm.lv=work-horse-vg/root on WORK-HORSE. work-horse2 fedora_work-horse";
+    let text = "rd.lvm.lv=work-horse-vg/root on WORK-HORSE. work-horse2 fedora_work-horse dev-work\\x2dhorse\\x2dvg-root";
     let (new, said, is_renamed) = host("Work-Horse.example.org", text);
-    assert_eq!(new, "rd.lvm.lv=host-vg/root on host. work-horse2 fedora_host");
+    assert_eq!(new, "rd.lvm.lv=host-vg/root on host. work-horse2 fedora_host dev-host\\x2dvg-root");
     assert!(said.contains("mentions of the host's name") && is_renamed, "{said}");
-    for common in ["debian", "root", "disk", "pc", "grub", "vfio"] {
+    for common in ["debian", "root", "disk", "pc", "grub", "vfio", "0000", "8086", "10de", "20240101", "softdep", "menuentry", "scrubbed"] {
         let text = format!("root=/dev/disk/x grub {common}");
         let (new, said, _) = host(common, &text);
         assert_eq!(new, text);
         assert!(said.contains("too short or too common"), "{said}");
     }
+}
+
+#[test]
+fn a_name_that_is_no_text_goes_from_its_own_file() {
+    let mut capture = Capture::new();
+    capture.insert("/etc/hostname", Entry::File(b"caf\xe9-workhorse\n".to_vec()));
+    scrub(&mut capture);
+    assert_eq!(capture.attribute("/etc/hostname"), Some("host"));
+}
+
+#[test]
+fn words_of_the_kernel_s_own_are_no_host_s_name() {
+    let host = |name: &str| {
+        let mut capture = Capture::new();
+        capture.insert("/etc/hostname", Entry::File(format!("{name}\n").into_bytes()));
+        capture.insert("/etc/os-release", Entry::File(b"ID=debian\nURL=https://lists.debian.org\n".to_vec()));
+        capture.insert("/etc/default/grub", Entry::File(format!("# {name}\n").into_bytes()));
+        capture.insert("/sys/kernel/iommu_groups", Entry::Dir);
+        capture.insert("/sys/class/block/dm-0", Entry::Link("../../devices/virtual/block/dm-0".into()));
+        capture.insert("/sys/class/net/uplink", Entry::Link("../../devices/pci0000:00/0000:00:02.0/net/uplink".into()));
+        capture.insert(
+            "/lib/modules/6.1.0-falcon/modules.dep",
+            Entry::File(b"kernel/drivers/gpu/drm/radeon/radeon.ko: a\nkernel/atlas-btns.ko:\n".to_vec()),
+        );
+        scrub(&mut capture);
+        let is_whole = capture.is_there("/sys/kernel/iommu_groups")
+            && capture.link("/sys/class/block/dm-0") == Some("../../devices/virtual/block/dm-0");
+        assert!(is_whole, "{name}");
+        (capture.attribute("/etc/default/grub") == Some("# host"), capture.is_there("/lib/modules/6.1.0-host/modules.dep"))
+    };
+    for name in ["groups", "virtual", "radeon", "lists"] {
+        assert!(!host(name).0, "{name}");
+    }
+    for name in ["atlas", "drivers2", "uplink", "list-a"] {
+        assert!(host(name).0, "{name}");
+    }
+    assert_eq!(host("falcon"), (true, true));
+}
+
+#[test]
+fn what_a_file_system_or_a_board_tells_of_others_goes() {
+    let mut capture = Capture::new();
+    let mounts = "40 1 0:50 / /a rw - fuse.rclone https://dav.example.org/jane rw\n41 1 0:51 / /b rw - lustre 10.0.0.1@tcp:/fs rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw\n44 1 0:54 / /e rw - zfs tank/a@b rw\n45 1 0:55 / /f rw - ecryptfs /srv/p rw,ecryptfs_sig=0a1b2c3d4e5f6071\n";
+    capture.insert("/proc/self/mountinfo", Entry::File(mounts.as_bytes().to_vec()));
+    capture.insert(
+        "/etc/fstab",
+        Entry::File(b"nas.home:/srv / nfs rw,nofail,x=1 0 0\n//nas/boot /boot cifs username=jane,password=pw 0 0\n".to_vec()),
+    );
+    capture.insert("/proc/cpuinfo", Entry::File(b"CPU implementer\t: 0x41\nSerial\t\t: 100000003d1d1c36\n".to_vec()));
+    scrub(&mut capture);
+    let new = "40 1 0:50 / /a rw - fuse.rclone server:/share rw\n41 1 0:51 / /b rw - lustre server:/share rw\n42 1 0:52 / /c rw - zfs tank/a rw\n43 1 0:53 / /d rw - bcachefs /dev/sda1:/dev/sdb1 rw\n44 1 0:54 / /e rw - zfs tank/a@b rw\n45 1 0:55 / /f rw - ecryptfs server:/share rw";
+    assert_eq!(capture.attribute("/proc/self/mountinfo"), Some(new));
+    assert_eq!(capture.attribute("/etc/fstab"), Some("server:/share / nfs nofail 0 0\nserver:/share /boot cifs defaults 0 0"));
+    assert_eq!(capture.attribute("/proc/cpuinfo"), Some("CPU implementer\t: 0x41"));
+}
+
+#[test]
+fn names_of_disks_and_cards_go_from_the_boot_configuration_too() {
+    let (serial, card) = ("SATA_WDC_WD1003FBYX-_WD-WCAW3099XYZ", "0011aabbccdd");
+    let mut capture = Capture::new();
+    for (device, name, uuid) in
+        [("dm-0", serial.to_owned(), format!("mpath-{serial}")), ("dm-1", format!("{serial}-part1"), format!("part1-mpath-{serial}"))]
+    {
+        capture.insert(format!("/sys/class/block/{device}/dm/name"), Entry::File(name.into_bytes()));
+        capture.insert(format!("/sys/class/block/{device}/dm/uuid"), Entry::File(uuid.into_bytes()));
+    }
+    capture.insert(format!("/sys/class/net/enx{card}"), Entry::Dir);
+    let text = format!("root=/dev/mapper/{serial}-part1 bootdev=enx{card} # caf");
+    capture.insert("/etc/default/grub", Entry::File([text.as_bytes(), b"\xe9\n"].concat()));
+    let mut scrubber = Scrubber::default();
+    scrubber.scrub(&mut capture);
+    let new = "root=/dev/mapper/0000000000000001-part1 bootdev=enx000000000002 # caf";
+    assert_eq!(capture.file("/etc/default/grub"), Some(&*[new.as_bytes(), b"\xe9\n"].concat()));
+    assert_eq!(scrubber.clean(text.as_bytes()), new.as_bytes());
+    assert_eq!(capture.attribute("/sys/class/block/dm-1/dm/name"), Some("0000000000000001-part1"));
+}
+
+#[test]
+fn grub_s_environment_block_keeps_its_size() {
+    let mut block = b"# GRUB Environment Block\nsaved_entry=Workhorse password=x\n".to_vec();
+    block.resize(1024, b'#');
+    let mut capture = Capture::new();
+    capture.insert("/etc/hostname", Entry::File(b"workhorse\n".to_vec()));
+    capture.insert("/boot/grub/grubenv", Entry::File(block.clone()));
+    let mut scrubber = Scrubber::default();
+    scrubber.scrub(&mut capture);
+    let new = capture.file("/boot/grub/grubenv").unwrap();
+    assert!(new.len() == 1024 && new.starts_with(b"# GRUB Environment Block\nsaved_entry=host password=scrubbed\n##"));
+    assert_eq!(scrubber.clean(&block), new);
 }

@@ -4,7 +4,7 @@ use crate::capture::{Capture, Entry};
 use crate::counted;
 use crate::uses::block_names::BLOCK;
 use crate::uses::keyboards::{self, INPUT};
-use crate::uses::mounts::mounts;
+use crate::uses::mounts::{Mount, mounts};
 use crate::uses::net::{self, NET, SESSION, SSH_CONNECTION, Session};
 use crate::uses::remote::{FIBRE_CHANNEL, is_remote, server};
 use crate::uses::routes::{Route, default_routes, interfaces_to, preferred, routes};
@@ -12,28 +12,9 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Where names of disks and interfaces stand.
-const PLACES: [&str; 10] = [
-    "/sys/class/",
-    "/sys/fs/",
-    "/proc/",
-    "/dev/",
-    "/run/udev/",
-    "/run/lvm/",
-    "/etc/fstab",
-    "/etc/crypttab",
-    "/etc/lvm/",
-    "/sys/firmware/ibft",
-];
-
 /// Scrubs; returns what was scrubbed, one line each.
 pub(super) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
     let mut said = Vec::new();
-    let names = telling_names(capture);
-    rename(capture, &names);
-    if !names.is_empty() {
-        said.push(format!("serial numbers and MAC addresses in {}", counted(names.len(), "name")));
-    }
     cut_uuids(capture);
     if let Some(text) = capture.file(INPUT).map(|bytes| keyboards::scrubbed(&String::from_utf8_lossy(bytes))) {
         capture.insert(INPUT, Entry::File(text.into_bytes()));
@@ -47,46 +28,60 @@ pub(super) fn scrub_uses(capture: &mut Capture) -> Vec<String> {
     said
 }
 
-/// Replaces names wherever disks and interfaces are spoken of, in paths, links and texts.
-fn rename(capture: &mut Capture, names: &BTreeMap<String, String>) {
-    if names.is_empty() {
-        return;
+/// Names of disks and interfaces that have a serial number or a MAC address in them, and what stands for those.
+#[derive(Default)]
+pub(super) struct Names(BTreeMap<String, String>);
+
+impl Names {
+    /// A text, a path or the target of a link without them.
+    pub(super) fn clean(&self, text: &[u8]) -> Vec<u8> {
+        self.0.iter().fold(text.to_vec(), |text, (old, new)| replaced(&text, old.as_bytes(), new.as_bytes()))
     }
-    let new = |text: &str| names.iter().fold(text.to_owned(), |text, (old, new)| text.replace(old, new));
-    let is_meant = |path: &str| PLACES.iter().any(|place| path.starts_with(place));
-    let paths: Vec<String> = capture.entries().map(|(path, _)| path).filter(|path| is_meant(path)).map(str::to_owned).collect();
-    for path in paths {
-        let entry = match capture.remove(&path) {
-            Some(Entry::File(bytes)) => Entry::File(std::str::from_utf8(&bytes).map(|text| new(text).into_bytes()).unwrap_or(bytes)),
-            Some(Entry::Link(target)) => Entry::Link(new(&target)),
-            Some(other) => other,
-            None => continue,
-        };
-        capture.insert(new(&path), entry);
+
+    /// What was done about them.
+    pub(super) fn said(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| format!("serial numbers and MAC addresses in {}", counted(self.0.len(), "name")))
     }
 }
 
-/// Multipath maps are named by the serial numbers of their disks, and USB cards by their MAC addresses (`enx…`, `wlx…`).
-fn telling_names(capture: &Capture) -> BTreeMap<String, String> {
+/// A text with `new` wherever `old` stands.
+pub(super) fn replaced(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut kept = 0;
+    for at in memchr::memmem::find_iter(text, old) {
+        out.extend_from_slice(text.get(kept..at).unwrap_or_default());
+        out.extend_from_slice(new);
+        kept = at + old.len();
+    }
+    out.extend_from_slice(text.get(kept..).unwrap_or_default());
+    out
+}
+
+/// Multipath maps are named by the serial numbers of their disks, which their UUIDs repeat (multipath-tools: libmultipath/devmapper.c
+/// `UUID_PREFIX`), and cards by their MAC addresses: two letters for the kind, `x`, the address (systemd: net_id.c `names_mac`).
+pub(super) fn telling_names(capture: &Capture) -> Names {
     let mut names = BTreeMap::new();
     let hex_run = |name: &str| {
         let runs = name.split(|c: char| !c.is_ascii_hexdigit()).map(str::to_owned).collect::<Vec<_>>();
         runs.into_iter().find(|run| run.len() >= 16)
     };
-    for mapped in capture.names_in(BLOCK).filter_map(|name| capture.attribute(&format!("{BLOCK}/{name}/dm/name"))) {
-        if let Some(run) = hex_run(mapped) {
+    for device in capture.names_in(BLOCK) {
+        let Some(mapped) = capture.attribute(&format!("{BLOCK}/{device}/dm/name")) else { continue };
+        let uuid = capture.attribute(&format!("{BLOCK}/{device}/dm/uuid")).and_then(|uuid| uuid.split_once("mpath-"));
+        let serial = uuid.map(|(_, serial)| serial).filter(|serial| serial.len() >= 8 && mapped.contains(serial));
+        if let Some(run) = serial.map(str::to_owned).or_else(|| hex_run(mapped)) {
             let number = names.len() + 1;
             names.entry(run).or_insert_with(|| format!("{number:016}"));
         }
     }
     for interface in capture.names_in(NET) {
-        let digits = ["enx", "wlx", "wwx"].iter().find_map(|start| interface.strip_prefix(start)).unwrap_or_default();
+        let digits = ["enx", "ibx", "slx", "wlx", "wwx"].iter().find_map(|start| interface.strip_prefix(start)).unwrap_or_default();
         if digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let number = names.len() + 1;
             names.entry(digits.to_owned()).or_insert_with(|| format!("{number:012}"));
         }
     }
-    names
+    Names(names)
 }
 
 /// Of the UUID of a mapped device only its maker is needed, `LVM-…`, `mpath-…`, `part1-mpath-…`, and the type where it is cryptsetup:
@@ -119,7 +114,7 @@ impl Addresses {
     }
 
     fn alias(&self, address: IpAddr) -> String {
-        self.made_up.get(&address).map(|number| format!("198.18.{number}.1")).unwrap_or_default()
+        self.made_up.get(&address).map(|number| format!("198.{}.{}.1", 18 + number / 256, number % 256)).unwrap_or_default()
     }
 
     fn write(&self, capture: &mut Capture) {
@@ -141,8 +136,11 @@ impl Addresses {
             let Some(text) = capture.attribute(&path).map(str::to_owned) else { continue };
             let new = match (text.parse().ok(), transport(&text)) {
                 (Some(address), _) => self.alias(address),
-                (None, Some(address)) => format!("traddr={}", self.alias(address)),
-                (None, None) if text.contains(FIBRE_CHANNEL) => format!("traddr={FIBRE_CHANNEL}0"),
+                (None, Some(address)) => format!("{TRANSPORT}{}", self.alias(address)),
+                (None, None) if text.contains(FIBRE_CHANNEL) => format!("{TRANSPORT}{FIBRE_CHANNEL}0"),
+                // A name, or an address with the interface behind it.
+                (None, None) if text.contains(TRANSPORT) => format!("{TRANSPORT}server"),
+                (None, None) if path.starts_with(ISCSI) => "server".to_owned(),
                 (None, None) => continue,
             };
             capture.insert(path, Entry::File(format!("{new}\n").into_bytes()));
@@ -163,7 +161,12 @@ impl Addresses {
             preferred(interfaces_to(&self.routes, *address)).into_iter().map(move |route| (*number, route.interface.clone()))
         });
         for (number, interface) in by_session.into_iter().map(|interface| (0, interface)).chain(by_address) {
-            let _ = writeln!(text, "{interface}\t00{number:02X}12C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0");
+            let _ = writeln!(
+                text,
+                "{interface}\t00{:02X}{:02X}C6\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0",
+                number % 256,
+                18 + number / 256
+            );
         }
         text
     }
@@ -175,17 +178,19 @@ impl Addresses {
         default_routes(&self.routes, true).iter().map(line).collect()
     }
 
-    /// Of a remote file system its type and the way to it stay.
+    /// Of a file system that is not of this machine its type and the way to it stay.
     fn rewrite_mounts(&self, capture: &mut Capture) {
         let Some(text) = capture.file("/proc/self/mountinfo").map(|bytes| String::from_utf8_lossy(bytes).into_owned()) else { return };
-        let remote: Vec<_> = mounts(capture).unwrap_or_default().into_iter().filter(is_remote).collect();
+        // Snapshots of ZFS have an `@` in their names; options of eCryptfs are the marks of keys (ecryptfs(7)).
+        let is_meant = |mount: &Mount| is_remote(mount) || mount.kind == "ecryptfs" || (mount.kind != "zfs" && names_server(&mount.source));
+        let remote: Vec<_> = mounts(capture).unwrap_or_default().into_iter().filter(is_meant).collect();
         let line = |line: &str| {
             let before = line.split(" - ").next().unwrap_or_default();
             let mount = remote
                 .iter()
                 .find(|mount| line.contains(&format!(" - {} ", mount.kind)) && before.split(' ').nth(2) == Some(&mount.number));
             let Some(mount) = mount else { return format!("{line}\n") };
-            let address = server(mount).map(|address| format!(",addr={}", self.alias(address)));
+            let address = server(mount).filter(|_| is_remote(mount)).map(|address| format!(",addr={}", self.alias(address)));
             format!("{before} - {} server:/share rw{}\n", mount.kind, address.unwrap_or_default())
         };
         let new: String = text.lines().map(line).collect();
@@ -195,9 +200,18 @@ impl Addresses {
     }
 }
 
+/// True for `scheme://…`, `user@server:…`, `server:/path` and `//server/share`.
+pub(super) fn names_server(source: &str) -> bool {
+    source.starts_with("//") || (!source.starts_with('/') && (source.contains('@') || source.contains(":/")))
+}
+
+const ISCSI: &str = "/sys/class/iscsi_connection";
+
+/// How the address of an NVMe controller of another machine begins.
+const TRANSPORT: &str = "traddr=";
+
 fn connections(capture: &Capture) -> Vec<String> {
-    let top = "/sys/class/iscsi_connection";
-    let names = capture.names_in(top).flat_map(|name| ["address", "persistent_address"].map(|what| format!("{top}/{name}/{what}")));
+    let names = capture.names_in(ISCSI).flat_map(|name| ["address", "persistent_address"].map(|what| format!("{ISCSI}/{name}/{what}")));
     names.collect()
 }
 
@@ -206,7 +220,7 @@ fn controllers(capture: &Capture) -> Vec<String> {
 }
 
 fn transport(text: &str) -> Option<IpAddr> {
-    text.split(',').find_map(|part| part.trim().strip_prefix("traddr="))?.parse().ok()
+    text.split(',').find_map(|part| part.trim().strip_prefix(TRANSPORT))?.parse().ok()
 }
 
 #[cfg(test)]
@@ -239,6 +253,16 @@ mod tests {
         for secret in ["192.168", "nas.home", "/vol", "A8C0", "10.1.1.1"] {
             assert!(!all.contains(secret), "{secret} in {all}");
         }
+        for (path, old, new) in [
+            ("iscsi_connection/connection1:0/persistent_address", "nas.home", "server"),
+            ("nvme/nvme2/address", "traddr=fe80::5054:ff:fe12:3456%eth0,trsvcid=1", "traddr=server"),
+            ("nvme/nvme0/address", "0000:02:00.0", "0000:02:00.0"),
+        ] {
+            let path = format!("/sys/class/{path}");
+            text(&mut capture, &path, old);
+            scrub_uses(&mut capture);
+            assert_eq!(capture.attribute(&path), Some(new));
+        }
         let target = transport(capture.attribute("/sys/class/nvme/nvme1/address").unwrap());
         assert_eq!(before, (net::session(&capture), net::leading_to(&capture, target)));
         let list = mounts(&capture).unwrap();
@@ -261,12 +285,24 @@ mod tests {
             "/sys/class/net/enx0011aabbccdd",
             Entry::Link("../../devices/pci0000:00/0000:00:14.0/usb1/1-1/net/enx0011aabbccdd".into()),
         );
-        assert_eq!(scrub_uses(&mut capture), ["serial numbers and MAC addresses in 2 names"]);
+        assert_eq!(crate::scrub::Scrubber::default().scrub(&mut capture), ["serial numbers and MAC addresses in 2 names"]);
         let name = capture.attribute("/sys/class/block/dm-0/dm/name").unwrap().to_owned();
         assert!(!name.contains("3600508b") && mounts(&capture).unwrap()[0].source.ends_with(&name));
         assert_eq!(capture.attribute("/sys/class/block/dm-0/dm/uuid"), Some("mpath-"));
         assert_eq!(capture.attribute("/sys/class/block/dm-1/dm/uuid"), Some("LVM-"));
         let interface = capture.names_in(NET).next().unwrap().to_owned();
         assert!(!interface.contains("aabb") && capture.link(&format!("{NET}/{interface}")).unwrap().ends_with(&interface));
+    }
+
+    #[test]
+    fn many_servers_have_an_address_each() {
+        let mut capture = Capture::new();
+        text(&mut capture, "/proc/net/route", "Iface\tD\tG\tF\tR\tU\tM\tMask\neth1\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\n");
+        let path = |number: usize| format!("{ISCSI}/connection{number}:0/address");
+        (1..=300).for_each(|number| text(&mut capture, &path(number), &format!("10.0.{}.{}", number / 256, number % 256)));
+        scrub_uses(&mut capture);
+        let new: BTreeSet<IpAddr> = (1..=300).map(|number| capture.attribute(&path(number)).unwrap().parse().unwrap()).collect();
+        assert_eq!(new.len(), 300);
+        assert!(new.iter().all(|address| interfaces_to(&routes(&capture), *address)[0].interface == "eth1"));
     }
 }

@@ -116,14 +116,27 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
 
-/// Writes the boot option anew with nothing in it but the partition of this `PARTUUID`, and of the program what tells the loader: what else the
-/// firmware keeps there names machines.
-pub(crate) fn rewrite(capture: &mut Capture, uuid: &str) {
-    let Some(path) = option(capture) else { return };
+/// Writes the boot option anew with nothing in it but the partition of this `PARTUUID`, where there is one, and of the program what tells the
+/// loader: what else the firmware keeps there names machines.
+pub(crate) fn rewrite(capture: &mut Capture, uuid: Option<&str>) {
+    let Some(path) = option(capture).filter(|path| capture.file(path).is_some()) else { return };
     let known = program(capture).and_then(|program| loader(&program)).map(|(part, _)| part.replace('/', "\\"));
     let file: Vec<u8> = known.iter().flat_map(|part| part.encode_utf16().chain([0])).flat_map(u16::to_le_bytes).collect();
     // No part is longer than fits into one byte.
     let file_length = if file.is_empty() { 0 } else { u8::try_from(file.len() + 4).unwrap_or(0) };
+    let mut bytes = vec![0; ATTRIBUTES + 4];
+    bytes.extend([uuid.map_or(0, |_| 42) + file_length, 0, 0, 0]);
+    bytes.extend(uuid.map(hard_drive).unwrap_or_default());
+    if file_length > 0 {
+        let [kind, subkind] = FILE_PATH;
+        bytes.extend([kind, subkind, file_length, 0]);
+        bytes.extend(file);
+    }
+    capture.insert(path, Entry::File(bytes));
+}
+
+/// The node of a partition.
+fn hard_drive(uuid: &str) -> Vec<u8> {
     let digits: Vec<u8> = uuid.bytes().filter(u8::is_ascii_hexdigit).collect();
     let pairs = digits.chunks_exact(2).filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     let plain: Vec<u8> = pairs.collect();
@@ -132,17 +145,12 @@ pub(crate) fn rewrite(capture: &mut Capture, uuid: &str) {
     let number = if is_guid { 0 } else { plain.last().copied().unwrap_or(0) };
     let mut signature: Vec<u8> = order.iter().filter_map(|at| plain.get(*at).copied()).collect();
     signature.resize(16, 0);
-    let mut bytes = vec![0; ATTRIBUTES + 4];
-    bytes.extend([42 + file_length, 0, 0, 0, 4, 1, 42, 0, number, 0, 0, 0]);
-    bytes.extend([0; 16]);
-    bytes.extend(signature);
-    bytes.extend([2, if is_guid { 2 } else { 1 }]);
-    if file_length > 0 {
-        let [kind, subkind] = FILE_PATH;
-        bytes.extend([kind, subkind, file_length, 0]);
-        bytes.extend(file);
-    }
-    capture.insert(path, Entry::File(bytes));
+    let [kind, subkind] = HARD_DRIVE;
+    let mut node = vec![kind, subkind, 42, 0, number, 0, 0, 0];
+    node.extend([0; 16]);
+    node.extend(signature);
+    node.extend([2, if is_guid { 2 } else { 1 }]);
+    node
 }
 
 #[cfg(test)]
@@ -189,9 +197,11 @@ mod tests {
         assert_eq!(partition(&capture).as_deref(), Some("12345678-9abc-def0-0102-030405060708"));
         assert_eq!(program(&capture).as_deref(), Some("\\EFI\\debian\\grubx64.efi"));
         for uuid in ["00000000-0000-4000-a000-000000000007", "1b7a2c3d-02"] {
-            rewrite(&mut capture, uuid);
+            rewrite(&mut capture, Some(uuid));
             assert_eq!((partition(&capture).as_deref(), program(&capture).as_deref()), (Some(uuid), Some("\\grub")));
         }
+        rewrite(&mut capture, None);
+        assert_eq!((partition(&capture), program(&capture).as_deref()), (None, Some("\\grub")));
         for cut in 0..option.len() {
             capture.insert(format!("{VARIABLES}/Boot000B-{GUID}"), Entry::File(option.iter().take(cut).copied().collect()));
             assert_eq!((partition(&capture), program(&capture)), (None, None), "cut at {cut}");

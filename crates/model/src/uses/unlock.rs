@@ -64,7 +64,9 @@ pub fn reduced(text: &str) -> String {
         let options = rest.get(1).copied().unwrap_or_default().split(',');
         let kept: Vec<&str> = options.filter(|option| matches!(*option, "nofail" | "noauto") || option.starts_with("header=")).collect();
         let shown = if kept.is_empty() { "luks".to_owned() } else { kept.join(",") };
-        (!name.starts_with('#')).then(|| format!("{name} {source} {} {shown}\n", rest.first().unwrap_or(&"none")))
+        // What is no path is for a program to make a password of, or one itself.
+        let key = rest.first().filter(|key| key.starts_with('/')).unwrap_or(&"none");
+        (!name.starts_with('#')).then(|| format!("{name} {source} {key} {shown}\n"))
     };
     text.lines().filter_map(line).collect()
 }
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
     use crate::Entry;
 
-    const TABLE: &str = "# header=/dev/sdz\nroot UUID=1 none luks,header=/dev/disk/by-id/x,discard\na UUID=2 /k:LABEL=KEYS luks\nb UUID=3 /dev/sdb1:/key luks,keyscript=/x\nc UUID=4 /dev/urandom swap\nd UUID=5 /etc/key\ne UUID=6 /k:UUID=9 nofail\nf UUID=7 none header=/h.img:UUID=8\ng\nh UUID=1 -\n";
+    const TABLE: &str = "# header=/dev/sdz\nroot UUID=1 none luks,header=/dev/disk/by-id/x,discard\na UUID=2 /k:LABEL=KEYS luks\nb UUID=3 /dev/sdb1:/key luks,keyscript=/x\nc UUID=4 /dev/urandom swap\nd UUID=5 /etc/key\ne UUID=6 /k:UUID=9 nofail\nf UUID=7 none header=/h.img:UUID=8\ng\nh UUID=1 -\ni UUID=2 hunter2 luks,keyscript=/bin/echo\n";
 
     fn host(table: &str, line: &str) -> Capture {
         let mut capture = Capture::new();
@@ -92,7 +94,7 @@ mod tests {
         let expected = [("root", "/dev/disk/by-id/x"), ("a", "LABEL=KEYS"), ("b", "/dev/sdb1"), ("f", "UUID=8")];
         assert_eq!(found(TABLE), expected.map(|(volume, source)| (volume.to_owned(), source.to_owned())));
         assert_eq!(found(&reduced(TABLE)), found(TABLE));
-        assert!(!reduced(TABLE).contains("keyscript"));
+        assert!(!reduced(TABLE).contains("keyscript") && !reduced(TABLE).contains("hunter2"));
     }
 
     #[test]
