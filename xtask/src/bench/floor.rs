@@ -13,7 +13,7 @@ const USAGE: &str = "floor groups|groups-json|devices|devices-json ROOT";
 /// Runs it. Hidden: only the benchmark calls it.
 pub(super) fn run(arguments: &[String]) -> Result<()> {
     let [verb, root] = arguments else { return Err(USAGE.into()) };
-    let mut floor = Floor { root: PathBuf::from(root), buffer: vec![0; 8192], bytes: 0 };
+    let mut floor = Floor { root: PathBuf::from(root), places: verb == "groups", buffer: vec![0; 8192], bytes: 0 };
     let attributes: &[&str] = if verb == "devices-json" { &["revision", "numa_node", "reset_method"] } else { &[] };
     floor.functions(attributes, verb == "groups-json")?;
     if verb.starts_with("groups") {
@@ -32,6 +32,8 @@ pub(super) fn run(arguments: &[String]) -> Result<()> {
 
 struct Floor {
     root: PathBuf,
+    /// Whether it is told where functions are wired.
+    places: bool,
     buffer: Vec<u8>,
     bytes: usize,
 }
@@ -67,6 +69,9 @@ impl Floor {
                 self.attribute(&dir.join("boot_vga"));
             }
             self.link(&dir.join("iommu_group"));
+            if self.places {
+                self.link(&dir);
+            }
         }
         Ok(())
     }
