@@ -11,7 +11,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use support::{Dir, fixtures, laptop, unpack};
+use support::{Dir, cede, fixtures, laptop, unpack};
 
 const COLUMNS: usize = 80;
 
@@ -67,4 +67,27 @@ fn errors_are_wrapped_too() {
         let clean: Vec<&String> = wide.iter().filter(|line| !line.contains(&long)).collect();
         assert!(clean.is_empty(), "{clean:?}");
     }
+}
+
+#[test]
+fn a_long_list_of_status_stays_on_one_screen() {
+    let dir = Dir::new("screen");
+    let functions: String = (1..=40)
+        .map(|number| {
+            format!(
+                "dir /sys/bus/pci/devices/0000:01:{:02x}.{}\nfile /sys/bus/pci/devices/0000:01:{0:02x}.{1}/uevent\n| DRIVER=vfio-pci\n| PCI_CLASS=20000\n| PCI_ID=8086:10ED\n",
+                number / 8,
+                number % 8
+            )
+        })
+        .collect();
+    let file = dir.0.join("host.capture");
+    fs::write(&file, format!("cede.capture/1\n{functions}")).unwrap();
+    let output = cede(&["--host", file.to_str().unwrap(), "status"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("40 devices on vfio-pci") && text.contains(&format!("  and 24 more: `cede --host {} devices`", file.display())),
+        "{text}"
+    );
+    assert!(text.lines().count() < 25, "{text}");
 }

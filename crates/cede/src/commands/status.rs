@@ -22,6 +22,7 @@ use cede_plan::planner::off_for_good;
 use cede_plan::trial::{self, State};
 use cede_plan::{checks, group_choice, initramfs, persist, runtime, whereabouts};
 use std::collections::HashMap;
+use std::io::Write;
 
 /// Shows how the host stands and what to type next.
 ///
@@ -66,6 +67,8 @@ pub struct Facts<'a> {
     journal_trouble: Option<String>,
     open: Option<u32>,
     trial: Option<(&'a Operation, State)>,
+    /// What lists every function.
+    all: String,
     /// What to type next.
     pub next: String,
 }
@@ -104,7 +107,22 @@ impl<'a> Facts<'a> {
         let open = journal::interrupted(operations, boot_id).map(|operation| operation.number);
         let (loader, generator) = (bootloader::named(host), initramfs::named(host));
         let displaced = whereabouts::troubles(host, operations);
-        Self { host, loader, generator, ceded, candidates, displaced, held, at_start, pending, journal_trouble, open, trial, next }
+        Self {
+            host,
+            loader,
+            generator,
+            ceded,
+            candidates,
+            displaced,
+            held,
+            at_start,
+            pending,
+            journal_trouble,
+            open,
+            trial,
+            all: global.command("devices", false),
+            next,
+        }
     }
 
     /// What starts the machine, in words.
@@ -174,20 +192,35 @@ impl<'a> Facts<'a> {
         if !self.at_start.is_empty() {
             wrapped(out, "          ", &format!("by `bind --persist` at every start: {}", self.at_start.join(", ")), width)?;
         }
-        devices(&self.ceded, &names).print(out, width)?;
+        self.list(&self.ceded, &names, out, width)?;
         match (off_for_good(self.host), self.candidates.is_empty()) {
             (Some(_), _) => writeln!(out, "{}nothing as long as the IOMMU is off", head("Can go"))?,
             (None, true) => writeln!(out, "{}no display, network, NVMe or USB device that the host can spare", head("Can go"))?,
             (None, false) => writeln!(out, "{}", paint(HEADING, "Can go"))?,
         }
-        devices(&self.candidates, &names).print(out, width)?;
+        self.list(&self.candidates, &names, out, width)?;
         if let Some(trouble) = &self.journal_trouble {
             wrapped(out, &head("Journal"), trouble, width)?;
         }
         writeln!(out, "\nNext: {}", self.next)?;
         Ok(())
     }
+
+    /// The first of a list, so that the whole stays on one screen.
+    fn list(&self, list: &[&PciDevice], names: &PciNames, out: &mut dyn Write, width: Option<usize>) -> std::io::Result<()> {
+        let (shown, more) = list.split_at(list.len().min(ROWS));
+        let mut table = Table::new(2, 2);
+        for device in shown {
+            let id = device.id.map(|id| id.to_string()).unwrap_or_default();
+            table.row([&device.address.to_string(), &id, &describe(device, names), device.driver_name().unwrap_or("-")]);
+        }
+        table.print(out, width)?;
+        if more.is_empty() { Ok(()) } else { writeln!(out, "  and {} more: `{}`", more.len(), self.all) }
+    }
 }
+
+/// Functions of a list that are shown.
+const ROWS: usize = 16;
 
 /// What to type while a trial is in force.
 fn for_trial(trial: &Operation, state: State, verified: bool, global: &Global) -> String {
@@ -214,15 +247,6 @@ fn standing(host: &Host, trial: &Operation, state: State) -> String {
         }
         State::Unknown => "is in force; which entry started this system cannot be told here".to_owned(),
     }
-}
-
-fn devices(list: &[&PciDevice], names: &PciNames) -> Table {
-    let mut table = Table::new(2, 2);
-    for device in list {
-        let id = device.id.map(|id| id.to_string()).unwrap_or_default();
-        table.row([&device.address.to_string(), &id, &describe(device, names), device.driver_name().unwrap_or("-")]);
-    }
-    table
 }
 
 fn iommu(host: &Host) -> (String, String) {
