@@ -195,3 +195,11 @@ fn an_arm_host_hears_nothing_of_x86() {
     let plan = plan_on(&no_table.capture, &[GPU], Cmdline);
     assert!(refused(&plan) == ["iommu-off-in-firmware"] && plan.refused[0].message.contains("IORT"), "{:?}", plan.refused);
 }
+
+#[test]
+fn apply_is_promised_only_where_it_would_change_anything() {
+    let default = "the kernel leaves it off unless told";
+    assert_cause(&Machine::arch(Loader::Grub), default, &["`cede apply ADDR` adds intel_iommu=on"]);
+    let unsupported = Machine::arch(Loader::Grub).text("/etc/NIXOS", "");
+    assert_cause(&unsupported, default, &["add intel_iommu=on to the kernel's command line: `cede plan ADDR` says where"]);
+}

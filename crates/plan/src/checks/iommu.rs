@@ -62,11 +62,12 @@ fn off(host: &Host) -> Finding {
             .also([Evidence::new("/proc/cmdline", why)])
             .also(tables)
             .remedy("run `sudo cede check` on the host itself"),
-        Some(OffCause::KernelDefault(evidence)) => problem(by_default(host), none)
-            .also(evidence)
-            .also(tables)
-            .also(running(host))
-            .remedy("`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how"),
+        Some(OffCause::KernelDefault(evidence)) => {
+            problem(by_default(host), none).also(evidence).also(tables).also(running(host)).remedy(match bootloader::find(host) {
+                Ok(_) => "`cede apply ADDR` adds intel_iommu=on; `cede plan ADDR` shows how",
+                Err(_) => "add intel_iommu=on to the kernel's command line: `cede plan ADDR` says where",
+            })
+        }
         Some(OffCause::Unexplained) | None => {
             problem("the IOMMU is off although nothing switches it off", none).also(tables).also(running(host)).remedy(format!(
                 "the kernel log tells why it could not start: `{}`; in a virtual machine, it must be given one",
