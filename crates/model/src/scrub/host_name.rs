@@ -1,5 +1,6 @@
 //! The host's name, which installers give to volume groups, menu entries and labels too.
 
+use super::spliced;
 use crate::capture::{Capture, Entry};
 use crate::counted;
 use crate::kernel::installed::module_of_path;
@@ -113,16 +114,7 @@ fn name(text: &str) -> Option<String> {
 
 fn without(text: &[u8], name: &str, count: &mut usize) -> Vec<u8> {
     let lower = text.to_ascii_lowercase();
-    let mut out = Vec::with_capacity(text.len());
-    let mut kept = 0;
-    for at in places(&lower, name) {
-        out.extend_from_slice(text.get(kept..at).unwrap_or_default());
-        out.extend_from_slice(HOST.as_bytes());
-        kept = at + name.len();
-        *count += 1;
-    }
-    out.extend_from_slice(text.get(kept..).unwrap_or_default());
-    out
+    spliced(text, places(&lower, name).inspect(|_| *count += 1), name.len(), HOST.as_bytes())
 }
 
 /// Where a name stands as a word, in a text in lower case.

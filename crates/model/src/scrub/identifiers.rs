@@ -1,7 +1,6 @@
 //! Identifiers in names and texts: UUIDs, machine ids, hardware addresses, serial numbers, names of disks.
 
-use super::uses::replaced;
-use crate::counted;
+use super::{replaced, told};
 use crate::pci::SerialNumber;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -52,13 +51,12 @@ impl Identifiers {
 
     /// What was replaced, one line each.
     pub(super) fn said(&self) -> Vec<String> {
-        let counts = [
+        told([
             (self.serials.len(), "device serial number", ", each replaced by a made-up one"),
             (self.disks.len(), "name", " of disks that have serial numbers or network addresses in them"),
             (self.hardware.len(), "number", " of network cards and ports (MAC, WWN)"),
             (self.ids.len(), "id", " of disks, file systems and machines, each replaced by a made-up one"),
-        ];
-        counts.into_iter().filter(|(count, ..)| *count > 0).map(|(count, what, more)| counted(count, what) + more).collect()
+        ])
     }
 
     /// Learns the identifiers that have no shape of their own from where they stand.

@@ -1,6 +1,7 @@
 //! Takes out of a capture what identifies a machine or a person, and what is too large and not needed. Answers stay the same.
 
 use crate::capture::{Capture, Entry};
+use crate::counted;
 use crate::pci::{ConfigSpace, capability::SERIAL_NUMBER, device};
 use crate::uses::firmware_boot;
 use host_name::HostName;
@@ -40,8 +41,7 @@ impl Scrubber {
                 self.identifiers.learn(bytes);
             }
         }
-        rewrite(capture, is_text, |text| self.identifiers.clean(text));
-        rewrite(capture, is_text, |text| self.secrets.without_people(text));
+        rewrite(capture, is_text, |text| self.secrets.without_people(&self.identifiers.clean(text)));
         for path in capture.entries().map(|(path, _)| path).filter(|path| is_configuration(path)).map(str::to_owned).collect::<Vec<_>>() {
             if let Some(text) = capture.file(&path).map(|text| as_long(text, self.secrets.clean(text))) {
                 capture.insert(path, Entry::File(text));
@@ -119,6 +119,29 @@ fn rewrite(capture: &mut Capture, is_meant: impl Fn(&str) -> bool, mut clean: im
     *capture = Capture::new();
     capture.extend(out);
     capture.notes = notes;
+}
+
+/// A text with `new` wherever `old` stands.
+fn replaced(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    spliced(text, memchr::memmem::find_iter(text, old), old.len(), new)
+}
+
+/// A text with `new` for the `length` bytes at each of the places.
+fn spliced(text: &[u8], places: impl Iterator<Item = usize>, length: usize, new: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut kept = 0;
+    for at in places {
+        out.extend_from_slice(text.get(kept..at).unwrap_or_default());
+        out.extend_from_slice(new);
+        kept = at + length;
+    }
+    out.extend_from_slice(text.get(kept..).unwrap_or_default());
+    out
+}
+
+/// A line for each kind of which there was any: how many, the noun, what more is to be said.
+fn told<const N: usize>(counts: [(usize, &str, &str); N]) -> Vec<String> {
+    counts.into_iter().filter(|(count, ..)| *count > 0).map(|(count, what, more)| counted(count, what) + more).collect()
 }
 
 /// A variable of the loader's: text of 16 bits behind four bytes of attributes.

@@ -1,6 +1,6 @@
 //! Words of the boot configuration that are nobody else's: passwords, servers and addresses, names of people.
 
-use crate::counted;
+use super::told;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -62,11 +62,10 @@ pub(super) struct Secrets {
 impl Secrets {
     /// What was replaced, one line each.
     pub(super) fn said(&self) -> Vec<String> {
-        let counts = [
+        told([
             (self.values, "value", " of the boot configuration: passwords, servers, network addresses"),
             (self.people.len(), "name", " of people, after /home and the like"),
-        ];
-        counts.into_iter().filter(|(count, ..)| *count > 0).map(|(count, what, more)| counted(count, what) + more).collect()
+        ])
     }
 
     /// A text of the boot configuration without them.

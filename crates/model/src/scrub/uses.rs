@@ -1,5 +1,6 @@
 //! Takes identities out of what was read of disks and networks. What leads where stays the same.
 
+use super::replaced;
 use crate::capture::{Capture, Entry};
 use crate::counted;
 use crate::uses::block_names::BLOCK;
@@ -42,19 +43,6 @@ impl Names {
     pub(super) fn said(&self) -> Option<String> {
         (!self.0.is_empty()).then(|| format!("serial numbers and MAC addresses in {}", counted(self.0.len(), "name")))
     }
-}
-
-/// A text with `new` wherever `old` stands.
-pub(super) fn replaced(text: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut kept = 0;
-    for at in memchr::memmem::find_iter(text, old) {
-        out.extend_from_slice(text.get(kept..at).unwrap_or_default());
-        out.extend_from_slice(new);
-        kept = at + old.len();
-    }
-    out.extend_from_slice(text.get(kept..).unwrap_or_default());
-    out
 }
 
 /// Multipath maps are named by the serial numbers of their disks, which their UUIDs repeat (multipath-tools: libmultipath/devmapper.c
