@@ -30,9 +30,9 @@ impl Bootloader for Grub {
         path == MAIN || path.strip_prefix(DROP_INS).is_some_and(|name| name.starts_with('/'))
     }
 
-    fn detect(&self, host: &Host) -> Detection {
+    fn detect(&self, host: &Host, at_work: Option<&Evidence>) -> Detection {
         let Some(path) = [MAIN, entries::GRUB_CFG].into_iter().find(|path| host.capture.exists(path)) else { return Detection::No };
-        match Detection::of(host, NAME, Evidence::new(path, "exists")) {
+        match Detection::of(Evidence::new(path, "exists"), at_work) {
             // Its package may be gone: this start would show GRUB, and there is no menu to start by.
             Detection::Installed(_) if has_no_menu(host) => Detection::No,
             detection => detection,

@@ -31,12 +31,9 @@ pub enum Detection {
 }
 
 impl Detection {
-    /// Of a loader of which files are there.
-    fn of(host: &Host, name: &str, files: Evidence) -> Self {
-        match started::by(host).filter(|trace| trace.name == name) {
-            Some(trace) => Self::InUse(trace.evidence),
-            None => Self::Installed(files),
-        }
+    /// Of a loader of which files are there, and perhaps a trace of this start.
+    fn of(files: Evidence, at_work: Option<&Evidence>) -> Self {
+        at_work.map_or(Self::Installed(files), |trace| Self::InUse(trace.clone()))
     }
 }
 
@@ -96,8 +93,8 @@ pub trait Bootloader: Sync {
     fn name(&self) -> &'static str;
     /// True for a file of its settings.
     fn keeps(&self, path: &str) -> bool;
-    /// Whether this host uses it.
-    fn detect(&self, host: &Host) -> Detection;
+    /// Whether this host uses it; `at_work` is the trace of it in this start.
+    fn detect(&self, host: &Host, at_work: Option<&Evidence>) -> Detection;
     /// The words that the next boot gets, from its sources.
     fn configured(&self, host: &Host) -> Vec<ConfiguredWord>;
     /// The same by command lines, where entries have sources of their own.
@@ -185,12 +182,16 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
     if let Some(refusal) = std::iter::once("/boot").chain(unsupported::owner_marks()).find_map(|path| hidden(host, path)) {
         return Err(refusal.into());
     }
+    let trace = started::by(host);
+    let detect = |loader: &dyn Bootloader| {
+        loader.detect(host, trace.as_ref().filter(|trace| trace.name == loader.name()).map(|trace| &trace.evidence))
+    };
     let found: Vec<(&dyn Bootloader, Detection)> =
-        BOOTLOADERS.iter().map(|loader| (*loader, loader.detect(host))).filter(|(_, d)| *d != Detection::No).collect();
+        BOOTLOADERS.iter().map(|loader| (*loader, detect(*loader))).filter(|(_, d)| *d != Detection::No).collect();
     if let Some((loader, _)) = found.iter().find(|(_, detection)| matches!(detection, Detection::InUse(_))) {
         return Ok(*loader);
     }
-    let others = unsupported::found(host);
+    let others = unsupported::found(host, trace.as_ref());
     for (other, detection) in &others {
         if let Detection::InUse(evidence) = detection {
             return Err(Fault::Unsupported(other, evidence.clone()));
@@ -203,7 +204,7 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
         Detection::No | Detection::InUse(_) => None,
     });
     let hidden_mark = || unsupported::hidden(host).and_then(|mark| hidden(host, mark));
-    let at_work = started::by(host).filter(|trace| BOOTLOADERS.iter().any(|loader| loader.name() == trace.name));
+    let at_work = trace.filter(|trace| BOOTLOADERS.iter().any(|loader| loader.name() == trace.name));
     match (found.as_slice(), others.as_slice()) {
         _ if let Some(refusal) = hidden_entries.or(hidden_evidence).or_else(hidden_mark) => Err(refusal.into()),
         ([], [(other, Detection::Installed(evidence))]) => Err(Fault::Unsupported(other, evidence.clone())),

@@ -28,9 +28,9 @@ impl Bootloader for SystemdBoot {
         entries::partition_of(path).is_some()
     }
 
-    fn detect(&self, host: &Host) -> Detection {
+    fn detect(&self, host: &Host, at_work: Option<&Evidence>) -> Detection {
         match entries::type1_paths(host).into_iter().next() {
-            Some(path) => Detection::of(host, NAME, Evidence::new(path, "exists")),
+            Some(path) => Detection::of(Evidence::new(path, "exists"), at_work),
             None => Detection::No,
         }
     }

@@ -2,7 +2,7 @@
 //! ignored.
 
 use super::Detection;
-use super::started::{self, Trace};
+use super::started::Trace;
 use crate::plan::Refusal;
 use cede_model::{Evidence, Host};
 
@@ -192,11 +192,10 @@ pub(super) fn owner_marks() -> impl Iterator<Item = &'static str> {
 }
 
 /// Those that are there, with whether they were at work; of two that go by one mark, the one that is told by more.
-pub(super) fn found(host: &Host) -> Vec<(&'static Unsupported, Detection)> {
-    let trace = started::by(host);
+pub(super) fn found(host: &Host, trace: Option<&Trace>) -> Vec<(&'static Unsupported, Detection)> {
     let mut list: Vec<(&Unsupported, Detection)> = Vec::new();
     for one in ALL.iter().filter(|one| !one.owns) {
-        let detection = match (&trace, one.seen(host)) {
+        let detection = match (trace, one.seen(host)) {
             (Some(Trace { name, evidence }), _) if *name == one.name => Detection::InUse(evidence.clone()),
             (_, Some(evidence)) => Detection::Installed(evidence),
             (_, None) => continue,
