@@ -3,10 +3,11 @@
 use crate::files::dir_handle::DirHandle;
 use crate::files::file_error::{FileError, FileKind};
 use crate::files::root::Root;
-use crate::read_host::{ReadAttributes, ReadHost};
+use crate::read_host::{ReadAttributes, ReadHost, Subdirectories};
 use cede_model::Entry;
 use rustix::fs::{AtFlags, CWD, FileType as RawFileType, StatxFlags, statx};
 use rustix::io::Errno;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// What a failure to read means for the capture.
@@ -95,39 +96,98 @@ impl ReadHost for Root {
         Ok(names)
     }
 
-    fn each_directory(&self, base: &str, names: &[String], read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
-        let Ok(handle) = self.open_dir(base) else { return };
+    fn open_all<'a>(&'a self, base: &'a str) -> Result<Box<dyn Subdirectories + 'a>, Entry> {
+        let base = self.open_dir(base).map_err(|error| failed(&error))?;
+        let mut entries: Vec<(String, FileKind)> =
+            base.entries().map_err(|error| failed(&error))?.into_iter().map(|entry| (text(entry.name.into()), entry.kind)).collect();
+        entries.sort_by(|one, other| one.0.cmp(&other.0));
+        entries.dedup_by(|one, other| one.0 == other.0);
+        let (names, kinds) = entries.into_iter().unzip();
+        Ok(Box::new(OpenAll { root: self, base, names, kinds }))
+    }
+
+    fn count_of_directories(&self, path: &str) -> Option<u64> {
+        self.link_count(path).ok()?.checked_sub(2)
+    }
+}
+
+/// An open directory and what it holds.
+struct OpenAll<'a> {
+    root: &'a Root,
+    base: DirHandle,
+    names: Vec<String>,
+    kinds: Vec<FileKind>,
+}
+
+impl Subdirectories for OpenAll<'_> {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn each(&self, places: Range<usize>, read: &mut dyn FnMut(&str, &mut dyn ReadAttributes)) {
         let mut buffer = Vec::new();
-        for name in names {
-            read(name, &mut OpenDir { handle: self.open_below(&handle, name), buffer: &mut buffer });
+        let names = self.names.get(places.clone()).unwrap_or_default();
+        let kinds = self.kinds.get(places).unwrap_or_default();
+        for (name, kind) in names.iter().zip(kinds) {
+            let way = match kind {
+                _ if self.root.is_live() => Way::Behind,
+                FileKind::Directory => Way::Below,
+                _ => Way::Through(self.root.open_below(&self.base, name)),
+            };
+            read(name, &mut Subdirectory { all: self, name, way, buffer: &mut buffer });
         }
     }
 }
 
-/// A directory that is looked up once.
-struct OpenDir<'a> {
-    handle: Result<DirHandle, FileError>,
+/// How files of a directory are reached. A path from the one above spares to open the directory and to close it.
+enum Way {
+    /// By such a path, whatever link is on it: on the running system none leads out.
+    Behind,
+    /// By such a path, without a link on it.
+    Below,
+    /// Through the directory, which was looked up inside the root.
+    Through(Result<DirHandle, FileError>),
+}
+
+struct Subdirectory<'a> {
+    all: &'a OpenAll<'a>,
+    name: &'a str,
+    way: Way,
     buffer: &'a mut Vec<u8>,
 }
 
-impl ReadAttributes for OpenDir<'_> {
+impl ReadAttributes for Subdirectory<'_> {
     fn file(&mut self, name: &str) -> Entry {
-        match &self.handle {
-            Ok(handle) => match handle.read_into(name, self.buffer) {
-                Ok(()) => Entry::File(self.buffer.clone()),
-                Err(error) => failed(&error),
-            },
-            Err(error) => failed(error),
+        let read = match &self.way {
+            Way::Behind => self.all.base.read_behind(self.name, name, self.buffer),
+            Way::Below => self.all.base.read_below(self.name, name, self.buffer),
+            Way::Through(Ok(handle)) => handle.read_into(name, self.buffer),
+            Way::Through(Err(error)) => return failed(error),
+        };
+        match read {
+            Ok(()) => Entry::File(self.buffer.clone()),
+            Err(error) => failed(&error),
         }
     }
 
     fn link(&mut self, name: &str) -> Entry {
-        match self.handle.as_ref().map(|handle| handle.read_link(name)) {
-            Ok(Ok(target)) => Entry::Link(text(target)),
-            Ok(Err(error)) => failed(&error),
-            Err(error) => failed(error),
+        if let Way::Below = self.way {
+            self.way = Way::Through(self.all.root.open_below(&self.all.base, self.name));
+        }
+        match &self.way {
+            Way::Through(Ok(handle)) => link(handle.read_link(name)),
+            Way::Through(Err(error)) => failed(error),
+            Way::Behind | Way::Below => link(self.all.base.read_link_behind(self.name, name)),
         }
     }
+
+    fn way_here(&mut self) -> Entry {
+        link(self.all.base.read_link(self.name))
+    }
+}
+
+fn link(target: Result<PathBuf, FileError>) -> Entry {
+    target.map_or_else(|error| failed(&error), |target| Entry::Link(text(target)))
 }
 
 /// Without a copy where it is UTF-8, as in sysfs it always is.

@@ -124,6 +124,45 @@ fn names_that_are_no_text_are_seen_and_not_read() {
 }
 
 #[test]
+fn functions_and_groups_are_read_by_directories_and_by_links_and_never_outside() {
+    let outside = Tree::new("beside", &[("type", "outside\n"), ("uevent", "PCI_ID=DEAD:BEEF\n")]);
+    let tree = Tree::new(
+        "ways",
+        &[
+            ("sys/bus/pci/devices/0000:00:00.0/vendor", "0x8086\n"),
+            ("sys/devices/0000:01:00.0/vendor", "0x10de\n"),
+            ("sys/kernel/iommu_groups/0/type", "DMA\n"),
+            ("sys/kernel/iommu_groups/1/type/x", "a directory\n"),
+            ("sys/elsewhere/type", "identity\n"),
+            ("sys/kernel/iommu_groups/4/x", ""),
+            ("sys/kernel/iommu_groups/5", "a file\n"),
+        ],
+    );
+    let (groups, devices) = (tree.0.join("sys/kernel/iommu_groups"), tree.0.join("sys/bus/pci/devices"));
+    symlink("../../../devices/0000:01:00.0", devices.join("0000:01:00.0")).unwrap();
+    symlink(&outside.0, devices.join("0000:02:00.0")).unwrap();
+    symlink("/sys/kernel/iommu_groups/0", devices.join("0000:00:00.0/iommu_group")).unwrap();
+    symlink("../../elsewhere", groups.join("2")).unwrap();
+    symlink(&outside.0, groups.join("3")).unwrap();
+    symlink(outside.0.join("type"), groups.join("4/type")).unwrap();
+    let capture = observe(&Root::open(&tree.0).unwrap(), Scope::NamedGroups);
+    let group = |number: u8| capture.get(&format!("/sys/kernel/iommu_groups/{number}/type"));
+    assert_eq!(group(0), Some(&Entry::File(b"DMA\n".to_vec())));
+    assert_eq!(group(1), Some(&Entry::Dir));
+    assert_eq!(group(2), Some(&Entry::File(b"identity\n".to_vec())), "a link inside");
+    assert_eq!(group(3), None, "a link out of the root");
+    assert!(matches!(group(4), Some(Entry::Unreadable(_))), "{:?}", group(4));
+    assert_eq!(group(5), None);
+    let device = |address: &str, name: &str| capture.get(&format!("/sys/bus/pci/devices/{address}{name}"));
+    assert_eq!(device("0000:00:00.0", ""), Some(&Entry::Dir));
+    assert_eq!(device("0000:00:00.0", "/vendor"), Some(&Entry::File(b"0x8086\n".to_vec())));
+    assert_eq!(device("0000:00:00.0", "/iommu_group"), Some(&Entry::Link("/sys/kernel/iommu_groups/0".to_owned())));
+    assert_eq!(device("0000:01:00.0", ""), Some(&Entry::Link("../../../devices/0000:01:00.0".to_owned())));
+    assert_eq!(device("0000:01:00.0", "/vendor"), Some(&Entry::File(b"0x10de\n".to_vec())));
+    assert_eq!(device("0000:02:00.0", "/uevent"), None, "a link out of the root");
+}
+
+#[test]
 fn a_link_to_dev_null_among_drop_ins_is_an_empty_file() {
     let tree = Tree::new("masked", &[("etc/modprobe.d/x.conf", ""), ("etc/kernel/x", "")]);
     symlink("/dev/null", tree.0.join("etc/modprobe.d/vendor.conf")).unwrap();

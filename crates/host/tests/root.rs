@@ -148,6 +148,28 @@ fn handles_take_single_names_only() {
 }
 
 #[test]
+fn files_below_a_handle_are_read_over_no_link() {
+    let scratch = Scratch::new();
+    scratch.write("all/real/type", "x");
+    scratch.write("outside/type", "y");
+    symlink("../outside", scratch.at("all/link")).unwrap();
+    symlink("../../outside/type", scratch.at("all/real/link")).unwrap();
+    let handle = Root::open(scratch.path()).unwrap().open_dir("all").unwrap();
+    let mut bytes = b"before".to_vec();
+    handle.read_below("real", "type", &mut bytes).unwrap();
+    assert_eq!(bytes, b"x");
+    for (dir, name) in [("link", "type"), ("real", "link")] {
+        let error = handle.read_below(dir, name, &mut bytes).unwrap_err();
+        assert!(matches!(error, FileError::WrongKind { kind: FileKind::Symlink, .. }), "{dir}/{name}: {error}");
+        assert!(bytes.is_empty());
+    }
+    for (dir, name) in [("..", "outside"), ("real", ".."), ("real/..", "x"), ("", "real"), ("real", "../real/type")] {
+        let error = handle.read_below(dir, name, &mut bytes).unwrap_err();
+        assert!(matches!(error, FileError::Name { .. }), "{dir}/{name}: {error}");
+    }
+}
+
+#[test]
 fn directories_are_made_with_their_mode_and_told() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.at("have")).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{self, AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
 use crate::files::file_error::{FileError, FileKind};
@@ -83,23 +83,21 @@ impl DirHandle {
         }
     }
 
-    /// Opens a regular file; tells also what shows its end.
+    /// Opens a regular file by the way that `open` takes; tells also what shows its end.
     ///
     /// Where there may be devices, the type is looked at before: opening a device can act on it. Whoever puts another file there in
     /// between gains nothing: the open neither waits nor follows a link, and what is read is bounded.
-    fn open_file(&self, name: &OsStr) -> Result<(OwnedFd, End), FileError> {
-        self.check(name)?;
-        let failed = self.failed(name, "opening it");
+    fn open_file(&self, path: &OsStr, open: impl FnOnce(OFlags) -> Result<OwnedFd, Errno>) -> Result<(OwnedFd, End), FileError> {
+        let failed = self.failed(path, "opening it");
         let mut end = if self.sysfs { End::ShortPage } else { End::Nothing };
         if !self.only_files {
-            let found: Metadata = (&fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?).into();
+            let found: Metadata = (&fs::statat(&self.fd, path, AtFlags::SYMLINK_NOFOLLOW).map_err(&failed)?).into();
             if found.kind != FileKind::File {
-                require(&self.path.join(name), &found, FileKind::File)?;
+                require(&self.path.join(path), &found, FileKind::File)?;
             }
             end = End::Size(found.size);
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | SAFE;
-        Ok((fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?, end))
+        Ok((open(OFlags::RDONLY | OFlags::NOFOLLOW | SAFE).map_err(failed)?, end))
     }
 
     /// Reads a regular file of the directory.
@@ -123,10 +121,49 @@ impl DirHandle {
         self.read_some(name.as_ref(), MAX_ATTRIBUTE, bytes)
     }
 
+    /// As [`DirHandle::read_into`], for a file of a directory that this one holds; no link may be on the way to it. That spares to open
+    /// the directory in between, and to close it.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirHandle::read_into`]; and the kernel has no `openat2` (before Linux 5.6).
+    pub fn read_below(&self, dir: &str, name: &str, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+        let path = self.below(dir, name)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        self.read_opened(path.as_ref(), MAX_ATTRIBUTE, bytes, |flags| fs::openat2(&self.fd, &path, flags, Mode::empty(), resolve))
+    }
+
+    /// As [`DirHandle::read_below`], the directory's name being a link or not: for the running system, where no link leads out.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirHandle::read_into`].
+    pub(crate) fn read_behind(&self, link: &str, name: &str, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+        let path = self.below(link, name)?;
+        self.read_opened(path.as_ref(), MAX_ATTRIBUTE, bytes, |flags| fs::openat(&self.fd, &path, flags, Mode::empty()))
+    }
+
+    fn below(&self, dir: &str, name: &str) -> Result<String, FileError> {
+        self.check(dir.as_ref())?;
+        self.check(name.as_ref())?;
+        Ok([dir, name].join("/"))
+    }
+
     fn read_some(&self, name: &OsStr, limit: usize, bytes: &mut Vec<u8>) -> Result<(), FileError> {
+        self.check(name)?;
+        self.read_opened(name, limit, bytes, |flags| fs::openat(&self.fd, name, flags, Mode::empty()))
+    }
+
+    fn read_opened(
+        &self,
+        path: &OsStr,
+        limit: usize,
+        bytes: &mut Vec<u8>,
+        open: impl FnOnce(OFlags) -> Result<OwnedFd, Errno>,
+    ) -> Result<(), FileError> {
         bytes.clear();
-        let (fd, end) = self.open_file(name)?;
-        read_loop(&fd, limit, bytes, end).map_err(|stop| stop.into_error(&self.path.join(name), limit))
+        let (fd, end) = self.open_file(path, open)?;
+        read_loop(&fd, limit, bytes, end).map_err(|stop| stop.into_error(&self.path.join(path), limit))
     }
 
     /// The target of a symbolic link of the directory, as written in it.
@@ -137,20 +174,33 @@ impl DirHandle {
     pub fn read_link(&self, name: impl AsRef<OsStr>) -> Result<PathBuf, FileError> {
         let name = name.as_ref();
         self.check(name)?;
+        self.read_link_at(name)
+    }
+
+    /// As [`DirHandle::read_link`], for a link of a directory that this one holds or has a link to: for the running system, where none leads
+    /// out.
+    ///
+    /// # Errors
+    ///
+    /// As [`DirHandle::read_link`].
+    pub(crate) fn read_link_behind(&self, link: &str, name: &str) -> Result<PathBuf, FileError> {
+        self.read_link_at(self.below(link, name)?.as_ref())
+    }
+
+    fn read_link_at(&self, path: &OsStr) -> Result<PathBuf, FileError> {
         let mut target = Vec::with_capacity(SHORT_LINK);
-        let mut read = fs::readlinkat_raw(&self.fd, name, spare_capacity(&mut target)).map(|_| ());
+        let mut read = fs::readlinkat_raw(&self.fd, path, spare_capacity(&mut target)).map(|_| ());
         if target.len() == target.capacity() {
             // It may go on.
-            read = fs::readlinkat(&self.fd, name, Vec::new()).map(|whole| target = whole.into_bytes());
+            read = fs::readlinkat(&self.fd, path, Vec::new()).map(|whole| target = whole.into_bytes());
         }
         match read {
             Ok(()) => Ok(OsString::from_vec(target).into()),
             Err(Errno::INVAL) => {
-                let found = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(self.failed(name, "looking at it"))?;
-                let path = self.path.join(name);
-                require(&path, &(&found).into(), FileKind::Symlink).map(|()| PathBuf::new())
+                let found = fs::statat(&self.fd, path, AtFlags::SYMLINK_NOFOLLOW).map_err(self.failed(path, "looking at it"))?;
+                require(&self.path.join(path), &(&found).into(), FileKind::Symlink).map(|()| PathBuf::new())
             }
-            Err(errno) => Err(self.failed(name, "reading the link")(errno)),
+            Err(errno) => Err(self.failed(path, "reading the link")(errno)),
         }
     }
 

@@ -223,6 +223,18 @@ impl Root {
         stat(&self.open_path(path, OFlags::empty())?, path)
     }
 
+    /// How many names a directory has: its own, `.`, and `..` of each directory in it (stat(2)).
+    ///
+    /// # Errors
+    ///
+    /// It does not exist or cannot be reached.
+    #[allow(clippy::useless_conversion, reason = "st_nlink differs in width between architectures")]
+    pub(crate) fn link_count(&self, path: impl AsRef<Path>) -> Result<u64, FileError> {
+        let path = path.as_ref();
+        let stat = fs::fstat(self.open_path(path, OFlags::DIRECTORY)?);
+        Ok(stat.map_err(|errno| FileError::new(path, "looking at it", errno))?.st_nlink.into())
+    }
+
     /// Metadata of `path` itself, be it a link.
     ///
     /// # Errors

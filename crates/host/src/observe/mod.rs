@@ -4,6 +4,7 @@ mod boot_files;
 mod consoles;
 mod guests;
 mod kernels;
+mod many_directories;
 mod network;
 mod pci;
 mod place;

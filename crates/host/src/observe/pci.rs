@@ -1,39 +1,44 @@
 //! PCI functions, IOMMU units and groups from sysfs.
 
+use super::many_directories::{Entries, Part, read_all};
 use super::{Reader, Scope};
 use crate::read_host::{ReadAttributes, ReadHost};
 use cede_model::iommu::{group::IOMMU_GROUPS, state::IOMMU_CLASS};
 use cede_model::pci::names::PCI_IDS_PATHS;
 use cede_model::{Capture, Entry};
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
-/// Directories that a thread takes at a time. For fewer, starting threads costs more than it saves.
-const BLOCK: usize = 64;
-
-type Entries = Vec<(String, Entry)>;
-
 /// Reads the functions and, with the IOMMU at work, their groups.
 pub(super) fn observe(host: &dyn ReadHost, scope: Scope, capture: &mut Capture) {
+    let of_function = |name: &str, attributes: &mut dyn ReadAttributes, entries: &mut Entries| {
+        read_function(scope, Function { dir: [DEVICES, name].join("/"), attributes, start: entries.len(), entries });
+    };
+    let of_group =
+        |number: &str, attributes: &mut dyn ReadAttributes, entries: &mut Entries| read_group(scope, number, attributes, entries);
+    let functions = Part::new(host, DEVICES, Some(&of_function));
+    let groups = Part::new(host, IOMMU_GROUPS, scope.has_group_types().then_some(&of_group));
+    let entries = read_all(host, &functions, &groups, many(scope));
     let mut reader = Reader { host, capture };
-    let names = reader.list(DEVICES);
-    let functions = read_all(host, DEVICES, &names, |name, attributes, entries| {
-        read_function(host, scope, Function { dir: [DEVICES, name].join("/"), attributes, start: entries.len(), entries });
-    });
-    let numbers = reader.list(IOMMU_GROUPS);
-    let linked: HashSet<&str> = functions.iter().filter_map(|(path, entry)| group_number(path, entry)).collect();
-    for number in numbers.iter().filter(|number| !linked.contains(number.as_str())) {
+    for part in [&functions, &groups] {
+        reader.capture.insert(part.base(), part.entry());
+    }
+    let linked: HashSet<&str> = entries.iter().filter_map(|(path, entry)| group_number(path, entry)).collect();
+    for number in groups.names().iter().filter(|number| !linked.contains(number.as_str())) {
         reader.names(&format!("{IOMMU_GROUPS}/{number}/devices"));
     }
-    let numbers = if scope.has_group_types() { numbers } else { Vec::new() };
-    let groups = read_all(host, IOMMU_GROUPS, &numbers, |number, attributes, entries| read_group(scope, number, attributes, entries));
-    reader.capture.extend(functions.into_iter().chain(groups));
+    reader.capture.extend(entries);
     for unit in reader.list(IOMMU_CLASS) {
         reader.capture.insert(format!("{IOMMU_CLASS}/{unit}"), Entry::Dir);
     }
     reader.probe("/sys/bus/pci/drivers/vfio-pci");
+}
+
+/// How many directories are many. For fewer, starting threads costs more than it saves: a busy machine lets them wait for its next tick, some
+/// milliseconds.
+fn many(scope: Scope) -> usize {
+    if scope.has_attributes() { 128 } else { 512 }
 }
 
 /// The table of names, from the host where it has one.
@@ -51,39 +56,6 @@ fn group_number<'a>(path: &str, entry: &'a Entry) -> Option<&'a str> {
         Entry::Link(target) if path.ends_with("/iommu_group") => target.rsplit('/').next(),
         _ => None,
     }
-}
-
-/// Reads directories of `base`, with as many threads as there are processors where they are many. Each takes the next block when it is done
-/// with one, so that nobody waits for a thread that a busy machine does not let run.
-fn read_all(
-    host: &dyn ReadHost,
-    base: &str,
-    names: &[String],
-    read: impl Fn(&str, &mut dyn ReadAttributes, &mut Entries) + Sync,
-) -> Entries {
-    let blocks: Vec<&[String]> = names.chunks(BLOCK).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(block) = blocks.get(at) else { return done };
-            let mut entries = Vec::with_capacity(4 * block.len());
-            host.each_directory(base, block, &mut |name, attributes| read(name, attributes, &mut entries));
-            done.push((at, entries));
-        }
-    };
-    let workers = if blocks.len() < 2 { 1 } else { std::thread::available_parallelism().map_or(1, usize::from).min(blocks.len()).min(8) };
-    let mut done = std::thread::scope(|threads| {
-        let others: Vec<_> = (1..workers).map(|_| threads.spawn(work)).collect();
-        let mut done = work();
-        done.extend(others.into_iter().flat_map(|thread| thread.join().unwrap_or_default()));
-        done
-    });
-    done.sort_unstable_by_key(|(at, _)| *at);
-    let mut all = Vec::with_capacity(done.iter().map(|(_, entries)| entries.len()).sum());
-    done.into_iter().for_each(|(_, entries)| all.extend(entries));
-    all
 }
 
 /// What was read of one function, in the order of reading.
@@ -141,7 +113,7 @@ impl Function<'_> {
 }
 
 /// One read of `uevent` tells what six attributes would, and the driver; trees without it are read attribute by attribute.
-fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) {
+fn read_function(scope: Scope, mut function: Function<'_>) {
     if scope == Scope::Groups {
         function.links(&["iommu_group"]);
         return function.finish();
@@ -172,7 +144,7 @@ fn read_function(host: &dyn ReadHost, scope: Scope, mut function: Function<'_>) 
     }
     // The way to it tells what is on a root bus, and with that what stays.
     if scope.has_group_types() {
-        let link = host.read_link(&function.dir);
+        let link = function.attributes.way_here();
         function.entries.push((function.dir.clone(), link));
     }
     // Reading configuration space wakes a device from D3cold, so there it is read only where nothing else tells: without groups, to
