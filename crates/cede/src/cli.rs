@@ -6,7 +6,6 @@ use cede_plan::BindMethod;
 use cede_plan::guard::Loss;
 use cede_plan::handoff::{TARGETS, Target};
 use cede_plan::prove::{Depth, Interface};
-use cede_plan::shell_word::quoted;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroU16;
@@ -63,22 +62,6 @@ impl Global {
     /// The options of somebody who sits at the host itself.
     pub fn at_the_host() -> Self {
         Self { root: None, host: None, lspci: None, listing: None, json: false, color: ColorWhen::Auto, yes: false, verbose: false }
-    }
-
-    /// A command line to type next that means the same host: `--root` is carried on; of a capture, its host is spoken of.
-    pub fn command(&self, verb: &str, needs_root: bool) -> String {
-        let sudo = if needs_root { "sudo " } else { "" };
-        if let Some(listing) = &self.lspci {
-            let file = if listing.as_os_str() == "-" { "FILE".to_owned() } else { quoted(&listing.to_string_lossy()) };
-            let number = self.listing.map(|number| format!(" --listing {number}")).unwrap_or_default();
-            return if needs_root { format!("{sudo}cede {verb} (on that host)") } else { format!("cede --lspci {file}{number} {verb}") };
-        }
-        match (&self.root, &self.host) {
-            (Some(root), _) => format!("{sudo}cede --root {} {verb}", quoted(&root.to_string_lossy())),
-            (None, Some(_)) if needs_root => format!("{sudo}cede {verb} (on that host)"),
-            (None, Some(host)) => format!("cede --host {} {verb}", quoted(&host.to_string_lossy())),
-            (None, None) => format!("{sudo}cede {verb}"),
-        }
     }
 }
 

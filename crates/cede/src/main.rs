@@ -10,6 +10,7 @@ mod operation_ui;
 mod render;
 mod source;
 mod time;
+mod typed;
 mod ui;
 mod view;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut ui = Ui::new(cli.global.color, cli.global.json);
+    typed::set(&cli.global);
     let result = run(&cli, &mut ui).and_then(|exit| Ok(ui.flush().map(|()| exit)?));
     match result {
         Ok(exit) => exit.into(),

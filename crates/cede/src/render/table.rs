@@ -1,5 +1,6 @@
 //! Columns, aligned, of which one gives way where the terminal is narrow. And text wrapped with an indent.
 
+use crate::typed::commands;
 use anstyle::Style;
 pub use cede_model::counted;
 use cede_model::escape::misleads;
@@ -206,7 +207,8 @@ pub fn clean_line(text: &str) -> String {
 /// Columns of text where nothing tells how many there are.
 const COLUMNS: usize = 80;
 
-/// Prints text wrapped to `width`, or to 80 columns where there is none: tables are for other programs then, text never is. The first line after `first`, the others indented as deep.
+/// Prints text wrapped to `width`, or to 80 columns where there is none: tables are for other programs then, text never is. The first line after
+/// `first`, the others indented as deep; commands as they are to be typed for the host that is looked at.
 ///
 /// # Errors
 /// Those of the stream.
@@ -215,7 +217,7 @@ pub fn wrapped(out: &mut dyn Write, first: &str, text: &str, width: Option<usize
     let room = width.unwrap_or(COLUMNS).saturating_sub(indent).max(20);
     let mut prefix = first.to_owned();
     let mut line = String::new();
-    for word in words(text).iter().map(|word| clean(word)) {
+    for word in words(&commands(text)).iter().map(|word| clean(word)) {
         if !line.is_empty() && line.width() + 1 + word.width() > room {
             writeln!(out, "{prefix}{line}")?;
             prefix = " ".repeat(indent);

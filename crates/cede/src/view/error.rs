@@ -1,15 +1,17 @@
 //! `cede.error/1`: the answer of a command that could not go on.
 
 use crate::error::CommandError;
+use crate::typed::commands;
 use cede_plan::undo::Conflict;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// What went wrong.
 #[derive(Debug, Serialize)]
 pub struct ErrorView<'a> {
     format: &'static str,
     /// Names the object.
-    pub error: &'a str,
+    pub error: Cow<'a, str>,
     /// What to type or do, one on a line.
     pub hint: Option<String>,
     /// The exit code.
@@ -41,8 +43,8 @@ impl<'a> ErrorView<'a> {
     pub fn new(error: &'a CommandError) -> Self {
         Self {
             format: "cede.error/1",
-            error: &error.message,
-            hint: (!error.hints.is_empty()).then(|| error.hints.join("\n")),
+            error: commands(&error.message),
+            hint: (!error.hints.is_empty()).then(|| commands(&error.hints.join("\n")).into_owned()),
             exit: error.exit.code(),
             conflicts: error.conflicts.iter().map(ConflictView::new).collect(),
         }
