@@ -221,7 +221,7 @@ fn judge(host: &Host) -> Result<&'static dyn Bootloader, Fault> {
             Err(Fault::Other(Refusal::new(
                 "boot-loader-ambiguous",
                 format!(
-                    "more than one boot loader is set up, and none was seen at work in this start: {}; remove what is left over",
+                    "more than one boot loader is set up, and none was seen at work in this start: {}; with UEFI `efibootmgr -v` tells which one the firmware starts, remove what is left over of the others",
                     names.join(", ")
                 ),
             )))
