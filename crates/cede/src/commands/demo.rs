@@ -27,11 +27,8 @@ pub fn run(ui: &mut Ui) -> Result<Exit, CommandError> {
     let capture = capture_text::parse(LAPTOP).map_err(|error| CommandError::new(Exit::Bug, format!("the built-in laptop: {error}")))?;
     let sim = SimHost::new(capture);
     let mut demo = Demo { before: persistent(&sim.snapshot()), sim, ui };
-    writeln!(
-        demo.ui.out(),
-        "{}",
-        paint(FAINT, "A simulated laptop in memory: Arch Linux, GRUB, mkinitcpio, GeForce GTX 1650. Nothing of this machine is touched.")
-    )?;
+    let head = "A simulated laptop in memory: Arch Linux, GRUB, mkinitcpio, GeForce GTX 1650.\nNothing of this machine is touched.";
+    writeln!(demo.ui.out(), "{}", paint(FAINT, head))?;
     demo.look()?;
     demo.change()?;
     demo.back()?;
