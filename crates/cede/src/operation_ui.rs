@@ -3,7 +3,7 @@
 use crate::commands::print_json;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::plan::print_refusals;
+use crate::render::plan::{print_refusals, shown};
 use crate::render::table::{clean_line, wrapped};
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::operation::OperationView;
@@ -46,11 +46,6 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
 /// Back to the beginning of the line, where that is possible.
 fn again() -> &'static str {
     if std::io::stderr().is_terminal() { "\r" } else { "" }
-}
-
-/// A value as a shell would write it.
-pub fn shown(value: &str) -> String {
-    if value.is_empty() { "''".to_owned() } else { clean_line(value) }
 }
 
 /// The error of an operation as the user sees it.

@@ -5,9 +5,8 @@ use crate::attribute;
 use crate::generated::{bring_back, copy_image};
 use crate::leftovers;
 pub use crate::look::{look, look_at_files};
-use crate::machine::{EffectError, Lock, Machine};
+use crate::machine::{EffectError, Lock, Machine, content};
 use crate::observe::{Scope, observe};
-use crate::read_host::FILE_LIMIT;
 use crate::space;
 use crate::unrecorded;
 use cede_model::{Entry, Host};
@@ -177,14 +176,6 @@ fn check(machine: &dyn Machine, host: &Host, plan: &Plan, verb_is_apply: bool) -
         }
     }
     Ok(())
-}
-
-/// The bytes of a file, where it can be read.
-pub(crate) fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
-    match machine.read(path, FILE_LIMIT) {
-        Entry::File(bytes) => Some(bytes),
-        _ => None,
-    }
 }
 
 /// One operation at work.

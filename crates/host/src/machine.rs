@@ -1,6 +1,7 @@
 //! What an operation may do to a host. The machine, a mounted system and the simulated host do it each in their way.
 
-use crate::read_host::ReadHost;
+use crate::read_host::{FILE_LIMIT, ReadHost};
+use cede_model::Entry;
 use std::time::Duration;
 
 /// Why a change could not be made.
@@ -70,6 +71,14 @@ struct EachByItself<F>(F);
 impl<F: FnMut(&str, &str) -> Result<(), EffectError>> AttributeWriter for EachByItself<F> {
     fn write(&mut self, path: &str, value: &str) -> Result<(), EffectError> {
         (self.0)(path, value)
+    }
+}
+
+/// The bytes of a file, where it can be read.
+pub(crate) fn content(machine: &dyn Machine, path: &str) -> Option<Vec<u8>> {
+    match machine.read(path, FILE_LIMIT) {
+        Entry::File(bytes) => Some(bytes),
+        _ => None,
     }
 }
 

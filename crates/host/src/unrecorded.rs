@@ -1,7 +1,6 @@
 //! What an operation did and its journal does not tell any more.
 
-use crate::apply::content;
-use crate::machine::Machine;
+use crate::machine::{Machine, content};
 use cede_plan::journal::Operation;
 use cede_plan::plan::Step;
 

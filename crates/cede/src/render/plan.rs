@@ -1,8 +1,7 @@
 //! A plan for people: one line of summary, a diff for each file, the tools to run, what is checked.
 
-use super::table::{counted, wrapped};
+use super::table::{clean_line, counted, wrapped};
 use crate::error::CommandError;
-use crate::operation_ui::shown;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use cede_plan::plan::{Expectation, When};
 use cede_plan::trial::once;
@@ -146,4 +145,9 @@ fn print_expectations(ui: &mut Ui, expects: &[Expectation], verbose: bool) -> Re
         }
     }
     Ok(())
+}
+
+/// A value as a shell would write it.
+pub fn shown(value: &str) -> String {
+    if value.is_empty() { "''".to_owned() } else { clean_line(value) }
 }
