@@ -57,12 +57,13 @@ const BEFORE: [Step; 4] = [
     ("the left-over parameter is effective", Story::left_over_is_effective),
 ];
 
-const BY_CEDE: [Step; 12] = [
+const BY_CEDE: [Step; 13] = [
     ("cede runs in the machine", Story::install_cede),
     ("cede check finds the cause", Story::check),
     ("cede plan removes it", Story::plan),
     ("cede plan refuses the disk of the root", Story::disk_is_refused),
     ("cede apply", Story::apply),
+    ("cede verify before the reboot", Story::ready),
     ("reboot", Story::reboot),
     ("only what is needed was added", Story::only_what_is_needed),
     ("cede verify", Story::verify),

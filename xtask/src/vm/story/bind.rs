@@ -27,13 +27,16 @@ const DISK: &str = "0x1b36:0x0010";
 const USB: &str = "0x1b36:0x000d";
 const EDU: &str = "0x1234:0x11e8";
 
-/// Beside what every machine has. Functions of one slot without ACS are one group.
-const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -netdev user,id=net -device e1000e,netdev=net,bus=port2
-    -device pcie-root-port,id=port3,chassis=4,slot=4 -device nvme,drive=data,serial=data,bus=port3
-    -device pcie-root-port,id=port4,chassis=5,slot=5 -device qemu-xhci,bus=port4
-    -device pcie-root-port,id=port5,chassis=6,slot=6 -device nvme,drive=other,serial=other,bus=port5,addr=0.0,multifunction=on
+/// Beside what every machine has: the ports first, so that cards can change places. Functions of one slot without ACS are one group.
+const HARDWARE: &str = "-device pcie-root-port,id=port2,chassis=3,slot=3 -device pcie-root-port,id=port3,chassis=4,slot=4
+    -device pcie-root-port,id=port4,chassis=5,slot=5 -device pcie-root-port,id=port5,chassis=6,slot=6
+    -device pcie-root-port,id=port6,chassis=7,slot=7
+    -netdev user,id=net -device e1000e,netdev=net,bus=port2
+    -device nvme,drive=data,serial=data,bus=port3
+    -device qemu-xhci,bus=port4
+    -device nvme,drive=other,serial=other,bus=port5,addr=0.0,multifunction=on
     -device edu,bus=port5,addr=0.1
-    -device pcie-root-port,id=port6,chassis=7,slot=7 -device nvme-subsys,id=subsystem
+    -device nvme-subsys,id=subsystem
     -device nvme,serial=many,subsys=subsystem,bus=port6,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4";
 
 const STEPS: [Step; 18] = [

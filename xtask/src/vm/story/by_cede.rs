@@ -144,6 +144,16 @@ cede --version"
         }
     }
 
+    /// What was made for the next start is opened once more.
+    pub(super) fn ready(&mut self) -> Outcome<String> {
+        let report = self.cede_json("verify", "cede.verify/1", PROBLEMS)?;
+        let count = |result: &str| list_of(&report, "outcomes").iter().filter(|outcome| text_of(outcome, "outcome") == result).count();
+        match (count("met"), count("not_met"), count("cannot_tell")) {
+            (met @ 1.., 0, later @ 1..) => Ok(format!("{met} expectations met, {later} wait for the start")),
+            _ => Err(format!("not ready:\n{report:#}")),
+        }
+    }
+
     pub(super) fn apply_again(&mut self) -> Outcome<String> {
         let address = self.card()?.display.address;
         let before = self.cede("log", DONE)?;
