@@ -194,6 +194,16 @@ fn a_mounted_system_is_changed_and_brought_back_to_the_byte() {
     assert_eq!((log["operations"][0]["state"].as_str(), log["operations"].as_array().unwrap().len()), (Some("in force"), 1));
     let again = cede(&["--root", root, "apply", "01:00.0", "--yes"]);
     assert!(text(&again.stdout).contains("nothing to do"), "{}", text(&again.stdout));
+    let verified = cede(&["--root", root, "verify"]);
+    let said = text(&verified.stdout);
+    assert!(code(&verified) == 1 && said.starts_with("not ready for the reboot\n"), "{said}");
+    assert!(said.contains("not met     /boot/initramfs-linux.img loads vfio_pci early"), "{said}");
+    assert!(
+        said.contains(&format!("\nNext: run these there (chroot), then `sudo cede --root {root} verify`\n  /usr/bin/mkinitcpio -P\n")),
+        "{said}"
+    );
+    let status = text(&cede(&["--root", root, "status"]).stdout);
+    assert!(status.starts_with("Attention what was made for the next start is not as planned"), "{status}");
     let undone = cede(&["--root", root, "undo", "--yes"]);
     assert_eq!(code(&undone), 1, "{}{}", text(&undone.stdout), text(&undone.stderr));
     assert_eq!(manifest(&dir.0.join("etc")), before);

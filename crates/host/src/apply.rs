@@ -4,7 +4,7 @@ pub use crate::apply_error::ApplyError;
 use crate::attribute;
 use crate::generated::{bring_back, copy_image};
 use crate::leftovers;
-pub use crate::look::{look, look_at_files};
+pub use crate::look::{look, look_at_files, open_images};
 use crate::machine::{EffectError, Lock, Machine, content};
 use crate::observe::{Scope, observe};
 use crate::space;

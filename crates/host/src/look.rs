@@ -4,7 +4,7 @@ use crate::images;
 use crate::machine::Machine;
 use crate::observe::{Scope, observe};
 use crate::read_host::{FILE_LIMIT, ReadHost};
-use cede_model::Host;
+use cede_model::{Capture, Host};
 use cede_plan::journal::{Operation, Verb};
 use cede_plan::plan::{Condition, Expectation, Step};
 use cede_plan::trial;
@@ -14,14 +14,21 @@ pub fn look(machine: &dyn Machine, expects: &[Expectation]) -> Host {
     let is_runtime = expects.iter().any(|expectation| matches!(expectation.what, Condition::Serves { .. }));
     let mut capture = observe(machine, if is_runtime { Scope::Runtime } else { Scope::Full });
     for expectation in expects {
-        if let Some(image) = expectation.what.image().filter(|image| capture.get(&format!("{image}!")).is_none()) {
-            images::open(machine, image, &mut capture);
-        }
         if let Condition::FileIs { path, .. } = &expectation.what {
             read_file(machine, &mut capture, path);
         }
     }
+    open_images(machine, expects, &mut capture);
     Host::from_capture(capture)
+}
+
+/// Opens the images that the expectations speak of, as far as none has.
+pub fn open_images<'a>(machine: &dyn Machine, expects: impl IntoIterator<Item = &'a Expectation>, capture: &mut Capture) {
+    for image in expects.into_iter().filter_map(|expectation| expectation.what.image()) {
+        if capture.get(&format!("{image}!")).is_none() {
+            images::open(machine, image, capture);
+        }
+    }
 }
 
 /// A full look with every file that operations wrote, for planning an undo.
@@ -37,7 +44,7 @@ pub fn look_at_files(host: &dyn ReadHost, operations: &[Operation]) -> Host {
     Host::from_capture(capture)
 }
 
-fn read_file(host: &dyn ReadHost, capture: &mut cede_model::Capture, path: &str) {
+fn read_file(host: &dyn ReadHost, capture: &mut Capture, path: &str) {
     let entry = host.read(path, FILE_LIMIT);
     capture.insert(path, entry);
 }

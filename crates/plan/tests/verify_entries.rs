@@ -7,7 +7,7 @@ mod support;
 
 use cede_model::{Capture, Entry, Host};
 use cede_plan::plan::{Condition, Expectation, When};
-use cede_plan::verify::{Result3, verify};
+use cede_plan::verify::{Result3, made, verify};
 use support::machine::{Loader, Machine};
 
 const OWN: &str = "### BEGIN /etc/grub.d/10_linux ###\nmenuentry 'Debian' --class debian $menuentry_id_option 'gnulinux-simple-1b7a' {\n\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro quiet WORDS\n\tinitrd\t/boot/initrd.img-6.1.0-28-amd64\n}\nsubmenu 'Advanced' $menuentry_id_option 'gnulinux-advanced-1b7a' {\n\tmenuentry 'Debian, with Linux 6.1.0-28-amd64' --class debian {\n\t\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro quiet WORDS\n\t}\n\tmenuentry 'Debian, with Linux 6.1.0-28-amd64 (recovery mode)' --class debian {\n\t\tlinux\t/boot/vmlinuz-6.1.0-28-amd64 root=UUID=1b7a ro single\n\t}\n}\n### END /etc/grub.d/10_linux ###\n";
@@ -60,4 +60,42 @@ fn each_generators_list_of_early_modules_is_read() {
     assert_eq!(loads(&[("config", "EARLYHOOKS=\"udev\"\n")]), Result3::NotMet);
     assert_eq!(loads(&[("conf/modules", "vfio_pci \nvfio \nvfio_iommu_type1 \n")]), Result3::Met);
     assert_eq!(loads(&[("conf/modules", "loop max_loop=8\n")]), Result3::NotMet);
+}
+
+/// Between an operation and the start that it is for, kernels come and go and files are edited; none of that makes the start another one.
+#[test]
+fn what_was_made_for_the_next_start_is_judged_as_far_as_it_is_still_meant() {
+    let menu = OWN.replace("WORDS", "intel_iommu=on");
+    let now = |what: Condition| Expectation::now(what);
+    let (kernel, gone) = ("/boot/vmlinuz-6.1.0-28-amd64".to_owned(), "/boot/vmlinuz-6.1.0-27-amd64".to_owned());
+    let module = |release: &str| Condition::ImageHasModule {
+        image: IMAGE.to_owned(),
+        kernel: Some(release.to_owned()),
+        module: "vfio_pci".to_owned(),
+    };
+    let expects = [
+        now(Condition::FileIs { path: "/etc/default/grub".to_owned(), sha256: Some("0".repeat(64)) }),
+        now(module("6.1.0-27-amd64")),
+        now(Condition::ImageLoads { image: "/boot/initramfs-other.img".to_owned(), module: "vfio_pci".to_owned() }),
+        now(Condition::ImageOpens { image: IMAGE.to_owned() }),
+        now(Condition::EntriesCarry { parameter: "intel_iommu=on".to_owned() }),
+        now(Condition::MenuStarts { kernels: vec![kernel.clone(), gone] }),
+        Expectation { when: When::AfterReboot, what: Condition::IommuOn },
+    ];
+    let mut capture = Machine::arch(Loader::Grub).text("/boot/grub/grub.cfg", &menu).capture;
+    capture.insert(format!("{IMAGE}!"), Entry::Dir);
+    for path in [kernel, "/boot/initrd.img-6.1.0-28-amd64".to_owned()] {
+        capture.insert(path, Entry::Present(1));
+    }
+    let said = |capture: &Capture| {
+        let report = made(&Host::from_capture(capture.clone()), &expects);
+        report.outcomes.into_iter().map(|outcome| (outcome.what, outcome.result)).collect::<Vec<_>>()
+    };
+    let as_planned = said(&capture);
+    assert!(as_planned.len() == 3 && as_planned.iter().all(|(_, result)| *result == Result3::Met), "{as_planned:?}");
+    capture.insert("/boot/grub/grub.cfg", Entry::File(OWN.replace("WORDS", "").into_bytes()));
+    let [_, (_, carried), _] = said(&capture).try_into().unwrap_or_else(|other| panic!("{other:?}"));
+    assert_eq!(carried, Result3::NotMet);
+    capture.insert(format!("{IMAGE}!"), Entry::Unreadable("it is cut off".to_owned()));
+    assert_ne!(said(&capture).first().map(|(_, result)| *result), Some(Result3::Met));
 }

@@ -1,15 +1,15 @@
 //! `cede capture`.
 
+use super::verify;
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::source;
 use crate::ui::Ui;
 use cede_host::{Scope, observe};
-use cede_model::capture_text;
-use cede_model::counted;
 use cede_model::scrub::Scrubber;
-use cede_plan::scrubbed_journal;
+use cede_model::{Host, capture_text, counted};
+use cede_plan::{journal, scrubbed_journal};
 use std::path::Path;
 
 /// Writes everything that is read of the host to one file.
@@ -21,7 +21,10 @@ pub fn run(file: Option<&Path>, global: &Global, ui: &mut Ui) -> Result<Exit, Co
         return Err(CommandError::usage("the host given is a capture already"));
     }
     let root = source::open_root(global)?;
-    let mut capture = observe(&root, Scope::Wiring);
+    let host = Host::from_capture(observe(&root, Scope::Wiring));
+    // A journal that cannot be read is captured as it is.
+    let operations = journal::operations(&host.capture).unwrap_or_default();
+    let mut capture = verify::with_images(host, &operations, &root).capture;
     capture.notes.push(format!("made by cede {}", env!("CARGO_PKG_VERSION")));
     let (whole, mut scrubber) = (capture.clone(), Scrubber::default());
     let scrubbed = scrubber.scrub(&mut capture);

@@ -52,7 +52,7 @@ fn show(machine: &dyn Machine, yes: bool, ui: &mut Ui, view: &mut OperationView)
     view.of = Some(running.number);
     let report = judge(&host, &list);
     if !report.passed() {
-        print_report(ui, &report, &list)?;
+        print_report(ui, &report, &list, false)?;
         return Err(CommandError::new(Exit::Problems, format!("operation {} is not verified; nothing was changed", running.number))
             .hint("`cede check` looks for the cause; `cede undo` takes the trial back"));
     }

@@ -68,7 +68,7 @@ impl Demo<'_> {
         expect(apply::carry_out(&self.sim, &plan, self.ui, &mut OperationView::new("apply"))?, Exit::Reboot)?;
         self.reboot()?;
         self.title("cede verify")?;
-        expect(verify::show(&self.host(), false, self.ui)?, Exit::Fine)?;
+        expect(verify::show(&self.host(), &Global::at_the_host(), self.ui)?, Exit::Fine)?;
         self.title("cede groups 01:00.0")?;
         groups::show(&self.host(), &[CARD], false, self.ui)
     }
@@ -80,7 +80,7 @@ impl Demo<'_> {
         self.undo(&list, operation)?;
         self.reboot()?;
         self.title("cede verify")?;
-        expect(verify::show(&self.host(), false, self.ui)?, Exit::Fine)?;
+        expect(verify::show(&self.host(), &Global::at_the_host(), self.ui)?, Exit::Fine)?;
         if persistent(&self.sim.snapshot()) == self.before { Ok(()) } else { Err(bug("a file differs after undo")) }
     }
 

@@ -1,7 +1,7 @@
 //! `cede status`: one screen.
 
 use super::print_json;
-use super::verify::judge;
+use super::verify::{self, judge};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
@@ -64,6 +64,8 @@ pub struct Facts<'a> {
     held: Vec<String>,
     at_start: Vec<String>,
     pending: bool,
+    /// The start that is still to come would not be as planned.
+    is_unready: bool,
     journal_trouble: Option<String>,
     open: Option<u32>,
     trial: Option<(&'a Operation, State)>,
@@ -82,9 +84,9 @@ impl<'a> Facts<'a> {
         let candidates = candidates(host);
         let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
         let held: Vec<String> = runtime::held(operations, boot_id).iter().map(|held| held.device.address.to_string()).collect();
-        let pending = operations.iter().rev().find(|operation| journal::is_for_a_start(operations, operation)).is_some_and(|operation| {
-            operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id && operation.end == Some(journal::End::Applied)
-        });
+        let waiting = verify::waiting(host, operations);
+        let pending = !waiting.is_empty();
+        let is_unready = waiting.iter().any(|operation| verify::is_unready(host, operation));
         let at_start: Vec<String> =
             persist::intents(operations).flat_map(|intent| intent.rests_on()).map(|device| device.address.to_string()).collect();
         let in_force = operations.iter().any(|one| journal::is_for_a_start(operations, one) && journal::in_force(operations, one));
@@ -95,7 +97,8 @@ impl<'a> Facts<'a> {
             (Some(_), _, _, _) => global.command("recover", true),
             (None, _, _, _) if trial::half_confirmed(operations).is_some() => global.command("recover", true),
             (None, _, _, _) if let Some((trial, state)) = trial => for_trial(trial, state, verified, global),
-            (_, true, _, _) => format!("reboot, then `{}`", global.command("verify", true)),
+            (_, true, _, _) if is_unready => global.command("verify", true),
+            (_, true, _, _) => "reboot, then `sudo cede verify`".to_owned(),
             _ if (in_force || !at_start.is_empty()) && !verified => global.command("verify", true),
             (_, _, false, _) if !held.is_empty() => {
                 format!("give it to a guest; `{}` takes it back", global.command(&format!("release {}", held.join(" ")), true))
@@ -117,6 +120,7 @@ impl<'a> Facts<'a> {
             held,
             at_start,
             pending,
+            is_unready,
             journal_trouble,
             open,
             trial,
@@ -167,6 +171,10 @@ impl<'a> Facts<'a> {
                 head("Attention"),
                 paint(BAD, format_args!("operation {number} is neither done nor taken back: do not reboot"))
             )?;
+        }
+        if self.is_unready {
+            let what = "what was made for the next start is not as planned any more";
+            wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), what, width)?;
         }
         for trouble in &self.displaced {
             wrapped(out, &paint(BAD, format_args!("{:<10}", "Attention")), trouble, width)?;
@@ -226,9 +234,9 @@ const ROWS: usize = 16;
 fn for_trial(trial: &Operation, state: State, verified: bool, global: &Global) -> String {
     match (state, verified) {
         (State::Pending, _) if trial::is_by_hand(&trial.plan) => {
-            format!("reboot, pick `{}` in the menu, then `{}`", trial::title(trial.number), global.command("verify", true))
+            format!("reboot, pick `{}` in the menu, then `sudo cede verify`", trial::title(trial.number))
         }
-        (State::Pending, _) => format!("reboot, then `{}`", global.command("verify", true)),
+        (State::Pending, _) => "reboot, then `sudo cede verify`".to_owned(),
         (State::Running, true) => global.command("confirm", true),
         (State::Running, false) | (State::Unknown, _) => global.command("verify", true),
         (State::Over, _) => global.command("undo", true),

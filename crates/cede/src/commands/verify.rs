@@ -8,40 +8,60 @@ use crate::render::table::wrapped;
 use crate::source;
 use crate::ui::{BAD, GOOD, Ui, WARN, paint};
 use crate::view::verify::VerifyView;
+use cede_host::apply::open_images;
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;
 use cede_plan::journal::{self, End, JournalError, Operation, Verb};
-use cede_plan::plan::{Expectation, When};
+use cede_plan::plan::{Expectation, Step, When};
 use cede_plan::runtime;
+use cede_plan::shell_word::quoted;
 use cede_plan::trial::{self, State};
 use cede_plan::verify::{self, Outcome, Result3, VerifyReport};
 use cede_plan::whereabouts;
 
-/// Compares the recorded intent with a fresh look.
+/// Compares the recorded intent with a fresh look. Where the start is still to come, what was made for it is opened again.
 ///
 /// # Errors
 /// The host or its journal cannot be read.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let host = source::load(global, Scope::Full)?;
-    show(&host, global.json, ui)
+    let mut host = source::load(global, Scope::Full)?;
+    if global.host.is_none() {
+        let list = operations(&host)?;
+        host = with_images(host, &list, &source::open_root(global)?);
+    }
+    show(&host, global, ui)
+}
+
+/// The host with the images opened that were made for a start that is still to come.
+pub fn with_images(mut host: Host, operations: &[Operation], machine: &dyn Machine) -> Host {
+    let waiting = waiting(&host, operations);
+    if waiting.is_empty() {
+        return host;
+    }
+    open_images(machine, waiting.into_iter().flat_map(|operation| &operation.plan.expects), &mut host.capture);
+    Host::from_capture(host.capture)
 }
 
 /// Judges a host by its journal and shows the report.
 ///
 /// # Errors
 /// The journal cannot be read.
-pub fn show(host: &Host, json: bool, ui: &mut Ui) -> Result<Exit, CommandError> {
+pub fn show(host: &Host, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let operations = operations(host)?;
     if let Some(open) = journal::interrupted(&operations, boot_id(host)) {
         return Err(CommandError::new(Exit::Problems, format!("operation {} is neither done nor taken back", open.number))
-            .hint("sudo cede recover"));
+            .hint(global.command("recover", true)));
     }
     let report = judge(host, &operations);
-    if json {
+    if global.json {
         print_json(ui, &VerifyView::new(&report))?;
     } else {
-        print_report(ui, &report, &operations)?;
-        next(ui, host, &report, &operations)?;
+        let waiting = waiting(host, &operations);
+        print_report(ui, &report, &operations, !waiting.is_empty())?;
+        match waiting.is_empty() {
+            true => next(ui, host, &report, &operations)?,
+            false => next_before_the_start(ui, &report, &waiting, global)?,
+        }
     }
     Ok(if report.passed() { Exit::Fine } else { Exit::Problems })
 }
@@ -85,22 +105,45 @@ pub fn settled(machine: &dyn Machine, global: &Global) -> Result<Vec<Operation>,
     }
 }
 
-/// Judges every operation that is in force; where all were undone, the last undo.
-pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
-    let mut meant: Vec<&Operation> = operations.iter().filter(|operation| journal::in_force(operations, operation)).collect();
-    let boot_id = boot_id(host);
-    let now = runtime::expectations(operations, boot_id);
-    if meant.is_empty() && now.is_empty() {
-        meant.extend(operations.iter().rev().find(|operation| operation.end == Some(End::Applied) && !operation.plan.is_runtime()));
+/// Every operation that is in force; where all were undone, the last undo.
+fn meant<'a>(host: &Host, operations: &'a [Operation]) -> Vec<&'a Operation> {
+    let in_force: Vec<&Operation> = operations.iter().filter(|operation| journal::in_force(operations, operation)).collect();
+    if !in_force.is_empty() || !runtime::expectations(operations, boot_id(host)).is_empty() {
+        return in_force;
     }
+    operations.iter().rfind(|operation| operation.end == Some(End::Applied) && !operation.plan.is_runtime()).into_iter().collect()
+}
+
+/// True where the start that the operation was for is still to come: it was carried out in this boot, or nothing of the system runs.
+fn waits(host: &Host, operation: &Operation) -> bool {
+    match boot_id(host) {
+        Some(boot_id) => operation.boot_id.as_deref() == Some(boot_id),
+        None => host.devices.is_empty() && host.running.is_none(),
+    }
+}
+
+/// The operations of which the start is still to come.
+pub fn waiting<'a>(host: &Host, operations: &'a [Operation]) -> Vec<&'a Operation> {
+    let is_waiting = |operation: &&Operation| journal::is_for_a_start(operations, operation) && waits(host, operation);
+    meant(host, operations).into_iter().filter(is_waiting).collect()
+}
+
+/// True where the start that is still to come would not be what the operation planned, as far as the files tell that were looked at.
+pub fn is_unready(host: &Host, operation: &Operation) -> bool {
+    verify::made(host, &operation.plan.expects).outcomes.iter().any(|outcome| outcome.result == Result3::NotMet)
+}
+
+/// Judges every operation that is meant.
+pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
+    let now = runtime::expectations(operations, boot_id(host));
     let ceded = whereabouts::ceded(operations);
     let mut report = verify::verify(host, &now, When::Now);
-    for operation in meant {
+    for operation in meant(host, operations) {
         let beside = |e: &Expectation| Expectation { when: e.when, what: e.what.clone().beside(&ceded) };
         let expects: Vec<Expectation> = operation.plan.expects.iter().map(beside).collect();
-        let same_boot = operation.boot_id.is_some() && operation.boot_id.as_deref() == boot_id;
+        let waits = waits(host, operation);
         let over = operation.verb == Verb::Trial && trial::state(host, operation) == State::Over;
-        let part = if operation.verb == Verb::Hook || operation.verb == Verb::Persist && same_boot {
+        let part = if operation.verb == Verb::Hook || operation.verb == Verb::Persist && waits {
             verify::verify(host, &expects, When::Now)
         } else if operation.verb == Verb::Persist {
             let [mut files, bound] = [When::Now, When::AfterReboot].map(|when| verify::verify(host, &expects, when));
@@ -108,8 +151,12 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
             files
         } else if over {
             VerifyReport { outcomes: vec![came_back(host, operation)] }
-        } else if same_boot {
-            verify::not_yet(&expects, When::AfterReboot, "the machine was not started anew yet: reboot first")
+        } else if waits {
+            let mut made = verify::made(host, &expects);
+            let why =
+                if boot_id(host).is_some() { "the machine was not started anew yet: reboot first" } else { "this system does not run yet" };
+            made.outcomes.extend(verify::not_yet(&expects, When::AfterReboot, why).outcomes);
+            made
         } else {
             verify::verify(host, &expects, When::AfterReboot)
         };
@@ -131,11 +178,11 @@ fn came_back(host: &Host, trial: &Operation) -> Outcome {
     }
 }
 
-/// Prints a report: the verdict first.
+/// Prints a report: the verdict first. The start that it is about may be still to come.
 ///
 /// # Errors
 /// Those of the stream.
-pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]) -> Result<(), CommandError> {
+pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation], is_to_come: bool) -> Result<(), CommandError> {
     let width = ui.width();
     let out = ui.out();
     if report.outcomes.is_empty() {
@@ -144,10 +191,12 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
         wrapped(out, &format!("{} ", paint(WARN, "nothing to verify:")), &format!("{why}. `cede status` shows what can be ceded"), width)?;
         return Ok(());
     }
-    let waiting = report.outcomes.iter().all(|outcome| outcome.result == Result3::CannotTell);
-    let verdict = match (report.passed(), waiting) {
-        (true, _) => paint(GOOD, "verified: everything is as planned"),
-        (_, true) => paint(WARN, "cannot tell yet"),
+    let has = |result: Result3| report.outcomes.iter().any(|outcome| outcome.result == result);
+    let verdict = match (has(Result3::NotMet), has(Result3::Met)) {
+        _ if report.passed() => paint(GOOD, "verified: everything is as planned"),
+        (true, _) if is_to_come => paint(BAD, "not ready for the reboot"),
+        (false, true) if is_to_come => paint(WARN, "ready for the reboot, which is still to come"),
+        (false, false) => paint(WARN, "cannot tell yet"),
         _ => paint(BAD, "not verified"),
     };
     writeln!(out, "{verdict}")?;
@@ -170,7 +219,6 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
 
 /// What to type next: a trial wants to be ended either way.
 fn next(ui: &mut Ui, host: &Host, report: &VerifyReport, operations: &[Operation]) -> Result<(), CommandError> {
-    let waiting = report.outcomes.iter().all(|outcome| outcome.result == Result3::CannotTell);
     let state = trial::in_force(operations).map(|trial| trial::state(host, trial));
     let out = ui.out();
     match (state, report.passed()) {
@@ -181,8 +229,31 @@ fn next(ui: &mut Ui, host: &Host, report: &VerifyReport, operations: &[Operation
         }
         (Some(State::Over), _) => writeln!(out, "\nNext: sudo cede undo")?,
         (_, true) => {}
-        (_, false) if waiting => writeln!(out, "\nNext: reboot, then `cede verify`")?,
         (_, false) => writeln!(out, "\nNext: cede check")?,
+    }
+    Ok(())
+}
+
+/// What to type next while the start is still to come: what makes images and menu, where they are not as planned.
+fn next_before_the_start(ui: &mut Ui, report: &VerifyReport, waiting: &[&Operation], global: &Global) -> Result<(), CommandError> {
+    let out = ui.out();
+    if !report.outcomes.iter().any(|outcome| outcome.result == Result3::NotMet) {
+        return Ok(writeln!(out, "\nNext: reboot, then `cede verify`")?);
+    }
+    let mut tools: Vec<String> = Vec::new();
+    for tool in waiting.iter().flat_map(|operation| &operation.plan.steps).filter_map(Step::argv) {
+        let line = tool.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+        if !tools.contains(&line) {
+            tools.push(line);
+        }
+    }
+    let (verify, place) = (global.command("verify", true), if global.root.is_some() { " there (chroot)" } else { "" });
+    match tools.is_empty() {
+        true => writeln!(out, "\nNext: {}", global.command("undo", true))?,
+        false => writeln!(out, "\nNext: run these{place}, then `{verify}`")?,
+    }
+    for tool in tools {
+        writeln!(out, "  {tool}")?;
     }
     Ok(())
 }
