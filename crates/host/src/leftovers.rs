@@ -1,6 +1,7 @@
 //! What a killed run leaves behind: files under temporary names, and copies that nobody needs any more.
 
 use crate::machine::Machine;
+use cede_plan::initramfs::mkinitcpio::builds::LENT;
 use cede_plan::journal::{self, Operation};
 use cede_plan::plan::{Plan, Step};
 
@@ -8,6 +9,7 @@ use cede_plan::plan::{Plan, Step};
 pub(crate) fn sweep_state(machine: &dyn Machine, operations: &[Operation]) {
     machine.sweep(&journal::path(0));
     machine.sweep(&format!("{}/0", journal::KEPT));
+    remove(machine, LENT, |_| true);
     forget_copies(machine, |number| journal::interrupted(operations, None).is_none_or(|open| open.number != number));
 }
 
@@ -21,12 +23,15 @@ pub(crate) fn sweep_beside(machine: &dyn Machine, plan: &Plan, kept: &[(String, 
 
 /// Removes the copies that were made for operations with such numbers. One that stays behind does no harm.
 pub(crate) fn forget_copies(machine: &dyn Machine, of: impl Fn(u32) -> bool) {
-    for name in machine.list(journal::KEPT).unwrap_or_default() {
-        let copy = format!("{}/{name}", journal::KEPT);
-        if name.split('-').next().and_then(|number| number.parse().ok()).is_some_and(&of)
-            && let Ok(bytes) = machine.image(&copy)
-        {
-            let _ = machine.replace(&copy, Some(&bytes), None);
+    remove(machine, journal::KEPT, |name| name.split('-').next().and_then(|number| number.parse().ok()).is_some_and(&of));
+}
+
+/// Removes files of ours from a directory of ours.
+fn remove(machine: &dyn Machine, directory: &str, which: impl Fn(&str) -> bool) {
+    for name in machine.list(directory).unwrap_or_default().into_iter().filter(|name| which(name)) {
+        let path = format!("{directory}/{name}");
+        if let Ok(bytes) = machine.image(&path) {
+            let _ = machine.replace(&path, Some(&bytes), None);
         }
     }
 }

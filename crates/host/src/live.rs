@@ -58,7 +58,10 @@ impl Root {
     }
 
     /// Runs a tool as it is.
-    fn run_tool(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub(crate) fn run_tool(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
         self.start_tool(argv, &|command| self.start(command), line)
     }
 
@@ -123,12 +126,9 @@ impl Machine for Root {
     }
 
     fn run(&self, argv: &[String], line: &mut dyn FnMut(&str)) -> Result<ToolEnd, EffectError> {
-        let releases = image_aside::releases(self, argv);
-        if !releases.is_empty() {
-            return image_aside::make(self, &releases, &mut |argv| {
-                line(&argv.join(" "));
-                self.run_tool(argv, line)
-            });
+        let images = image_aside::images(self, argv);
+        if !images.is_empty() {
+            return image_aside::make(self, &images, line);
         }
         let Some(aside) = menu::aside(self, argv) else { return self.run_tool(argv, line) };
         let end = self.run_tool(&aside.argv, line).and_then(|end| if end.success { aside.put(self).map(|()| end) } else { Ok(end) });

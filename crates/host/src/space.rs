@@ -70,8 +70,8 @@ fn needs(machine: &dyn Machine, plan: &Plan) -> Vec<Need> {
     needs
 }
 
-/// What must be free beyond the size of an image, that its generator writes beside it: mkinitcpio writes over it where a quarter more is not
-/// (mkinitcpio 32 to 41, `build_image`).
+/// What must be free beyond the size of an image, that its generator writes beside it: mkinitcpio, where it is run as it is, writes over it where a
+/// quarter more is not (mkinitcpio 32 to 41, `build_image`).
 fn spare(plan: &Plan, image: u64) -> u64 {
     let is_mkinitcpio = |argv: &[String]| argv.first().is_some_and(|tool| tool.ends_with("/mkinitcpio"));
     if plan.steps.iter().filter_map(Step::argv).any(is_mkinitcpio) { image / 4 } else { 0 }

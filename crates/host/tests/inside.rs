@@ -11,42 +11,13 @@ mod support;
 
 use cede_host::{Machine, Root, boot_mounts};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use support::Scratch;
-
-/// A system of a shell and `true`, with the libraries that they need here.
-fn system(scratch: &Scratch) -> Root {
-    for dir in ["proc", "sys", "dev", "run", "usr/bin", "usr/sbin", "etc"] {
-        fs::create_dir_all(scratch.at(dir)).unwrap();
-    }
-    for program in ["/bin/sh", "/usr/bin/true"] {
-        let to = if program == "/bin/sh" { "usr/bin/sh" } else { "usr/bin/true" };
-        fs::copy(program, scratch.at(to)).unwrap();
-        let libraries = Command::new("ldd").arg(program).output().unwrap();
-        for word in String::from_utf8(libraries.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/')) {
-            let place = scratch.at(word.trim_start_matches('/'));
-            fs::create_dir_all(place.parent().unwrap()).unwrap();
-            fs::copy(word, place).unwrap();
-        }
-    }
-    symlink("usr/bin", scratch.at("bin")).unwrap();
-    Root::open(scratch.path()).unwrap()
-}
-
-fn script(scratch: &Scratch, name: &str, text: &str) {
-    let path = scratch.write(&format!("usr/sbin/{name}"), format!("#!/bin/sh\n{text}"));
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
+use support::system::{may_mount, script, system};
 
 fn mounts() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
-}
-
-/// Root may be without the right to mount, as in a container.
-fn may_mount() -> bool {
-    rustix::process::geteuid().is_root() && Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|status| status.success())
 }
 
 #[test]
@@ -107,76 +78,4 @@ fn file_systems_that_are_not_mounted_are_named() {
     assert_eq!(named, [("UUID=2", "/boot"), ("UUID=3", "/boot/efi"), ("UUID=1b7a", "/var")]);
     assert_eq!(boot_mounts::of_state(&missing).and_then(|line| line.subvolume.as_deref()), Some("@var"));
     assert!(boot_mounts::missing(&Root::open("/").unwrap()).is_empty());
-}
-
-/// As of Debian 12 where it makes an image.
-const UPDATE: &str = "if test; then\n\tif mkinitramfs ${OPTS} \"${initramfs}.new\" \"${version}\"; then\n\t\tmv -f \"${initramfs}.new\" \"${initramfs}\"\n\tfi\nfi\nrun_bootloader()\n{\n\tif [ -d /etc/initramfs/post-update.d/ ]; then\n\t\trun-parts --arg=\"${version}\" \\\n\t\t\t/etc/initramfs/post-update.d/\n\tfi\n}\n";
-
-/// A system with two kernels, of which one has an image, and a generator that says what it was asked for.
-fn debian(scratch: &Scratch) -> Root {
-    let root = system(scratch);
-    for (path, text) in [("boot/vmlinuz-1", "k"), ("boot/initrd.img-1", "old"), ("boot/vmlinuz-2", "k"), ("boot/initrd.img-9", "stale")] {
-        scratch.write(path, text);
-    }
-    script(scratch, "update-initramfs", &format!("echo as it is; exit 0\n{UPDATE}"));
-    script(scratch, "mkinitramfs", "test ! -e /fails || { echo half > \"$2\"; exit 4; }\necho \"new for $3\" > \"$2\"\n");
-    root
-}
-
-fn update(root: &Root) -> (bool, Vec<String>) {
-    let mut lines = Vec::new();
-    let argv = ["/usr/sbin/update-initramfs", "-u", "-k", "all"].map(str::to_owned);
-    let end = root.run(&argv, &mut |line| lines.push(line.to_owned())).unwrap();
-    (end.success, lines)
-}
-
-#[test]
-fn an_image_is_made_aside_and_put_in_place_whole() {
-    if !may_mount() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let root = debian(&scratch);
-    fs::set_permissions(scratch.at("boot/initrd.img-1"), fs::Permissions::from_mode(0o600)).unwrap();
-    let names = scratch.names("boot");
-    let (success, lines) = update(&root);
-    assert!(success && lines.len() == 1 && lines[0].starts_with("/usr/sbin/mkinitramfs -o /boot/.cede-"), "{lines:?}");
-    assert_eq!(fs::read_to_string(scratch.at("boot/initrd.img-1")).unwrap(), "new for 1\n");
-    assert_eq!(fs::metadata(scratch.at("boot/initrd.img-1")).unwrap().permissions().mode() & 0o777, 0o644, "the mode is the generator's");
-    assert_eq!(scratch.names("boot"), names, "kernel 2 still has no image, and nothing is left behind");
-    scratch.write("fails", "");
-    assert!(!update(&root).0);
-    assert_eq!((fs::read_to_string(scratch.at("boot/initrd.img-1")).unwrap().as_str(), scratch.names("boot")), ("new for 1\n", names));
-}
-
-/// Where update-initramfs would do anything else, it does all of it itself.
-#[test]
-fn what_is_not_known_of_update_initramfs_is_left_to_it() {
-    if !may_mount() {
-        return;
-    }
-    type Change = fn(&Scratch);
-    let cases: [(&str, Change); 9] = [
-        ("another script", |scratch| script(scratch, "update-initramfs", "echo as it is\n")),
-        ("sums", |scratch| script(scratch, "update-initramfs", &format!("echo as it is; exit 0\n{UPDATE}sha1sum x\n"))),
-        ("hooks of packages", |scratch| drop(scratch.write("usr/share/initramfs/post-update.d/x", ""))),
-        ("hooks elsewhere", |scratch| {
-            let elsewhere = UPDATE.replace("if [ -d /etc/", "if [ -d /usr/lib/");
-            script(scratch, "update-initramfs", &format!("echo as it is; exit 0\n{elsewhere}"));
-        }),
-        ("hooks", |scratch| drop(scratch.write("etc/initramfs/post-update.d/flash-kernel", ""))),
-        ("switched off", |scratch| drop(scratch.write("etc/initramfs-tools/update-initramfs.conf", "# x\nupdate_initramfs=no\n"))),
-        ("backups", |scratch| drop(scratch.write("etc/initramfs-tools/update-initramfs.conf", "backup_initramfs=yes\n"))),
-        ("a link", |scratch| {
-            fs::rename(scratch.at("boot/initrd.img-1"), scratch.at("boot/other")).unwrap();
-            symlink("other", scratch.at("boot/initrd.img-1")).unwrap();
-        }),
-        ("no kernel", |scratch| fs::rename(scratch.at("boot/vmlinuz-1"), scratch.at("boot/vmlinuz-9.sig")).unwrap()),
-    ];
-    for (name, change) in cases {
-        let scratch = Scratch::new();
-        let root = debian(&scratch);
-        change(&scratch);
-        assert_eq!(update(&root), (true, vec!["as it is".to_owned()]), "{name}");
-    }
 }

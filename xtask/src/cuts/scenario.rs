@@ -4,6 +4,7 @@ use super::Result;
 use super::hosts::CARD;
 use super::stage::{Stage, Tree, without_state};
 use cede_model::Entry;
+use cede_plan::initramfs::mkinitcpio::builds::LENT;
 use std::collections::BTreeMap;
 use std::process::Output;
 
@@ -131,7 +132,8 @@ impl Scenario {
     fn landed_clean(&self, stage: &Stage) -> std::result::Result<Landed, String> {
         let tree = stage.tree().map_err(|error| error.to_string())?;
         let left = |path: &std::path::Path| {
-            path.to_string_lossy().contains("/.cede-") || path.parent().is_some_and(|dir| dir.ends_with("cede/kept"))
+            let ours = ["cede/kept", LENT.trim_start_matches('/')];
+            path.to_string_lossy().contains("/.cede-") || path.parent().is_some_and(|dir| ours.iter().any(|ours| dir.ends_with(ours)))
         };
         match tree.iter().find(|(path, ..)| left(path)) {
             Some((path, ..)) => Err(format!("{} is left over", path.display())),

@@ -12,8 +12,9 @@ use std::process::{Command, Output, Stdio};
 const CHANGING: [&str; 4] = ["etc", "boot", "var", "sys/firmware/efi/efivars"];
 
 /// Tools that are replaced by this program.
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 7] = [
     "/usr/bin/mkinitcpio",
+    "/usr/bin/run-parts",
     "/usr/bin/grub-mkconfig",
     "/usr/sbin/grub-mkconfig",
     "/usr/sbin/update-grub",

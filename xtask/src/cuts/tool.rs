@@ -4,6 +4,7 @@ use super::Result;
 use cede_host::sim::tools;
 use cede_host::{Root, Scope, observe};
 use cede_model::{Capture, Entry};
+use cede_plan::initramfs::mkinitcpio::builds::LENT;
 use cede_plan::trial;
 use std::fs;
 use std::io::Write;
@@ -30,11 +31,13 @@ fn hang(deaf: bool) -> Result<()> {
     Ok(())
 }
 
-/// What a trial gives a tool to read, which is no file of the host.
-fn read_configuration(state: &mut Capture) -> Result<()> {
-    for entry in fs::read_dir(trial::STATE).into_iter().flatten() {
-        let entry = entry?;
-        state.insert(format!("{}/{}", trial::STATE, entry.file_name().to_string_lossy()), Entry::File(fs::read(entry.path())?));
+/// What tools are given to read, which is no file of the host.
+fn read_lent(state: &mut Capture) -> Result<()> {
+    for directory in [trial::STATE, LENT] {
+        for entry in fs::read_dir(directory).into_iter().flatten() {
+            let entry = entry?;
+            state.insert(format!("{directory}/{}", entry.file_name().to_string_lossy()), Entry::File(fs::read(entry.path())?));
+        }
     }
     Ok(())
 }
@@ -59,7 +62,7 @@ pub(super) fn run(path: &str, arguments: impl Iterator<Item = String>) -> Result
     }
     let root = Root::open("/")?;
     let mut state = observe(&root, Scope::Full);
-    read_configuration(&mut state)?;
+    read_lent(&mut state)?;
     let old = state.clone();
     let success = tools::run(&mut state, &words, &mut |line| println!("{line}")).ok_or("there is no such tool")?;
     for (path, entry) in state.entries() {

@@ -18,12 +18,15 @@ const CUSTOM: &str = "### BEGIN /etc/grub.d/41_custom ###\nif [ -f  ${config_dir
 pub fn run(state: &mut Capture, argv: &[&str], print: &mut dyn FnMut(&str)) -> Option<bool> {
     match argv {
         ["/usr/bin/mkinitcpio", "-P"] => Some(make_images(state, print)),
+        ["/usr/bin/mkinitcpio", "-p", preset] => Some(make_preset(state, &Config::read(state), preset, print)),
         ["/usr/bin/mkinitcpio", "-k", release, "-c", config, "-g", image] => Some(make_image(state, (release, config, image), print)),
         [MKINITRAMFS, "-o", image, release] => run(state, &[MKINITRAMFS, "-d", "/etc/initramfs-tools", "-o", image, release], print),
         [MKINITRAMFS, "-d", directory, "-o", image, release] => {
             let kernel = Kernel::installed(state).into_iter().find(|kernel| kernel.release == *release)?;
             Some(mkinitramfs(state, directory, &kernel, image))
         }
+        // What Debian's hooks call is switched off (`KERNEL_INSTALL_BYPASS`).
+        ["/usr/bin/run-parts", ..] => Some(true),
         ["/usr/sbin/update-initramfs", "-u", "-k", "all"] => Some(update_initramfs(state, print)),
         ["/usr/bin/grub-mkconfig" | "/usr/sbin/grub-mkconfig", "-o", path] => Some(make_menu(state, path, print)),
         ["/sbin/modprobe", "--", module] => Some(sysfs::load(state, module)),
@@ -85,14 +88,31 @@ pub(super) fn make_images(state: &mut Capture, print: &mut dyn FnMut(&str)) -> b
         state.names_in(PRESETS).filter(|name| name.ends_with(".preset")).map(|name| format!("{PRESETS}/{name}")).collect();
     let mut success = true;
     for preset in presets {
-        let environment = Environment::source(&[state.file(&preset).unwrap_or_default()], Sourcing::Each, Dialect::Bash);
-        for name in array(&environment, "PRESETS") {
-            let Some(path) = array(&environment, &format!("{name}_image")).into_iter().next() else { continue };
-            let Some(kernel) = Kernel::installed(state).into_iter().next_back() else { continue };
-            success &= write_image(state, &config, &kernel, &path, print);
-        }
+        success &= make_preset(state, &config, &preset, print);
     }
     success
+}
+
+/// Makes the images of one preset, given by its path.
+fn make_preset(state: &mut Capture, config: &Config, preset: &str, print: &mut dyn FnMut(&str)) -> bool {
+    let files = sourced(state, preset);
+    let environment = Environment::source(&files.iter().map(Vec::as_slice).collect::<Vec<_>>(), Sourcing::Each, Dialect::Bash);
+    let mut success = true;
+    for name in array(&environment, "PRESETS") {
+        let Some(path) = array(&environment, &format!("{name}_image")).into_iter().next() else { continue };
+        let Some(kernel) = Kernel::installed(state).into_iter().next_back() else { continue };
+        success &= write_image(state, config, &kernel, &path, print);
+    }
+    success
+}
+
+/// The files that a file sources by `.`, and its own lines after them.
+fn sourced(state: &Capture, path: &str) -> Vec<Vec<u8>> {
+    let text = String::from_utf8_lossy(state.file(path).unwrap_or_default()).into_owned();
+    let named = |line: &str| line.strip_prefix(". ").map(|rest| rest.trim_end_matches(" || return").trim_matches('\'').to_owned());
+    let own: Vec<&str> = text.lines().filter(|line| named(line).is_none()).collect();
+    let others = text.lines().filter_map(named).map(|path| state.file(&path).unwrap_or_default().to_vec());
+    others.chain([own.join("\n").into_bytes()]).collect()
 }
 
 /// Makes one image, of a release, by a configuration, at a path.
@@ -101,14 +121,7 @@ pub(super) fn make_image(state: &mut Capture, (release, config, path): (&str, &s
         print(&format!("==> ERROR: '/lib/modules/{release}' is not a valid kernel module directory"));
         return false;
     };
-    // What the configuration sources by `.` comes before its own lines.
-    let text = String::from_utf8_lossy(state.file(config).unwrap_or_default()).into_owned();
-    let mut files: Vec<Vec<u8>> = Vec::new();
-    for sourced in text.lines().filter_map(|line| line.strip_prefix(". ")) {
-        files.push(state.file(sourced).unwrap_or_default().to_vec());
-    }
-    let own: Vec<&str> = text.lines().filter(|line| !line.starts_with(". ")).collect();
-    files.push(own.join("\n").into_bytes());
+    let files = sourced(state, config);
     let config = Config::of(&files.iter().map(Vec::as_slice).collect::<Vec<_>>());
     write_image(state, &config, &kernel, path, print)
 }

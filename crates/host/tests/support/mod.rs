@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
 
 pub(crate) mod faulty;
+pub(crate) mod system;
 
 use cede_host::{Machine, Scope, observe};
 use cede_model::Host;

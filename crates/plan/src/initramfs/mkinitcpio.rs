@@ -2,6 +2,7 @@
 //! unless a preset names a configuration by `-c`. The busybox init loads `MODULES` in order before udev's coldplug; with the systemd hook the
 //! order comes from softdep lines, so both are set.
 
+pub mod builds;
 mod for_trial;
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
