@@ -17,10 +17,7 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     let lost = screens.iter().filter(|device| gone.takes(device));
     let shows = |device: &PciDevice| consoles::has_screen(&stakes.host.capture, device.address) == Some(true);
     let Some(lost) = lost.max_by_key(|device| (device.boot_vga == Some(true), shows(device))) else { return Vec::new() };
-    let goes = |device: &PciDevice| {
-        let by_ids = device.id.is_some_and(|id| stakes.ids_told().iter().any(|item| parameter::covers(item, &id.to_string())));
-        gone.takes(device) || device.is_on_vfio() || by_ids
-    };
+    let goes = |device: &PciDevice| gone.takes(device) || device.is_on_vfio() || gone.had_gone(device.address);
     // The kernel says it of VGA controllers only (drivers/pci/pci-sysfs.c `boot_vga_show`), and laptops have displays of another class.
     if !screens.iter().any(|device| device.boot_vga == Some(true)) && !shows(lost) {
         return Vec::new();
