@@ -10,6 +10,7 @@ mod history;
 use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
+use crate::guard::Loss;
 use crate::initramfs::{self, Early};
 use crate::journal::{self, Operation};
 use crate::merge::Clash;
@@ -208,7 +209,8 @@ impl Undo<'_> {
     fn plan_again(&self, targets: &mut Vec<Target>, tools: &mut Vec<Step>, plan: &mut Plan) -> Result<(), CannotUndo> {
         for later in self.rest.iter().filter(|other| other.number > self.operation.number) {
             let addresses: Vec<PciAddress> = later.plan.devices.iter().map(|device| device.address).collect();
-            let again = planner::plan_accepting(&Host::from_capture(self.with(targets)), &addresses, later.plan.bind, &later.plan.accepted);
+            // It is in force, and taking another one out of the way loses nothing more, but perhaps less under another name.
+            let again = planner::plan_accepting(&Host::from_capture(self.with(targets)), &addresses, later.plan.bind, &Loss::ALL);
             if !again.refused.is_empty() {
                 return Err(CannotUndo::Needed { by: later.number, why: again.refused });
             }
