@@ -14,6 +14,7 @@ pub use boot_mount::boot_not_mounted;
 pub(crate) use display::ids_told;
 pub use loss::{Loss, Lost};
 pub use stakes::Stakes;
+pub(crate) use stakes::told_at;
 
 use crate::intent::Identity;
 use crate::plan::Refusal;

@@ -1,6 +1,6 @@
 //! What the host has at stake, read once for all the choices that are judged by it.
 
-use super::display::{self, ids_told};
+use super::display::{self, ids_told_at};
 use crate::binding::modprobe_config;
 use crate::by_address;
 use crate::parameter;
@@ -114,12 +114,23 @@ impl<'a> Stakes<'a> {
 }
 
 fn going(host: &Host) -> Vec<PciAddress> {
-    let (ids, by_address) = (ids_told(host), by_address::told(&modprobe_config(host)));
-    let goes = |device: &&PciDevice| {
-        let Some(id) = device.id.filter(|_| !device.is_on_vfio()) else { return false };
+    let told = told_at(host);
+    let goes = |device: &&PciDevice| !device.is_on_vfio() && told(device).is_some();
+    host.devices.iter().filter(goes).map(|device| device.address).collect()
+}
+
+/// Where it is said that vfio-pci is to have a function from the next start on: `/etc/modprobe.d/vfio.conf:2`.
+pub(crate) fn told_at(host: &Host) -> impl Fn(&PciDevice) -> Option<String> {
+    let ((ids, ids_at), config) = (ids_told_at(host), modprobe_config(host));
+    let by_address = by_address::told(&config);
+    let line = config.install("vfio_pci").map(|(_, source)| format!("{}:{}", source.path, source.line)).unwrap_or_default();
+    move |device| {
+        let id = device.id?;
         let whole = device.subsystem.map_or_else(|| id.to_string(), |subsystem| format!("{id}:{subsystem}"));
         let is_at = |told: &by_address::Told| told.address() == Some(device.address) && told.is_of(id);
-        ids.iter().any(|item| parameter::covers(item, &whole)) || by_address.iter().any(is_at)
-    };
-    host.devices.iter().filter(goes).map(|device| device.address).collect()
+        if ids.iter().any(|item| parameter::covers(item, &whole)) {
+            return Some(ids_at.clone());
+        }
+        by_address.iter().any(is_at).then(|| line.clone())
+    }
 }
