@@ -2,6 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "clippy's exemption of tests does not reach what stands beside the tests here"
 )]
 
