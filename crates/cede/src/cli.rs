@@ -163,6 +163,11 @@ impl Command {
         matches!(self, Self::Groups(_) | Self::Explain { .. } | Self::Devices | Self::Report { .. })
     }
 
+    /// True for a verb that only lists: whoever has read enough of it may go.
+    pub fn lists(&self) -> bool {
+        matches!(self, Self::Status | Self::Devices | Self::Groups(_) | Self::Explain { .. } | Self::Log | Self::Demo)
+    }
+
     /// The name of a verb that talks to a person only.
     pub fn without_json(&self) -> Option<&'static str> {
         match self {

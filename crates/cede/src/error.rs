@@ -32,6 +32,11 @@ impl CommandError {
         Self::new(Exit::Usage, message)
     }
 
+    /// True where a reader had enough.
+    pub fn is_cut_off(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// Adds something to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -40,11 +45,12 @@ impl CommandError {
     }
 }
 
-/// A pipe closed by the reader ends the command quietly; other failures to print are errors.
+/// A pipe closed by the reader ends the command quietly, but what it was to do or to judge did not come to its end; other failures to print
+/// are errors.
 impl From<std::io::Error> for CommandError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self::new(Exit::Fine, "");
+            return Self::new(Exit::Problems, "");
         }
         Self::new(Exit::Problems, format!("could not print: {error}"))
     }

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     let result = run(&cli, &mut ui).and_then(|exit| Ok(ui.flush().map(|()| exit)?));
     match result {
         Ok(exit) => exit.into(),
+        Err(error) if error.is_cut_off() && cli.command.as_ref().is_none_or(Command::lists) => Exit::Fine.into(),
         Err(error) => report(&mut ui, cli.global.json, &error).into(),
     }
 }

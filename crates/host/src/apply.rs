@@ -129,9 +129,8 @@ fn carry_out(machine: &dyn Machine, plan: &Plan, verb: Verb, tell: &mut dyn FnMu
     match result {
         Ok(proof) => {
             if let Verb::Undo(number) = verb {
-                let undone = operations.iter().find(|operation| operation.number == number);
                 // One that stays behind, empty, does no harm.
-                let _ = remove_directories(machine, undone.map(|operation| operation.made.as_slice()).unwrap_or_default());
+                let _ = remove_directories(machine, &emptied(&operations, number, plan));
             }
             run.finish(End::Applied).map_err(|error| run.reopen(error))?;
             // Of what could not be removed at once.
@@ -445,6 +444,19 @@ fn choice_back(machine: &dyn Machine, step: &Step) -> Option<Step> {
 fn missing_above(machine: &dyn Machine, path: &str) -> Vec<String> {
     let above = std::path::Path::new(path).ancestors().skip(1).filter_map(std::path::Path::to_str);
     above.take_while(|dir| machine.probe(dir) == Entry::Absent).map(str::to_owned).collect()
+}
+
+/// The directories that the operation made which is undone, and those that other ones made above what goes: who made a directory may be undone
+/// long before the last file of ours leaves it. Those inside others come first.
+fn emptied(operations: &[Operation], undone: u32, plan: &Plan) -> Vec<String> {
+    let goes = |step: &Step| matches!(step, Step::ReplaceFile { after: None, .. });
+    let gone: Vec<&str> = plan.steps.iter().filter(|step| goes(step)).filter_map(Step::path).collect();
+    let is_above = |dir: &String| gone.iter().any(|path| std::path::Path::new(path).starts_with(dir));
+    let made = operations.iter().flat_map(|operation| operation.made.iter().map(move |dir| (operation.number, dir)));
+    let mut list: Vec<String> = made.filter(|(number, dir)| *number == undone || is_above(dir)).map(|(_, dir)| dir.clone()).collect();
+    list.sort_by_key(|dir| (std::cmp::Reverse(dir.len()), dir.clone()));
+    list.dedup();
+    list
 }
 
 /// Removes directories of ours, those inside others first, as far as nothing is in them.

@@ -22,6 +22,7 @@ mod lock;
 mod look;
 pub mod machine;
 mod menu;
+mod mounts_below;
 pub mod observe;
 pub mod option_rom;
 pub mod read_host;

@@ -3,6 +3,7 @@
 use crate::files::dir_handle::DirHandle;
 use crate::files::file_error::{FileError, FileKind};
 use crate::files::root::Root;
+use crate::mounts_below;
 use crate::read_host::{ReadAttributes, ReadHost, Subdirectories};
 use cede_model::Entry;
 use rustix::fs::{AtFlags, CWD, FileType as RawFileType, StatxFlags, statx};
@@ -50,6 +51,9 @@ fn is_masked(root: &Root, path: &str, error: &FileError) -> bool {
 impl ReadHost for Root {
     fn read(&self, path: &str, limit: usize) -> Entry {
         match self.read(path, limit) {
+            Ok(list) if path == mounts_below::MOUNTS && !self.is_live() => {
+                mounts_below::of(self, list).map_or_else(Entry::Unreadable, Entry::File)
+            }
             Ok(bytes) => Entry::File(bytes),
             Err(error) if is_masked(self, path, &error) => Entry::File(Vec::new()),
             Err(error) => failed_at(path, &error),

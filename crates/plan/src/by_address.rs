@@ -10,8 +10,8 @@ use crate::edit::modprobe::ModprobeConfig;
 use crate::intent::Identity;
 use crate::plan::Refusal;
 use cede_model::Host;
-use cede_model::pci::PciAddress;
 use cede_model::pci::device::PCI_DEVICES;
+use cede_model::pci::{PciAddress, PciId};
 
 /// The attributes that must be as they were, in the order of a function's words.
 pub const ATTRIBUTES: [&str; 5] = ["vendor", "device", "subsystem_vendor", "subsystem_device", "class"];
@@ -41,6 +41,12 @@ impl Told {
     /// The function's address.
     pub fn address(&self) -> Option<PciAddress> {
         self.directory.rsplit('/').next()?.parse().ok()
+    }
+
+    /// True where the function that is meant has these ids.
+    pub fn is_of(&self, id: PciId) -> bool {
+        let said = |at: usize, word: u16| self.values.get(at).is_some_and(|value| *value == format!("{word:#06x}"));
+        said(0, id.vendor) && said(1, id.device)
     }
 
     fn of(host: &Host, identity: &Identity) -> Result<Self, Refusal> {

@@ -10,7 +10,9 @@ mod history;
 use crate::boot_images;
 use crate::bootloader;
 use crate::digest::sha256;
+use crate::guard::{self, Loss};
 use crate::initramfs::{self, Early};
+use crate::intent::Identity;
 use crate::journal::{self, Operation};
 use crate::merge::Clash;
 use crate::parameter;
@@ -89,7 +91,8 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     tools.sort_by_key(|step| (makes_menu(step), step.argv().is_none()));
     plan.notes
         .extend(targets.iter().filter(|target| target.now.is_none() && target.after.is_none()).filter_map(|target| undo.note(target)));
-    let after = undo.with(&targets);
+    let after = Host::from_capture(undo.with(&targets));
+    plan.notes.extend(undo.told_still(&after));
     let steps = targets.iter().filter(|target| target.now != target.after);
     plan.steps.extend(steps.map(|target| Step::ReplaceFile {
         path: target.path.clone(),
@@ -99,7 +102,7 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     plan.rests_on = plan.steps.iter().filter_map(Step::path).map(|path| undo.rests_on(path)).collect();
     // Also where the files are back already: images and menu may still hold what they said.
     plan.steps.extend(tools);
-    undo.expect(&targets, &Host::from_capture(after), &mut plan);
+    undo.expect(&targets, &after, &mut plan);
     Ok(plan)
 }
 
@@ -208,7 +211,8 @@ impl Undo<'_> {
     fn plan_again(&self, targets: &mut Vec<Target>, tools: &mut Vec<Step>, plan: &mut Plan) -> Result<(), CannotUndo> {
         for later in self.rest.iter().filter(|other| other.number > self.operation.number) {
             let addresses: Vec<PciAddress> = later.plan.devices.iter().map(|device| device.address).collect();
-            let again = planner::plan_accepting(&Host::from_capture(self.with(targets)), &addresses, later.plan.bind, &later.plan.accepted);
+            // It is in force, and taking another one out of the way loses nothing more, but perhaps less under another name.
+            let again = planner::plan_accepting(&Host::from_capture(self.with(targets)), &addresses, later.plan.bind, &Loss::ALL);
             if !again.refused.is_empty() {
                 return Err(CannotUndo::Needed { by: later.number, why: again.refused });
             }
@@ -251,6 +255,17 @@ impl Undo<'_> {
         let had = |change: &history::Change<'_>| change.after.is_some();
         let ours = history::changes(&self.out, &target.path).last().is_some_and(had);
         ours.then(|| format!("{} was removed since, and our change with it", target.path))
+    }
+
+    /// Others may have copied or moved what we wrote, or have said the same all along.
+    fn told_still(&self, after: &Host) -> Vec<String> {
+        let told = guard::told_at(after);
+        let stays = |device: &Identity| self.rest.iter().flat_map(|other| &other.plan.devices).any(|other| other.address == device.address);
+        let still = self.operation.plan.devices.iter().filter(|device| !stays(device)).filter_map(|device| {
+            let place = told(after.device(device.address).filter(|found| device.matches(found))?)?;
+            Some(format!("{device} goes to vfio-pci at the next start all the same: {place} says so; take it out there if it is not to"))
+        });
+        still.collect()
     }
 
     fn rests_on(&self, path: &str) -> RestsOn {

@@ -139,6 +139,28 @@ fn places_and_names_that_are_seldom_met() {
 }
 
 #[test]
+fn a_log_or_journal_on_another_device_is_part_of_its_file_system() {
+    let xfs = |options: &str| Stack::new().mounted(&[&format!("28 1 8:1 / / rw - xfs /dev/sda1 rw,attr2,{options}noquota")]);
+    xfs("logdev=/dev/nvme0n1p1,").loses("root-disk", "0000:02:00.0 nvme → nvme0n1p1 → XFS log → /: the host lives on it");
+    xfs("rtdev=/dev/nvme0n1p3,").loses("root-disk", "nvme0n1p3 → XFS realtime data → /");
+    xfs("logdev=/dev/sda2,").loses_nothing();
+    xfs("").loses_nothing();
+    let named = xfs("logdev=/dev/disk/by-path/x,");
+    named.loses("unseen-storage", "where the XFS log of / is could not be seen (/dev/disk/by-path/x)");
+    Stack(named.0.link("/dev/disk/by-path/x", "../../nvme0n1p1"), support::stack::NVME).loses("root-disk", "nvme0n1p1 → XFS log → /");
+    let ext4 = |journals: &[&str]| {
+        let mut stack = Stack::new().mounted(&[ROOT_ON_SATA, "29 28 8:2 / /srv rw - ext4 /dev/sda2 rw"]);
+        for journal in journals {
+            stack.0 = stack.0.directory(&format!("/proc/fs/jbd2/{journal}"));
+        }
+        stack
+    };
+    ext4(&["sda1-8", "nvme0n1p1"]).loses("mounted-disk", "nvme0n1p1 → ext4 journal → /srv: the host uses it; run `umount /srv`");
+    ext4(&["nvme0n1p1", "sda2-8"]).loses("root-disk", "nvme0n1p1 → ext4 journal → /");
+    ext4(&["sda1-8", "sda2-8", "nvme0n1p3-8"]).loses_nothing();
+}
+
+#[test]
 fn what_a_disk_hangs_on_may_carry_what_is_not_seen() {
     let unseen = || Stack::new().mounted(&["29 1 0:25 / / rw - zfs rpool rw"]);
     unseen().at("00:14.0").loses_nothing();

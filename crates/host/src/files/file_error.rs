@@ -114,14 +114,20 @@ pub enum FileError {
         change: Change,
     },
     /// The immutable or append-only attribute is set (`chattr +i`, `+a`).
-    #[error("{path}: is immutable (lsattr shows i or a)", path = path.display())]
+    #[error("{path}: is immutable (lsattr shows i or a): take that off it with `chattr -i -a`", path = path.display())]
     Immutable {
         /// The file or its directory.
         path: PathBuf,
     },
     /// `EROFS`.
-    #[error("{path}: the file system is mounted read-only", path = path.display())]
+    #[error("{path}: the file system is mounted read-only: make it writable with `mount -o remount,rw`", path = path.display())]
     ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `EBUSY` of rename(2) or unlink(2): something is mounted on it.
+    #[error("{path}: is a mount of its own, and no other file can take its place: take that off it with `umount`", path = path.display())]
+    Mounted {
         /// The file.
         path: PathBuf,
     },

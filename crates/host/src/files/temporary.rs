@@ -205,6 +205,9 @@ pub(crate) fn refused(place: &Located, doing: &'static str, errno: Errno) -> Fil
         let path = place.path.parent().unwrap_or(Path::new("/")).to_owned();
         return FileError::Immutable { path };
     }
+    if errno == Errno::BUSY {
+        return FileError::Mounted { path: place.path.clone() };
+    }
     FileError::new(&place.path, doing, errno)
 }
 

@@ -4,6 +4,7 @@ use super::Reader;
 use cede_model::Entry;
 use cede_model::uses::arrays::{ANA_STATE, WAY_STATE};
 use cede_model::uses::block_names::{BLOCK, by_id};
+use cede_model::uses::logs::{self, JBD2};
 use cede_model::uses::unlock::{self, CRYPTTAB};
 use cede_model::uses::volume_groups::{BACKUP, ONLINE};
 use cede_model::uses::{firmware_boot, mounts, volume_groups};
@@ -37,6 +38,7 @@ pub(super) fn observe(reader: &mut Reader<'_>) {
             reader.capture.insert(path, Entry::File(text.into_bytes()));
         }
     }
+    reader.names(JBD2);
     sources(reader);
     reader.text(firmware_boot::LOADER);
     reader.text(&firmware_boot::current());
@@ -92,10 +94,12 @@ fn properties(reader: &mut Reader<'_>, path: &str) {
 
 /// Names below /dev by which something is mounted, swapped to or unlocked are links to the kernel's names.
 fn sources(reader: &mut Reader<'_>) {
-    let mounted = mounts::mounts(reader.capture).unwrap_or_default().into_iter().map(|mount| mount.source);
+    let mounts = mounts::mounts(reader.capture).unwrap_or_default();
+    let logs: Vec<String> = mounts.iter().flat_map(logs::named).map(|(_, source)| source.to_owned()).collect();
+    let mounted = mounts.into_iter().map(|mount| mount.source);
     let listed = mounts::listed(reader.capture).into_iter().map(|line| line.source);
     let keys = unlock::needed(reader.capture).into_iter().map(|needed| needed.source);
-    let all: Vec<String> = mounted.chain(listed).chain(mounts::swaps(reader.capture)).chain(keys).collect();
+    let all: Vec<String> = mounted.chain(logs).chain(listed).chain(mounts::swaps(reader.capture)).chain(keys).collect();
     let all = all.into_iter().map(|source| source.strip_prefix("ID=").map(by_id).unwrap_or(source)).collect::<Vec<_>>();
     for path in all.iter().filter(|path| path.strip_prefix("/dev/").is_some_and(|name| name.contains('/'))) {
         reader.link(path);

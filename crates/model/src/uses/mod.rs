@@ -8,6 +8,7 @@ pub mod consoles;
 pub mod firmware_boot;
 pub mod graph;
 pub mod keyboards;
+pub mod logs;
 pub mod mounts;
 pub mod net;
 pub mod nodes;

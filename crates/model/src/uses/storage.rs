@@ -4,7 +4,7 @@ use super::block;
 use super::block_names::{BLOCK, BlockNames};
 use super::graph::{Graph, Kind, Node};
 use super::mounts::{self, Listed, Mount, mount_of};
-use super::{firmware_boot, net, remote, unlock, volume_groups};
+use super::{firmware_boot, logs, net, remote, unlock, volume_groups};
 use crate::capture::Capture;
 
 /// What a block device is used for.
@@ -94,7 +94,9 @@ impl Storage {
             Carrier::Node(key) if self.is_file_elsewhere(&key, &mount.place) => {}
             Carrier::Node(key) => {
                 let waited = listed.iter().any(|line| line.place == mount.place && line.at_start && !line.may_fail);
-                self.used.push(Used { key, place: place(&mount.place, waited) });
+                let place = place(&mount.place, waited);
+                self.add_logs(names, mount, &place);
+                self.used.push(Used { key, place });
                 // A later mount of the same place hides the earlier one.
                 self.unseen = self.unseen.take().filter(|_| !is_root);
             }
@@ -103,6 +105,17 @@ impl Storage {
                 self.unseen = Some(format!("what / is on could not be seen (it is a {} of {})", mount.kind, mount.source));
             }
             Carrier::Memory | Carrier::Other => {}
+        }
+    }
+
+    /// What a file system keeps on other devices.
+    fn add_logs(&mut self, names: &BlockNames<'_>, mount: &Mount, place: &Place) {
+        for (what, source) in logs::besides(names, mount) {
+            let key = format!("{what} of {}, {source}", mount.place);
+            let below = names.by_source(&source);
+            let unseen = below.is_empty().then(|| format!("where the {what} of {} is could not be seen ({source})", mount.place));
+            self.graph.insert(key.as_str(), Node { name: what.to_owned(), below, unseen, ..Node::default() });
+            self.used.push(Used { key, place: place.clone() });
         }
     }
 

@@ -17,10 +17,7 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     let lost = screens.iter().filter(|device| gone.takes(device));
     let shows = |device: &PciDevice| consoles::has_screen(&stakes.host.capture, device.address) == Some(true);
     let Some(lost) = lost.max_by_key(|device| (device.boot_vga == Some(true), shows(device))) else { return Vec::new() };
-    let goes = |device: &PciDevice| {
-        let by_ids = device.id.is_some_and(|id| stakes.ids_told().iter().any(|item| parameter::covers(item, &id.to_string())));
-        gone.takes(device) || device.is_on_vfio() || by_ids
-    };
+    let goes = |device: &PciDevice| gone.takes(device) || device.is_on_vfio() || gone.had_gone(device.address);
     // The kernel says it of VGA controllers only (drivers/pci/pci-sysfs.c `boot_vga_show`), and laptops have displays of another class.
     if !screens.iter().any(|device| device.boot_vga == Some(true)) && !shows(lost) {
         return Vec::new();
@@ -56,11 +53,27 @@ pub(super) fn has_connectors(device: &PciDevice) -> bool {
 
 /// Ids that vfio-pci will get at the next start as things stand.
 pub(crate) fn ids_told(host: &Host) -> Vec<String> {
+    ids_told_at(host).0
+}
+
+/// As [`ids_told`], with the file and line that say so.
+pub(super) fn ids_told_at(host: &Host) -> (Vec<String>, String) {
     let words = bootloader::find(host).map(|loader| loader.configured(host)).unwrap_or_default();
-    let on_line = words.into_iter().rev().find(|word| parameter::split(&word.text).0 == parameter::VFIO_IDS).map(|word| word.text);
-    let value = match on_line {
-        Some(word) => parameter::split(&word).1.map(str::to_owned),
-        None => binding::modprobe_config(host).option("vfio_pci", "ids").map(|(value, _)| value),
+    let on_line = words.into_iter().rev().find(|word| parameter::split(&word.text).0 == parameter::VFIO_IDS);
+    let (value, place) = match on_line {
+        Some(word) => {
+            let place = word.source.map_or_else(
+                || "the kernel command line".to_owned(),
+                |source| {
+                    let line = source.line.map(|line| format!(":{line}")).unwrap_or_default();
+                    format!("{}{line}", source.source)
+                },
+            );
+            (parameter::split(&word.text).1.map(str::to_owned).unwrap_or_default(), place)
+        }
+        None => binding::modprobe_config(host)
+            .option("vfio_pci", "ids")
+            .map_or_else(Default::default, |(value, source)| (value, format!("{}:{}", source.path, source.line))),
     };
-    value.unwrap_or_default().split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect()
+    (value.split(',').filter(|id| !id.is_empty()).map(str::to_owned).collect(), place)
 }

@@ -1,20 +1,26 @@
 //! The functions that the host will not have any more.
 
+use super::stakes::Stakes;
 use crate::intent::Identity;
 use cede_model::Host;
 use cede_model::pci::{PciAddress, PciDevice};
-use cede_model::uses::graph::Chain;
+use cede_model::uses::graph::{Chain, Fate, Graph};
 
 /// What goes: functions that a guest has already carry nothing of the host, and a virtual function goes with its physical one.
 pub(super) struct Gone<'a> {
     host: &'a Host,
     addresses: Vec<PciAddress>,
+    /// Those that go at the next start whatever is decided now.
+    already: Vec<PciAddress>,
 }
 
 impl<'a> Gone<'a> {
-    pub(super) fn new(host: &'a Host, ceded: &[Identity]) -> Self {
+    pub(super) fn new(stakes: &'a Stakes<'_>, ceded: &[Identity]) -> Self {
+        let host = stakes.host;
         let is_used = |address: &PciAddress| !host.device(*address).is_some_and(PciDevice::is_on_vfio);
-        Self { host, addresses: ceded.iter().map(|identity| identity.address).filter(is_used).collect() }
+        let addresses: Vec<PciAddress> = ceded.iter().map(|identity| identity.address).filter(is_used).collect();
+        let already = stakes.going().iter().copied().filter(|address| !addresses.contains(address)).collect();
+        Self { host, addresses, already }
     }
 
     /// Those that were named; virtual functions go with them.
@@ -28,8 +34,42 @@ impl<'a> Gone<'a> {
 
     /// As [`Self::has`], of a function at hand.
     pub(super) fn takes(&self, device: &PciDevice) -> bool {
-        let is_gone = |address| self.addresses.contains(&address);
-        is_gone(device.address) || device.physical_function.is_some_and(is_gone)
+        is_of(&self.addresses, device)
+    }
+
+    /// True for a function that goes at the next start without being named now.
+    pub(super) fn had_gone(&self, address: PciAddress) -> bool {
+        !self.already.is_empty() && self.host.device(address).is_some_and(|device| is_of(&self.already, device))
+    }
+
+    /// What becomes of a thing. One that would go on with less is lost where the rest of it goes at the next start already.
+    pub(super) fn fate(&self, graph: &Graph, key: &str) -> Fate {
+        match graph.fate(key, &|address| self.has(address)) {
+            Fate::Degraded(chain) if !self.already.is_empty() => {
+                match graph.fate(key, &|address| self.has(address) || self.had_gone(address)) {
+                    Fate::Lost(rest) => Fate::Lost(Chain { over_network: rest.over_network, ..chain }),
+                    _ => Fate::Degraded(chain),
+                }
+            }
+            fate => fate,
+        }
+    }
+
+    /// True for a thing that the next start does not find, whatever is decided now.
+    pub(super) fn was_lost(&self, graph: &Graph, key: &str) -> bool {
+        !self.already.is_empty() && matches!(graph.fate(key, &|address| self.had_gone(address)), Fate::Lost(_))
+    }
+
+    /// Behind the way to a thing that is lost only because others went before: ` (0000:00:17.0 ahci goes at the next start already)`.
+    pub(super) fn others(&self, graph: &Graph, key: &str) -> String {
+        if !matches!(graph.fate(key, &|address| self.has(address)), Fate::Degraded(_)) {
+            return String::new();
+        }
+        let below = graph.functions_below(key);
+        let names: Vec<String> =
+            below.into_iter().filter(|address| self.had_gone(*address)).map(|address| self.function(address)).collect();
+        let verb = if names.len() == 1 { "goes" } else { "go" };
+        format!(" ({} {verb} at the next start already)", names.join(", "))
     }
 
     /// The first one of a kind.
@@ -48,4 +88,8 @@ impl<'a> Gone<'a> {
         let links = chain.links.iter().map(ToString::to_string);
         std::iter::once(self.function(chain.function)).chain(links).collect::<Vec<_>>().join(" → ")
     }
+}
+
+fn is_of(list: &[PciAddress], device: &PciDevice) -> bool {
+    list.contains(&device.address) || device.physical_function.is_some_and(|address| list.contains(&address))
 }

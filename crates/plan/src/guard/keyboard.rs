@@ -24,7 +24,8 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     let real: Vec<&Keyboard> = list.iter().filter(|keyboard| is_real(keyboard) || (!has_real && !keyboard.functions.is_empty())).collect();
     let behind = |keyboard: &&Keyboard| keyboard.functions.iter().copied().find(|function| gone.has(*function));
     let lost: Vec<(PciAddress, &Keyboard)> = real.iter().filter_map(|keyboard| Some((behind(keyboard)?, *keyboard))).collect();
-    let Some((function, keyboard)) = lost.first().filter(|_| lost.len() == real.len()) else { return Vec::new() };
+    let goes = |keyboard: &&Keyboard| behind(keyboard).is_some() || keyboard.functions.iter().any(|function| gone.had_gone(*function));
+    let Some((function, keyboard)) = lost.first().filter(|_| real.iter().all(goes)) else { return Vec::new() };
     vec![Lost::new(Loss::LastKeyboard, format!("{} → {} → the last keyboard", gone.function(*function), keyboard.name), ADVICE)]
 }
 
@@ -44,9 +45,10 @@ fn cannot_tell(gone: &Gone<'_>, why: &str) -> Option<Lost> {
 /// A keyboard may be switched to another machine now, or plugged in when it is needed.
 pub(super) fn costs(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<String> {
     let Some(device) = gone.first(is_usb) else { return Vec::new() };
-    let stays = stakes.host.devices.iter().any(|other| is_usb(other) && !gone.has(other.address) && !other.is_on_vfio());
+    let goes = |address: PciAddress| gone.has(address) || gone.had_gone(address);
+    let stays = stakes.host.devices.iter().any(|other| is_usb(other) && !goes(other.address) && !other.is_on_vfio());
     let known = stakes.keyboards();
-    let has_other = known.known().is_some_and(|list| list.iter().any(|keyboard| !keyboard.functions.iter().any(|f| gone.has(*f))));
+    let has_other = known.known().is_some_and(|list| list.iter().any(|keyboard| !keyboard.functions.iter().any(|f| goes(*f))));
     if !stays && !has_other {
         return vec![format!(
             "{} is the last USB controller: no keyboard can be plugged into the host any more",

@@ -14,6 +14,7 @@ pub use boot_mount::boot_not_mounted;
 pub(crate) use display::ids_told;
 pub use loss::{Loss, Lost};
 pub use stakes::Stakes;
+pub(crate) use stakes::told_at;
 
 use crate::intent::Identity;
 use crate::plan::Refusal;
@@ -34,9 +35,14 @@ pub fn losses(host: &Host, ceded: &[Identity]) -> Vec<Lost> {
 impl Stakes<'_> {
     /// Everything that the host loses with these functions, by now or at its next start.
     pub fn losses(&self, ceded: &[Identity]) -> Vec<Lost> {
-        let gone = Gone::new(self.host, ceded);
+        let gone = Gone::new(self, ceded);
         LOOKS.iter().flat_map(|look| look(self, &gone)).collect()
     }
+}
+
+/// What the host loses this instant: what goes at the next start is still there.
+pub fn losses_now(host: &Host, ceded: &[Identity]) -> Vec<Lost> {
+    Stakes::now(host).losses(ceded)
 }
 
 /// The losses that were not accepted.
@@ -47,6 +53,7 @@ pub fn refusals(host: &Host, ceded: &[Identity], accepted: &[Loss]) -> Vec<Refus
 
 /// What the host will miss, and can do without.
 pub fn costs(host: &Host, ceded: &[Identity]) -> Vec<String> {
-    let (stakes, gone) = (Stakes::new(host), Gone::new(host, ceded));
+    let stakes = Stakes::new(host);
+    let gone = Gone::new(&stakes, ceded);
     network::costs(&stakes, &gone).into_iter().chain(keyboard::costs(&stakes, &gone)).collect()
 }

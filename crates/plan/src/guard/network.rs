@@ -19,7 +19,7 @@ pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
 fn routes(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {
     let graph = &network.graph;
     let mut list = Vec::new();
-    for (best, others) in &network.defaults {
+    for (best, others) in at_next_start(gone, network) {
         let stays = others.iter().find(|name| matches!(fate(graph, gone, name), Fate::Stays | Fate::Degraded(_)));
         let rest = stays
             .map_or_else(|| "give the host another way first".to_owned(), |name| format!("{name} would take over; make sure that it does"));
@@ -35,6 +35,17 @@ fn routes(gone: &Gone<'_>, network: &Network) -> Vec<Lost> {
         list.extend(elsewhere(gone, network));
     }
     list
+}
+
+/// Of IPv4 and IPv6, the interfaces of the default route and those that would take over; where the first go already, these have taken over.
+fn at_next_start<'n>(gone: &Gone<'_>, network: &'n Network) -> [(Vec<&'n str>, Vec<&'n str>); 2] {
+    let left = |names: &'n [String]| -> Vec<&'n str> {
+        names.iter().map(String::as_str).filter(|name| !gone.was_lost(&network.graph, &net::key(name))).collect()
+    };
+    network.defaults.each_ref().map(|(best, others)| match (left(best), left(others)) {
+        (best, others) if best.is_empty() => (others.clone(), others),
+        both => both,
+    })
 }
 
 /// Without a default route in the main table, one in another table (of a VRF, of a rule) may go over any interface.
@@ -73,7 +84,7 @@ fn lost(graph: &Graph, gone: &Gone<'_>, interface: &str, loss: Loss, what: &str)
         Fate::Lost(chain) => {
             let why =
                 if loss == Loss::SshSession { "the connection over which this is typed ends" } else { "the host is without that network" };
-            Some((format!("{} → {what}", gone.shown(&chain)), why.to_owned()))
+            Some((format!("{} → {what}{}", gone.shown(&chain), gone.others(graph, &net::key(interface))), why.to_owned()))
         }
         Fate::Unknown(why) => carried(graph, gone).map(|carried| (format!("{carried} may carry {interface} → {what}"), why)),
     }
@@ -88,15 +99,15 @@ fn carried(graph: &Graph, gone: &Gone<'_>) -> Option<String> {
 }
 
 fn fate(graph: &Graph, gone: &Gone<'_>, interface: &str) -> Fate {
-    graph.fate(&net::key(interface), &|address| gone.has(address))
+    gone.fate(graph, &net::key(interface))
 }
 
 /// What goes on with less, or was only waiting.
 pub(super) fn costs(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<String> {
     let network = stakes.network();
     let mut list = Vec::new();
-    for (best, others) in &network.defaults {
-        for interface in best.iter().chain(others) {
+    for (best, others) in at_next_start(gone, network) {
+        for interface in best.iter().chain(&others) {
             let is_best = best.contains(interface);
             match fate(&network.graph, gone, interface) {
                 Fate::Degraded(chain) => list.push(format!("{} goes on with the other members", gone.shown(&chain))),

@@ -1,6 +1,9 @@
 //! What the host has at stake, read once for all the choices that are judged by it.
 
-use super::display::{self, ids_told};
+use super::display::{self, ids_told_at};
+use crate::binding::modprobe_config;
+use crate::by_address;
+use crate::parameter;
 use cede_model::Host;
 use cede_model::Observed;
 use cede_model::pci::{PciAddress, PciDevice};
@@ -20,7 +23,7 @@ pub struct Stakes<'a> {
     network: OnceCell<Network>,
     keyboards: OnceCell<Observed<Vec<Keyboard>>>,
     screens: OnceCell<Vec<&'a PciDevice>>,
-    ids_told: OnceCell<Vec<String>>,
+    going: OnceCell<Vec<PciAddress>>,
 }
 
 /// What is kept on disks, and for each use of them what it rests on.
@@ -70,8 +73,15 @@ impl<'a> Stakes<'a> {
             network: OnceCell::new(),
             keyboards: OnceCell::new(),
             screens: OnceCell::new(),
-            ids_told: OnceCell::new(),
+            going: OnceCell::new(),
         }
+    }
+
+    /// Those of a host until its next start, at which more may go.
+    pub(super) fn now(host: &'a Host) -> Self {
+        let stakes = Self::new(host);
+        let _ = stakes.going.set(Vec::new());
+        stakes
     }
 
     pub(super) fn kept(&self) -> &Kept {
@@ -97,7 +107,30 @@ impl<'a> Stakes<'a> {
         self.screens.get_or_init(|| self.host.devices.iter().filter(|device| display::has_connectors(device)).collect())
     }
 
-    pub(super) fn ids_told(&self) -> &[String] {
-        self.ids_told.get_or_init(|| ids_told(self.host))
+    /// Functions that the host has now and vfio-pci takes at the next start as things stand: an operation before, or their owner, said so.
+    pub(super) fn going(&self) -> &[PciAddress] {
+        self.going.get_or_init(|| going(self.host))
+    }
+}
+
+fn going(host: &Host) -> Vec<PciAddress> {
+    let told = told_at(host);
+    let goes = |device: &&PciDevice| !device.is_on_vfio() && told(device).is_some();
+    host.devices.iter().filter(goes).map(|device| device.address).collect()
+}
+
+/// Where it is said that vfio-pci is to have a function from the next start on: `/etc/modprobe.d/vfio.conf:2`.
+pub(crate) fn told_at(host: &Host) -> impl Fn(&PciDevice) -> Option<String> {
+    let ((ids, ids_at), config) = (ids_told_at(host), modprobe_config(host));
+    let by_address = by_address::told(&config);
+    let line = config.install("vfio_pci").map(|(_, source)| format!("{}:{}", source.path, source.line)).unwrap_or_default();
+    move |device| {
+        let id = device.id?;
+        let whole = device.subsystem.map_or_else(|| id.to_string(), |subsystem| format!("{id}:{subsystem}"));
+        let is_at = |told: &by_address::Told| told.address() == Some(device.address) && told.is_of(id);
+        if ids.iter().any(|item| parameter::covers(item, &whole)) {
+            return Some(ids_at.clone());
+        }
+        by_address.iter().any(is_at).then(|| line.clone())
     }
 }

@@ -6,8 +6,11 @@ use super::stakes::{Kept, Stakes};
 use crate::shell_word::quoted;
 use cede_model::pci::PciDevice;
 use cede_model::uses::graph::{Chain, Fate, Graph};
-use cede_model::uses::storage::Place;
+use cede_model::uses::storage::{Place, Used};
 use std::collections::BTreeMap;
+
+/// What is kept on a chain, by what its going loses.
+type Ways<'a> = BTreeMap<(Loss, Chain), Vec<&'a Used>>;
 
 /// How many places of one chain are named.
 const NAMED: usize = 4;
@@ -15,28 +18,28 @@ const NAMED: usize = 4;
 /// What of the host's storage goes, what goes on with less, and what cannot be told.
 pub(super) fn look(stakes: &Stakes<'_>, gone: &Gone<'_>) -> Vec<Lost> {
     let Kept { storage, rests } = stakes.kept();
-    let mut ways: BTreeMap<(Loss, Chain), Vec<&Place>> = BTreeMap::new();
+    let mut ways: Ways<'_> = BTreeMap::new();
     let mut unseen = storage.unseen.clone();
     for (used, rest) in storage.used.iter().zip(rests) {
         let is_touched = gone.addresses().iter().any(|address| rest.on.contains(address));
-        let fate = if is_touched { storage.graph.fate(&used.key, &|address| gone.has(address)) } else { rest.untouched.clone() };
+        let fate = if is_touched { gone.fate(&storage.graph, &used.key) } else { rest.untouched.clone() };
         match fate {
             Fate::Stays => {}
-            Fate::Lost(chain) => ways.entry((loss_of(&used.place, &chain), chain)).or_default().push(&used.place),
+            Fate::Lost(chain) => ways.entry((loss_of(&used.place, &chain), chain)).or_default().push(used),
             // Other interfaces carry on, and nothing is kept on the one that goes.
             Fate::Degraded(chain) if chain.over_network => {}
-            Fate::Degraded(chain) => ways.entry((Loss::Redundancy, chain)).or_default().push(&used.place),
+            Fate::Degraded(chain) => ways.entry((Loss::Redundancy, chain)).or_default().push(used),
             Fate::Unknown(why) => _ = unseen.get_or_insert(why),
         }
     }
     join_system(&mut ways);
-    let mut list: Vec<Lost> = ways.iter().map(|((loss, chain), places)| lost(gone, *loss, chain, places)).collect();
+    let mut list: Vec<Lost> = ways.iter().map(|((loss, chain), uses)| lost(gone, &storage.graph, (*loss, chain), uses)).collect();
     list.extend(unseen.and_then(|why| cannot_tell(gone, &storage.graph, &why)));
     list
 }
 
 /// What is mounted from the system's own file system besides is lost with it, and no loss of its own.
-fn join_system(ways: &mut BTreeMap<(Loss, Chain), Vec<&Place>>) {
+fn join_system(ways: &mut Ways<'_>) {
     let chains: Vec<Chain> = ways.keys().filter(|(loss, _)| *loss == Loss::RootDisk).map(|(_, chain)| chain.clone()).collect();
     for chain in chains {
         let others = ways.remove(&(Loss::MountedDisk, chain.clone())).unwrap_or_default();
@@ -54,12 +57,14 @@ fn loss_of(place: &Place, chain: &Chain) -> Loss {
     }
 }
 
-fn lost(gone: &Gone<'_>, loss: Loss, chain: &Chain, places: &[&Place]) -> Lost {
+fn lost(gone: &Gone<'_>, graph: &Graph, (loss, chain): (Loss, &Chain), uses: &[&Used]) -> Lost {
+    let places: Vec<&Place> = uses.iter().map(|used| &used.place).collect();
+    let others = uses.first().filter(|_| loss != Loss::Redundancy).map(|used| gone.others(graph, &used.key)).unwrap_or_default();
     let names: Vec<&str> = places.iter().map(|place| name(place)).collect();
     let more = names.len().saturating_sub(NAMED);
     let shown = names.get(..NAMED.min(names.len())).unwrap_or_default().join(", ");
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Lost::new(loss, format!("{} → {shown}{more}", gone.shown(chain)), advice(loss, places))
+    Lost::new(loss, format!("{} → {shown}{more}{others}", gone.shown(chain)), advice(loss, &places))
 }
 
 fn name(place: &Place) -> &str {

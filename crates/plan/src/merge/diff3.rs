@@ -143,6 +143,17 @@ pub(super) fn diff3(base: &[Piece], back: &[Piece], now: &[Piece], settle: Settl
     Ok(merge.parts)
 }
 
+/// What comes in the place of pieces one by one, with the glue that others gave to those.
+fn reglued(base: &[Piece], back: Vec<Piece>, now: &[Piece]) -> Vec<Piece> {
+    if back.len() != base.len() || now.len() != base.len() {
+        return back;
+    }
+    let glued = |((old, piece), new): ((&Piece, Piece), &Piece)| {
+        if new.glue == old.glue { piece } else { Piece { glue: new.glue.clone(), ..piece } }
+    };
+    base.iter().zip(back).zip(now).map(glued).collect()
+}
+
 /// A merge at work.
 struct Merge<'a> {
     base: &'a [Piece],
@@ -170,7 +181,9 @@ impl Merge<'_> {
         if mine.is_empty() {
             self.take_theirs(range.start, base, now);
         } else if others.is_empty() {
-            self.parts.extend(range.filter_map(|index| self.now.unchanged(self.base, index)).map(Part::Gone));
+            let here: Vec<Piece> = range.filter_map(|index| self.now.unchanged(self.base, index)).collect();
+            let back = reglued(base, back, &here);
+            self.parts.extend(here.into_iter().map(Part::Gone));
             self.parts.extend(back.into_iter().map(Part::Added));
         } else if back == now {
             self.parts.extend(now.into_iter().map(Part::Settled));

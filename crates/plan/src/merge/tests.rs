@@ -32,6 +32,10 @@ const CASES: &[Case] = &[
     (GRUB, LINE, OURS, "A=1\nX=\"loud intel_iommu=on vfio-pci.ids=1:2,3:4\"\nY=3\nB=2\n", Some("A=1\nX=\"loud\"\nY=3\nB=2\n")),
     // The line is gone.
     (GRUB, LINE, OURS, "A=1\nB=2\n", Some("A=1\nB=2\n")),
+    // Whose last line end was taken away, or given.
+    ("/etc/kernel/cmdline", "root=a quiet\n", "root=a quiet intel_iommu=on\n", "root=a quiet intel_iommu=on", Some("root=a quiet")),
+    ("/etc/kernel/cmdline", "root=a quiet", "root=a quiet intel_iommu=on", "root=a quiet intel_iommu=on\n", Some("root=a quiet\n")),
+    (GRUB, "A=1\nX=\"quiet\"\n", "A=1\nX=\"quiet intel_iommu=on\"\n", "A=2\nX=\"quiet intel_iommu=on\"", Some("A=2\nX=\"quiet\"")),
     // Moved away, with our words in it.
     (GRUB, LINE, OURS, "X=\"loud intel_iommu=on vfio-pci.ids=1:2,3:4\"\nA=1\nB=2\n", None),
     // Our word was changed.

@@ -17,7 +17,7 @@ pub fn may_accept(id: &str) -> bool {
 
 /// Refuses what is lost and was not, or cannot be, accepted; of what was accepted, the plan keeps what is lost, and says so.
 pub(super) fn guard(host: &Host, choice: &Choice, plan: &mut Plan) -> Vec<Refusal> {
-    let losses = guard::losses(&without_later_mounts(host), &choice.ceded);
+    let losses = guard::losses_now(&without_later_mounts(host), &choice.ceded);
     plan.accepted.retain(|loss| !IN_USE.contains(loss) && losses.iter().any(|lost| lost.loss == *loss));
     let (given_up, open): (Vec<_>, Vec<_>) = losses.into_iter().partition(|lost| plan.accepted.contains(&lost.loss));
     plan.notes.extend(given_up.into_iter().map(|lost| format!("lost, as accepted ({}): {}", lost.loss.id(), lost.way)));

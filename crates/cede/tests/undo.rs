@@ -1,0 +1,74 @@
+//! Sequences of operations through the built binary, to the byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "clippy's exemption of tests does not reach what stands beside the tests here"
+)]
+
+mod support;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use support::{Dir, cede, code, flat, laptop, manifest, unpack};
+
+#[test]
+fn a_directory_that_one_operation_made_goes_with_the_last_file_of_another_one_in_it() {
+    let dir = Dir::new("turns");
+    unpack(&laptop(), &dir.0);
+    fs::remove_dir(dir.0.join("etc/mkinitcpio.conf.d")).unwrap();
+    let before = manifest(&dir.0.join("etc"));
+    let run = |arguments: &[&str]| cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat());
+    let written = || dir.0.join("etc/mkinitcpio.conf.d/95-cede.conf").exists();
+    run(&["apply", "01:00.0"]);
+    run(&["apply", "00:02.0", "--accept-loss", "only-display"]);
+    // What the other one loses has another name by then, and is lost already.
+    assert_eq!(code(&run(&["undo", "1"])), 1, "only the tools are left");
+    assert!(written(), "the other operation needs it");
+    run(&["undo", "2"]);
+    assert!(!written());
+    assert_eq!(manifest(&dir.0.join("etc")), before);
+    run(&["apply", "01:00.0"]);
+    fs::write(dir.0.join("etc/mkinitcpio.conf.d/mine.conf"), "").unwrap();
+    run(&["undo"]);
+    assert!(!written() && dir.0.join("etc/mkinitcpio.conf.d/mine.conf").exists());
+}
+
+#[test]
+fn what_nobody_reads_any_more_has_not_come_to_a_good_end() {
+    let dir = Dir::new("unread");
+    unpack(&laptop(), &dir.0);
+    let before = manifest(&dir.0.join("etc"));
+    let unread = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cede"));
+        command.args(["--root", dir.0.to_str().unwrap(), "--yes"]).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        drop(child.stdout.take());
+        child.wait().unwrap().code().unwrap()
+    };
+    assert_eq!((unread(&["devices"]), unread(&["log"])), (0, 0), "lists may be cut off");
+    assert_eq!((unread(&["apply", "01:00.0"]), unread(&["plan", "01:00.0"]), unread(&["verify"])), (1, 1, 1));
+    assert_eq!(manifest(&dir.0.join("etc")), before);
+}
+
+#[test]
+fn what_others_moved_away_is_not_called_undone() {
+    let dir = Dir::new("moved");
+    unpack(&laptop(), &dir.0);
+    let run = |arguments: &[&str]| cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat());
+    let undone = |from: &str, to: &str| {
+        fs::rename(dir.0.join(from), dir.0.join(to)).unwrap();
+        flat(&String::from_utf8_lossy(&run(&["undo"]).stdout))
+    };
+    run(&["apply", "01:00.0", "--bind", "modprobe"]);
+    let said = undone("etc/modprobe.d/00-cede.conf", "etc/modprobe.d/vfio.conf");
+    let still = "0000:01:00.0 [10de:1f91] goes to vfio-pci at the next start all the same: /etc/modprobe.d/vfio.conf:4 says so";
+    assert!(said.contains(still) && said.contains("0000:01:00.1 [10de:10fa] goes"), "{said}");
+    fs::remove_file(dir.0.join("etc/modprobe.d/vfio.conf")).unwrap();
+    for bind in ["cmdline", "override", "modprobe"] {
+        run(&["apply", "01:00.0", "--bind", bind]);
+        let said = flat(&String::from_utf8_lossy(&run(&["undo"]).stdout));
+        assert!(said.contains("Undo operation") && !said.contains("all the same"), "{said}");
+    }
+    run(&["apply", "01:00.0", "--bind", "override"]);
+    assert!(undone("etc/modprobe.d/00-cede.conf", "etc/modprobe.d/vfio.conf").contains("/etc/modprobe.d/vfio.conf:5 says so"));
+}
