@@ -71,6 +71,8 @@ const NASTY: &[Layout] = &[
     ("newline in the value", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\n  splash\"\n"), &[]),
     ("dollar in single quotes", Some(b"GRUB_CMDLINE_LINUX_DEFAULT='quiet x=$y'\n"), &[]),
     ("Ubuntu's distributor", Some(b"GRUB_DISTRIBUTOR=`( . /etc/os-release; echo ${NAME:-Ubuntu} ) 2>/dev/null || echo Ubuntu`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet splash\"\n"), &[]),
+    ("a label that ends in a byte that is a blank to the kernel", Some("GRUB_CMDLINE_LINUX_DEFAULT=\"quiet root=LABEL=voil\u{e0}\"\n".as_bytes()), &[]),
+    ("such a label before what must go", Some("GRUB_CMDLINE_LINUX_DEFAULT='root=LABEL=\u{420}\u{420} intel_iommu=off rw'\n".as_bytes()), &[]),
     ("cloud image", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet splash\"\n"), &[("50-cloudimg-settings.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"console=tty1 console=ttyS0\"\n")]),
     ("kdump later", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("kdump-tools.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT crashkernel=384M-:128M\"\n")]),
     ("absolute and later", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("kali-themes.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"splash\"")]),
