@@ -252,7 +252,7 @@ impl Config {
             match edited {
                 Ok(edited) => *bytes = edited,
                 Err(error) => {
-                    trouble = format!("{path}: {error}");
+                    trouble = error.in_file(path);
                     continue;
                 }
             }

@@ -56,6 +56,9 @@ pub enum Why {
     /// A command reads other code or changes variables whose names are computed.
     #[error("`{0}` may change any variable")]
     Anything(String),
+    /// `readonly` came before an assignment, which ends the shell.
+    #[error("{0} is made read-only: take `readonly` out")]
+    ReadOnly(String),
     /// A command after which the rest may not run, or runs under other rules.
     #[error("`{0}` may change how the rest of the file is read")]
     Lost(String),
@@ -152,6 +155,13 @@ pub enum CannotEdit {
         /// Line of the assignment.
         line: usize,
     },
+}
+
+impl CannotEdit {
+    /// The whole message for a file of this name, so that what it says to type can be typed.
+    pub fn in_file(&self, path: &str) -> String {
+        format!("{path}: {}", self.to_string().replace(" FILE`", &format!(" {path}`")))
+    }
 }
 
 /// Line of a byte offset, from 1.
