@@ -324,8 +324,16 @@ fn a_refusal_gives_the_reason_that_is_so() {
 fn what_is_written_elsewhere_is_not_taken_for_set() {
     let cases: [(&'static str, &'static [u8], Verdict); 4] = [
         ("a note", b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet $(echo a)\" # intel_iommu=on\n", Verdict::Right),
-        ("a branch", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nif false; then GRUB_CMDLINE_LINUX=\"intel_iommu=on\"; fi\n", Verdict::Right),
-        ("recovery", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nGRUB_CMDLINE_LINUX_RECOVERY=\"vfio-pci.ids=1b21:2142\"\n", Verdict::Refused),
+        (
+            "a branch",
+            b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nif false; then GRUB_CMDLINE_LINUX=\"intel_iommu=on\"; fi\n",
+            Verdict::Right,
+        ),
+        (
+            "recovery",
+            b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nGRUB_CMDLINE_LINUX_RECOVERY=\"vfio-pci.ids=1b21:2142\"\n",
+            Verdict::Refused,
+        ),
         ("ids in a note", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\" # vfio-pci.ids=10de:1f91,10de:10fa\n", Verdict::Refused),
     ];
     for (name, bytes, verdict) in cases {
@@ -340,7 +348,11 @@ fn what_is_written_elsewhere_is_not_taken_for_set() {
 fn a_refusal_names_the_file_and_the_word() {
     let off = "BOOT_IMAGE=/vmlinuz-linux root=UUID=1b7a intel_iommu=off\n";
     let cases = [
-        (Machine::debian(), "A=1\nreadonly GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n", "/etc/default/grub, line 2: GRUB_CMDLINE_LINUX: GRUB_CMDLINE_LINUX_DEFAULT is made read-only"),
+        (
+            Machine::debian(),
+            "A=1\nreadonly GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n",
+            "/etc/default/grub, line 2: GRUB_CMDLINE_LINUX: GRUB_CMDLINE_LINUX_DEFAULT is made read-only",
+        ),
         (Machine::arch(Loader::Grub), "A=1\r\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\r\n", "`sed -i 's/\\r$//' /etc/default/grub`"),
         (
             Machine::arch(Loader::Grub).text("/proc/cmdline", off),

@@ -220,7 +220,9 @@ fn files_of_our_names_stay_as_they_are() {
 
 #[test]
 fn files_in_a_string_stay_files_of_their_own() {
-    for (files, before) in [("FILES=\"/etc/a.key /etc/b\"\n", "/etc/a.key /etc/b "), ("FILES=\n", ""), ("", ""), ("FILES=(/etc/a)\n", "/etc/a ")] {
+    for (files, before) in
+        [("FILES=\"/etc/a.key /etc/b\"\n", "/etc/a.key /etc/b "), ("FILES=\n", ""), ("", ""), ("FILES=(/etc/a)\n", "/etc/a ")]
+    {
         let conf = format!("MODULES=()\nHOOKS=(base udev block)\n{files}");
         for machine in [arch(), old_tool(arch())] {
             let (_, done) = planned(files, &machine.text(CONF, &conf));
@@ -244,7 +246,8 @@ fn drop_ins_are_taken_in_the_order_of_sort() {
 
 #[test]
 fn presets_are_read_as_mkinitcpio_reads_them() {
-    let with = |text: &str| arch().text("/etc/mkinitcpio.d/linux.preset", &format!("ALL_kver=/boot/vmlinuz-linux\nPRESETS=(default)\n{text}"));
+    let with =
+        |text: &str| arch().text("/etc/mkinitcpio.d/linux.preset", &format!("ALL_kver=/boot/vmlinuz-linux\nPRESETS=(default)\n{text}"));
     let image = "default_image=/boot/initramfs-linux.img\n";
     let other = format!("MODULES=(ext4)\n{HOOKS}");
     // An empty value counts as none, and there is no image, unified image or option for all presets.
@@ -275,6 +278,12 @@ fn without_a_preset_nothing_would_be_made() {
 #[test]
 fn cr_line_ends_are_named() {
     let plan = plan_on(&arch().text(CONF, "MODULES=(ext4)\r\nHOOKS=(base)\r\n").capture, &[GPU], Cmdline);
-    assert!(plan.refused[0].message.contains("line 1: MODULES: CR line ends"), "{:?}", plan.refused);
+    assert!(
+        plan.refused[0].message.contains(
+            "line 1: MODULES: CR line ends, which the shell takes as text: take them out with `sed -i 's/\\r$//' /etc/mkinitcpio.conf`"
+        ),
+        "{:?}",
+        plan.refused
+    );
     assert_tells_what_to_do(&plan);
 }

@@ -118,7 +118,7 @@ impl Files {
             }
             Evaluation::Unknown(unknown) => {
                 let path = self.path(unknown.file).unwrap_or(MAIN);
-                let why = format!("{path}, line {}: {variable}: {}; correct that, or write the value out", unknown.line, unknown.why);
+                let why = format!("{}; correct that, or write the value out", unknown.in_file(path, variable));
                 let lost = matches!(
                     unknown.why,
                     Why::Unreadable(_) | Why::Nul | Why::Lost(_) | Why::ReadOnly(_) | Why::ByteOrderMark | Why::Blank(_) | Why::Unset(_)

@@ -12,9 +12,9 @@ use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
 use crate::unread;
-use preset::{has_none, preset_trouble, presets};
 use cede_model::kernel::installed::module_name;
 use cede_model::{Entry, Host};
+use preset::{has_none, preset_trouble, presets};
 use std::cmp::Ordering;
 
 /// mkinitcpio.
@@ -168,7 +168,7 @@ impl Config {
             Evaluation::Array(list) => Ok(list.iter().map(|text| lossy(text.bytes())).collect()),
             Evaluation::Unknown(unknown) => {
                 let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
-                Err(format!("{path}, line {}: {name}: {}; write it as a plain list there", unknown.line, unknown.why))
+                Err(format!("{}; write it as a plain list there", unknown.in_file(path, name)))
             }
         }
     }
@@ -254,7 +254,8 @@ impl Config {
                 Err(refusal) => trouble = Some(refusal),
             }
         }
-        Err(trouble.unwrap_or_else(|| cannot(format!("{} are both there already; rename one of them below {DROP_INS}", OWN_NAMES.join(" and ")))))
+        Err(trouble
+            .unwrap_or_else(|| cannot(format!("{} are both there already; rename one of them below {DROP_INS}", OWN_NAMES.join(" and ")))))
     }
 
     /// Changes the file that holds our modules already, else the last one that assigns `MODULES`, else the main one.

@@ -160,8 +160,19 @@ pub enum CannotEdit {
 impl CannotEdit {
     /// The whole message for a file of this name, so that what it says to type can be typed.
     pub fn in_file(&self, path: &str) -> String {
-        format!("{path}: {}", self.to_string().replace(" FILE`", &format!(" {path}`")))
+        format!("{path}: {}", with_path(&self.to_string(), path))
     }
+}
+
+impl Unknown {
+    /// Where and why, for a file of this name.
+    pub fn in_file(&self, path: &str, var: &str) -> String {
+        format!("{path}, line {}: {var}: {}", self.line, with_path(&self.why.to_string(), path))
+    }
+}
+
+fn with_path(message: &str, path: &str) -> String {
+    message.replace(" FILE`", &format!(" {path}`"))
 }
 
 /// Line of a byte offset, from 1.

@@ -3,8 +3,8 @@
 use super::PRESETS;
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
 use crate::unread;
-use cede_model::{Entry, Host};
 use cede_model::kernel::Kernel;
+use cede_model::{Entry, Host};
 
 /// One image of one preset.
 pub(super) struct Preset {
@@ -57,9 +57,8 @@ fn preset_names(environment: &Environment) -> Vec<String> {
 
 /// A preset that could not be read, or of which a value that matters cannot be told.
 pub(super) fn preset_trouble(host: &Host) -> Option<String> {
-    unread::trouble_in(&host.capture, PRESETS, ".preset").or_else(|| {
-        paths(host).find_map(|path| unknown_value(&path, host.capture.file(&path)?))
-    })
+    unread::trouble_in(&host.capture, PRESETS, ".preset")
+        .or_else(|| paths(host).find_map(|path| unknown_value(&path, host.capture.file(&path)?)))
 }
 
 fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
@@ -68,9 +67,7 @@ fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
     let keys = ["config", "image", "kver", "uki", "efi_image"];
     let own = names.iter().flat_map(|name| keys.map(|key| format!("{name}_{key}"))).chain(["ALL_config", "ALL_kver"].map(str::to_owned));
     std::iter::once("PRESETS".to_owned()).chain(own).find_map(|variable| match environment.get(&variable) {
-        Evaluation::Unknown(unknown) => {
-            Some(format!("{path}, line {}: {variable}: {}; write its value out there", unknown.line, unknown.why))
-        }
+        Evaluation::Unknown(unknown) => Some(format!("{}; write its value out there", unknown.in_file(path, &variable))),
         _ => None,
     })
 }
