@@ -103,7 +103,11 @@ impl Reader {
             self.head = Some((address, rest.to_owned()));
         } else if line.is_empty() {
             self.close();
-        } else if let Some((_, head)) = self.head.as_mut().filter(|_| !header::is_key(line)) {
+        } else if let Some((_, head)) = self
+            .head
+            .as_mut()
+            .filter(|(address, head)| !header::is_key(line) && (line.starts_with('(') || !header::is_whole(*address, head)))
+        {
             head.push(' ');
             head.push_str(line);
         } else {

@@ -71,6 +71,8 @@ const NASTY: &[Layout] = &[
     ("newline in the value", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\n  splash\"\n"), &[]),
     ("dollar in single quotes", Some(b"GRUB_CMDLINE_LINUX_DEFAULT='quiet x=$y'\n"), &[]),
     ("Ubuntu's distributor", Some(b"GRUB_DISTRIBUTOR=`( . /etc/os-release; echo ${NAME:-Ubuntu} ) 2>/dev/null || echo Ubuntu`\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet splash\"\n"), &[]),
+    ("a label that ends in a byte that is a blank to the kernel", Some("GRUB_CMDLINE_LINUX_DEFAULT=\"quiet root=LABEL=voil\u{e0}\"\n".as_bytes()), &[]),
+    ("such a label before what must go", Some("GRUB_CMDLINE_LINUX_DEFAULT='root=LABEL=\u{420}\u{420} intel_iommu=off rw'\n".as_bytes()), &[]),
     ("cloud image", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet splash\"\n"), &[("50-cloudimg-settings.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"console=tty1 console=ttyS0\"\n")]),
     ("kdump later", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("kdump-tools.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT crashkernel=384M-:128M\"\n")]),
     ("absolute and later", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("kali-themes.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"splash\"")]),
@@ -78,6 +80,9 @@ const NASTY: &[Layout] = &[
     ("off first in a drop-in", Some(b"GRUB_CMDLINE_LINUX=\"a\"\n"), &[("10-mine.cfg", b"GRUB_CMDLINE_LINUX=\"intel_iommu=off $GRUB_CMDLINE_LINUX b\"\n")]),
     ("ids in a drop-in", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("vfio.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"${GRUB_CMDLINE_LINUX_DEFAULT} vfio-pci.ids=1b21:2142\"\n")]),
     ("ours", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("95-cede.cfg", b"# Written by cede\nGRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT intel_iommu=on vfio-pci.ids=144d:a808\"\n")]),
+    ("another's file of our name", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("95-cede.cfg", b"# GRUB_CMDLINE_LINUX_DEFAULT=\"a\"\nGRUB_TIMEOUT=9")]),
+    ("an empty file of our name", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("95-cede.cfg", b"")]),
+    ("hidden files", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("._x.cfg", b"\0\x05\x16"), (".#y.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"intel_iommu=off\"\n")]),
     ("ours and a later one", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("95-cede.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT vfio-pci.ids=144d:a808\"\n"), ("kdump.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT x\"\n")]),
     ("apparmor", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[("apparmor.cfg", b"GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX apparmor=1 security=apparmor\"\n")]),
     ("default expansion in a drop-in", Some(b"GRUB_TIMEOUT=1\n"), &[("00-p.cfg", b"GRUB_CMDLINE_LINUX_DEFAULT=\"${GRUB_CMDLINE_LINUX_DEFAULT:+$GRUB_CMDLINE_LINUX_DEFAULT }nowatchdog\"\n")]),
@@ -312,6 +317,52 @@ fn a_refusal_gives_the_reason_that_is_so() {
             assert!(messages.iter().any(|message| message.contains(reason)), "{text}: {reason} is not in {messages:?}");
             support::assert_tells_what_to_do(&plan);
         }
+    }
+}
+
+#[test]
+fn what_is_written_elsewhere_is_not_taken_for_set() {
+    let cases: [(&'static str, &'static [u8], Verdict); 4] = [
+        ("a note", b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet $(echo a)\" # intel_iommu=on\n", Verdict::Right),
+        (
+            "a branch",
+            b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nif false; then GRUB_CMDLINE_LINUX=\"intel_iommu=on\"; fi\n",
+            Verdict::Right,
+        ),
+        (
+            "recovery",
+            b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\"\nGRUB_CMDLINE_LINUX_RECOVERY=\"vfio-pci.ids=1b21:2142\"\n",
+            Verdict::Refused,
+        ),
+        ("ids in a note", b"GRUB_CMDLINE_LINUX_DEFAULT=\"$(echo a)\" # vfio-pci.ids=10de:1f91,10de:10fa\n", Verdict::Refused),
+    ];
+    for (name, bytes, verdict) in cases {
+        let layout = (name, Some(bytes), [].as_slice());
+        for (machine, debian) in machines(&layout, false).into_iter().take(1) {
+            assert_eq!(judge(&machine, &layout, debian, &["bash", "dash"]), verdict, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_names_the_file_and_the_word() {
+    let off = "BOOT_IMAGE=/vmlinuz-linux root=UUID=1b7a intel_iommu=off\n";
+    let cases = [
+        (
+            Machine::debian(),
+            "A=1\nreadonly GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n",
+            "/etc/default/grub, line 2: GRUB_CMDLINE_LINUX: GRUB_CMDLINE_LINUX_DEFAULT is made read-only",
+        ),
+        (Machine::arch(Loader::Grub), "A=1\r\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\r\n", "`sed -i 's/\\r$//' /etc/default/grub`"),
+        (
+            Machine::arch(Loader::Grub).text("/proc/cmdline", off),
+            "I=intel_iommu=off\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet $I\"\n",
+            "`intel_iommu=off` in /etc/default/grub, line 1 must go",
+        ),
+    ];
+    for (machine, text, reason) in cases {
+        let plan = plan_on(&machine.text("/etc/default/grub", text).capture, &[GPU], BindMethod::Cmdline);
+        assert!(plan.refused.iter().any(|refusal| refusal.message.contains(reason)), "{reason} is not in {:?}", plan.refused);
     }
 }
 

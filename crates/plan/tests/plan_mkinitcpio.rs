@@ -39,7 +39,7 @@ fn effective(capture: &Capture, conf: &str, drop_ins: bool, name: &str) -> Vec<S
         }
     }
     let script = format!(
-        "cd \"$1\"; for c in $(ls d | grep '[.]conf$' | LC_ALL=C sort -V); do cat \"d/$c\" >> all; done\nunset {name}; . ./all || exit 1\n[[ ${{{name}@a}} != *a* ]] && IFS=' ' read -r -a {name} <<<\"${name}\"\nprintf '%s\\n' \"${{{name}[@]}}\"\n"
+        "cd \"$1\"; for c in $(ls -A d | grep '[.]conf$' | LC_ALL=C sort -V); do cat \"d/$c\" >> all; done\nunset {name}; . ./all || exit 1\n[[ ${{{name}@a}} != *a* ]] && IFS=' ' read -r -a {name} <<<\"${name}\"\nprintf '%s\\n' \"${{{name}[@]}}\"\n"
     );
     let output = run("bash", &script, scratch.path()).unwrap();
     String::from_utf8_lossy(&output).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -201,5 +201,89 @@ fn what_cannot_be_told_is_refused() {
     hidden.capture.insert(format!("{DIR}/x.conf"), Entry::Unreadable("EACCES".into()));
     let plan = plan_on(&hidden.capture, &[GPU], Cmdline);
     assert_eq!(refused(&plan), ["mkinitcpio-not-editable"]);
+    assert_tells_what_to_do(&plan);
+}
+
+/// What the drop-ins set beside modules stays, and a file that has a name of ours is not written over.
+#[test]
+fn files_of_our_names_stay_as_they_are() {
+    let text = "BINARIES=(gdb)\nMODULES+=(ext4)\n";
+    let machine = arch().text(CONF, &format!("MODULES=(btrfs)\n{HOOKS}")).text(&format!("{DIR}/95-cede.conf"), text);
+    let (plan, done) = planned("a file of our name", &machine);
+    assert!(paths(&plan).contains(&"/etc/mkinitcpio.conf.d/zz-cede.conf"), "{:?}", paths(&plan));
+    assert_eq!(effective(&done, CONF, true, "MODULES").join(" "), format!("{VFIO} btrfs ext4"));
+    assert_eq!(effective(&done, CONF, true, "BINARIES"), ["gdb"]);
+    let both = machine.text(&format!("{DIR}/zz-cede.conf"), text);
+    let plan = plan_on(&both.capture, &[GPU], Cmdline);
+    assert!(plan.refused[0].message.contains("95-cede.conf and zz-cede.conf are both there"), "{:?}", plan.refused);
+}
+
+#[test]
+fn files_in_a_string_stay_files_of_their_own() {
+    for (files, before) in
+        [("FILES=\"/etc/a.key /etc/b\"\n", "/etc/a.key /etc/b "), ("FILES=\n", ""), ("", ""), ("FILES=(/etc/a)\n", "/etc/a ")]
+    {
+        let conf = format!("MODULES=()\nHOOKS=(base udev block)\n{files}");
+        for machine in [arch(), old_tool(arch())] {
+            let (_, done) = planned(files, &machine.text(CONF, &conf));
+            assert_eq!(effective(&done, CONF, true, "FILES").join(" "), format!("{before}/etc/modprobe.d/00-cede.conf"), "{files:?}");
+        }
+    }
+}
+
+#[test]
+fn drop_ins_are_taken_in_the_order_of_sort() {
+    let last = |name: &str, others: &str| {
+        let machine = arch().text(&format!("{DIR}/{name}"), "MODULES=(btrfs)\n");
+        let (_, done) = planned(name, &machine);
+        assert_eq!(effective(&done, CONF, true, "MODULES").join(" "), format!("{VFIO}{others}"), "{name}");
+    };
+    ["95.conf", "95a.conf", "zzz.conf", "zz.conf", ".x.conf"].iter().for_each(|name| last(name, " btrfs"));
+    let later = arch().text(&format!("{DIR}/zz_local.conf"), "MODULES=(btrfs)\n");
+    let plan = plan_on(&later.capture, &[GPU], Cmdline);
+    assert!(plan.refused[0].message.contains("/etc/mkinitcpio.conf.d/zz_local.conf is read later"), "{:?}", plan.refused);
+}
+
+#[test]
+fn presets_are_read_as_mkinitcpio_reads_them() {
+    let with =
+        |text: &str| arch().text("/etc/mkinitcpio.d/linux.preset", &format!("ALL_kver=/boot/vmlinuz-linux\nPRESETS=(default)\n{text}"));
+    let image = "default_image=/boot/initramfs-linux.img\n";
+    let other = format!("MODULES=(ext4)\n{HOOKS}");
+    // An empty value counts as none, and there is no image, unified image or option for all presets.
+    for text in ["ALL_config=\"\"\n", "default_config=\n", "default_uki=\n", "ALL_uki=/efi/linux.efi\n", "default_kver=''\n"] {
+        let (plan, _) = planned(text, &with(&format!("{text}{image}")));
+        assert!(paths(&plan).contains(&"/etc/mkinitcpio.conf.d/95-cede.conf"), "{text}: {:?}", paths(&plan));
+    }
+    let empty = with(&format!("ALL_config=/etc/other.conf\ndefault_config=\n{image}")).text("/etc/other.conf", &other);
+    let (plan, _) = planned("the configuration for all", &empty);
+    assert!(paths(&plan).contains(&"/etc/other.conf"), "{:?}", paths(&plan));
+    let hidden = with(image).text("/etc/mkinitcpio.d/.x.preset", "PRESETS=(");
+    planned("a hidden preset", &hidden);
+    let unified = plan_on(&with(&format!("default_efi_image=/efi/linux.efi\n{image}")).capture, &[GPU], Cmdline);
+    assert_eq!(refused(&unified), ["unified-kernel-image"]);
+}
+
+#[test]
+fn without_a_preset_nothing_would_be_made() {
+    let mut machine = arch().directory("/etc/mkinitcpio.d");
+    for name in ["linux", "linux-lts"] {
+        machine.capture.remove(&format!("/etc/mkinitcpio.d/{name}.preset"));
+    }
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert_eq!(refused(&plan), ["mkinitcpio-no-preset"]);
+    assert_tells_what_to_do(&plan);
+}
+
+#[test]
+fn cr_line_ends_are_named() {
+    let plan = plan_on(&arch().text(CONF, "MODULES=(ext4)\r\nHOOKS=(base)\r\n").capture, &[GPU], Cmdline);
+    assert!(
+        plan.refused[0].message.contains(
+            "line 1: MODULES: CR line ends, which the shell takes as text: take them out with `sed -i 's/\\r$//' /etc/mkinitcpio.conf`"
+        ),
+        "{:?}",
+        plan.refused
+    );
     assert_tells_what_to_do(&plan);
 }

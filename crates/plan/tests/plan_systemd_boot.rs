@@ -51,7 +51,7 @@ fn odd_entries_keep_their_words() {
         ("linux /v\noptions a -- init=arg\n", &["a", "+", "--", "init=arg"]),
         ("linux /v\noptions vfio-pci.ids=1b21:1 a\n", &["vfio-pci.ids=1b21:1,10de:1f91,10de:10fa", "a", "on"]),
         ("linux /v\noptions dyndbg=\"file a +p\" quiet\n", &["dyndbg=\"file", "a", "+p\"", "quiet", "+"]),
-        ("title \u{e9}t\u{e9}\nefi /EFI/a.efi\noptions a\narchitecture x64\n", &["a", "+"]),
+        ("title \u{e9}t\u{e9}\nefi /EFI/a.efi\noptions root=UUID=1b7a a\narchitecture x64\n", &["root=UUID=1b7a", "a", "+"]),
     ];
     for (before, expected) in cases {
         let machine = Machine::arch(Loader::SystemdBoot).text(ENTRY, before);
@@ -69,6 +69,21 @@ fn odd_entries_keep_their_words() {
         assert_eq!(options(&done, ENTRY), wanted, "{before:?}");
         assert!(plan_on(&done, &[GPU], Cmdline).is_empty(), "{before:?}");
     }
+}
+
+#[test]
+fn what_starts_no_kernel_of_this_host_is_left_alone() {
+    let untouched = [
+        ("shell.conf", "title Shell\nefi /shellx64.efi\noptions -nomap\n"),
+        ("memtest.conf", "title Memory test\nlinux /memtest86+/memtest.bin\n"),
+        (".linux.conf", "title Linux\nlinux /vmlinuz-linux\noptions root=UUID=1b7a\n"),
+        ("auto-linux.conf", "title Linux\nlinux /vmlinuz-linux\noptions root=UUID=1b7a\n"),
+    ];
+    let path = |name: &str| format!("/boot/loader/entries/{name}");
+    let machine = untouched.iter().fold(Machine::arch(Loader::SystemdBoot), |machine, (name, entry)| machine.text(&path(name), entry));
+    let plan = plan_on(&machine.capture, &[GPU], Cmdline);
+    assert!(plan.refused.is_empty() && paths(&plan).contains(&ENTRY), "{:?}", plan.refused);
+    untouched.iter().for_each(|(name, _)| assert!(!paths(&plan).contains(&path(name).as_str()), "{name}"));
 }
 
 #[test]

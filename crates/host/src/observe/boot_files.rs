@@ -161,15 +161,11 @@ fn started(reader: &Reader<'_>, partition: &str) -> Vec<String> {
     paths
 }
 
-/// Presets may name other mkinitcpio configurations; whatever path they mention is read too.
+/// Presets may name other mkinitcpio configurations, which are read too.
 fn explicit_configs(reader: &mut Reader<'_>) {
     let presets: Vec<String> = reader.capture.names_in("/etc/mkinitcpio.d").map(|name| format!("/etc/mkinitcpio.d/{name}")).collect();
-    let mut paths = Vec::new();
-    for preset in presets {
-        let text = reader.capture.attribute(&preset).unwrap_or_default();
-        let values = text.lines().filter(|line| line.contains("_config=")).filter_map(|line| line.split_once('='));
-        paths.extend(values.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned()));
-    }
+    let texts = presets.iter().filter_map(|preset| reader.capture.file(preset));
+    let paths: Vec<String> = texts.flat_map(initramfs::mkinitcpio::named_configs).collect();
     for path in paths {
         if path.starts_with('/') && reader.capture.get(&path).is_none() {
             reader.text(&path);

@@ -35,7 +35,8 @@ pub enum Content {
     Field {
         /// The key.
         key: Range<usize>,
-        /// The value, as it stands.
+        /// The value, without one pair of quotes around the whole of it: systemd-boot takes such a pair away, double quotes always, single
+        /// ones since 257 (systemd src/boot/efi-string.c `line_get_key_value`).
         value: Range<usize>,
     },
     /// A key without a value, which systemd-boot ignores.
@@ -52,7 +53,7 @@ pub struct Value<'a> {
     pub line: usize,
     /// Offset of the first byte in the text.
     pub start: usize,
-    /// The bytes as they stand.
+    /// The bytes as systemd-boot takes them.
     pub bytes: &'a [u8],
 }
 
@@ -60,13 +61,6 @@ impl<'a> Value<'a> {
     /// Offsets of the value in the text.
     pub fn range(&self) -> Range<usize> {
         self.start..self.start + self.bytes.len()
-    }
-
-    /// The bytes without one pair of enclosing double quotes. systemd-boot takes such a pair away
-    /// (`line_get_key_value`), GRUB's `blscfg` does not.
-    pub fn unquoted(&self) -> &'a [u8] {
-        let inner = self.bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-        inner.unwrap_or(self.bytes)
     }
 }
 
@@ -143,8 +137,15 @@ fn read_content(text: &[u8], line: Range<usize>) -> Content {
                 return Content::KeyOnly { key: trimmed };
             };
             let key = trimmed.start..trimmed.start + length;
-            Content::Field { value: trim(text, key.end..trimmed.end), key }
+            Content::Field { value: unquoted(text, trim(text, key.end..trimmed.end)), key }
         }
+    }
+}
+
+fn unquoted(text: &[u8], range: Range<usize>) -> Range<usize> {
+    match text.get(range.clone()).unwrap_or_default() {
+        [first @ (b'"' | b'\''), .., last] if first == last => range.start + 1..range.end - 1,
+        _ => range,
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
             assert_eq!((line.number, line.range.start, line.ending.end), (index + 1, at, line.range.end));
             at = line.range.end;
             if let Content::Field { key, value } = &line.content {
-                assert!(at >= value.end && value.start > key.end && !value.is_empty() && !key.is_empty());
+                assert!(at >= value.end && value.start > key.end && !key.is_empty());
             }
         }
         assert_eq!(at, text.len());
@@ -198,12 +199,16 @@ mod tests {
     #[test]
     fn enclosing_quotes() {
         for (text, inner) in [
-            (&b"options \"a b\""[..], &b"a b"[..]),
+            (&b"options \"a b\" "[..], &b"a b"[..]),
+            (b"options 'a b'", b"a b"),
+            (b"options 'a b\"", b"'a b\""),
             (b"options \"", b"\""),
+            (b"options \"\"", b""),
             (b"options \"a\" b=\"c\"", b"a\" b=\"c"),
             (b"options x=\"c d\"", b"x=\"c d\""),
         ] {
-            assert_eq!(LoaderEntry::parse(text).value("options").unwrap().unquoted(), inner);
+            let value = LoaderEntry::parse(text).value("options").unwrap();
+            assert_eq!((value.bytes, &text[value.range()]), (inner, inner));
         }
     }
 

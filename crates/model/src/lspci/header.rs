@@ -67,7 +67,10 @@ pub(super) fn read(address: PciAddress, rest: &str) -> Option<Header> {
         None if is_hex(class_text, 4) => ("", Some(class_text)),
         None => (class_text, None),
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || " -/.,()&'".contains(c);
+    // With the class's number behind it, a name may be in any language.
+    let is_numbered = number.is_some_and(|number| is_hex(number, 4));
+    let letter = |c: char| c.is_ascii_alphanumeric() || is_numbered && c.is_alphanumeric();
+    let plain = |c: char| letter(c) || " -/.,()&'".contains(c);
     if class_name.len() > 64 || !class_name.chars().all(plain) {
         return None;
     }
@@ -86,6 +89,11 @@ pub(super) fn read(address: PciAddress, rest: &str) -> Option<Header> {
         is_dead: revision == Some(0xff) && interface == Some(0xff),
         group: None,
     })
+}
+
+/// True where a first line has all that may stand there up to its numbers, so that a following line is no rest of it but in parentheses.
+pub(super) fn is_whole(address: PciAddress, rest: &str) -> bool {
+    rest.ends_with(']') && read(address, rest).is_some_and(|header| header.class.is_some() && header.id.is_some())
 }
 
 /// `text` up to the last `mark`, and the number of two digits after it.

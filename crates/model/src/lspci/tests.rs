@@ -219,3 +219,25 @@ fn half_a_listing_at_any_byte_is_no_panic() {
         }
     }
 }
+
+/// As a page's translator leaves `lspci -nnk`.
+#[test]
+fn a_translated_listing_keeps_its_functions_and_their_numbers() {
+    let text = "\
+00:02.0 VGA-kompatibler Controller [0300]: Intel Corporation UHD Graphics 630 [8086:3e92]
+\tUntersystem: ASUSTeK Computer Inc. Device [1043:8694]
+\tKernel-Treiber in Benutzung: i915
+01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GP106 [10de:1c03]
+(rev a1)
+\tKernelmodule: nouveau
+01:00.1 Audio-Ger\u{e4}t [0403]: NVIDIA Corporation GP106 High Definition Audio Controller [10de:10f1] (rev a1)
+02:00.0 \u{421}\u{435}\u{442}\u{435}\u{432}\u{43e}\u{439} [0280]: Intel Corporation Wi-Fi 6 AX200 [8086:2723] (rev 1a)
+";
+    let listings = read(text.as_bytes());
+    let host = Host::from_capture(listings[0].capture.clone());
+    let shown: Vec<String> = host.devices.iter().map(|function| format!("{} {}", function.address, function.id.unwrap())).collect();
+    assert_eq!(shown, ["0000:00:02.0 8086:3e92", "0000:01:00.0 10de:1c03", "0000:01:00.1 10de:10f1", "0000:02:00.0 8086:2723"]);
+    assert_eq!(host.devices[1].revision, Some(0xa1));
+    // A kernel message about a function is none of its first lines.
+    assert!(read("01:00.0 Ger\u{e4}t: nicht bereit\n".as_bytes()).is_empty());
+}

@@ -101,7 +101,7 @@ pub fn type1_paths(host: &Host) -> Vec<String> {
     for (partition, device) in partitions {
         let dir = format!("{partition}/loader/entries");
         // An entry for a trial is ours, and no part of what the host starts by itself.
-        for name in host.capture.names_in(&dir).filter(|name| name.ends_with(".conf") && *name != crate::trial::ENTRY_FILE) {
+        for name in host.capture.names_in(&dir).filter(|name| is_read(name) && *name != crate::trial::ENTRY_FILE) {
             let path = format!("{dir}/{name}");
             let bytes = host.capture.file(&path);
             let is_same = |(other, other_name, other_device): &(String, String, Option<String>)| {
@@ -114,6 +114,11 @@ pub fn type1_paths(host: &Host) -> Vec<String> {
         }
     }
     list.into_iter().map(|(path, ..)| path).collect()
+}
+
+/// Whether systemd-boot takes a file for an entry (systemd 250 src/boot/efi/boot.c `config_load_entries`).
+fn is_read(name: &str) -> bool {
+    name.ends_with(".conf") && !name.starts_with('.') && !name.to_ascii_lowercase().starts_with("auto-")
 }
 
 /// The number of the device that is mounted at a place (proc_pid_mountinfo(5), fields 3 and 5); of several the last.
@@ -139,11 +144,13 @@ pub fn is_same_file(one: &str, other: &str) -> bool {
 
 fn read_type1(host: &Host, path: String) -> Option<BootEntry> {
     let entry = LoaderEntry::parse(host.capture.file(&path)?);
-    let kernel = entry.value("linux").or_else(|| entry.value("efi").filter(|_| entry.value("options").is_some()))?;
+    let words: Vec<String> = text(&entry.options().unwrap_or_default()).split_whitespace().map(str::to_owned).collect();
+    // Any EFI program may have options, a shell for one; a kernel is told where its root or its initramfs is.
+    let is_kernel = words.iter().any(|word| word.starts_with("root=") || word.starts_with("initrd=")) || entry.value("initrd").is_some();
+    let kernel = entry.value("linux").or_else(|| entry.value("efi").filter(|_| is_kernel)).filter(|value| !is_memory_test(value.bytes))?;
     let title = entry.value("title").map(|value| text(value.bytes)).unwrap_or_else(|| path.clone());
     let files = std::iter::once(kernel).chain(entry.values("initrd")).map(|value| text(value.bytes)).collect::<Vec<_>>();
     let line = entry.value("options").map_or(kernel.line, |value| value.line);
-    let words = text(&entry.options().unwrap_or_default()).split_whitespace().map(str::to_owned).collect();
     let marks = [path.rsplit('/').next().unwrap_or_default().to_lowercase(), title.to_lowercase(), files.join(" ").to_lowercase()];
     let rescue = ["fallback", "rescue", "recovery"].iter().any(|mark| marks.iter().any(|text| text.contains(mark)));
     Some(BootEntry { title, path, line: u32::try_from(line).unwrap_or(0), words, files, rescue })

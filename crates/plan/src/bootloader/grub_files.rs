@@ -2,8 +2,8 @@
 
 use super::grub::{DROP_INS, MAIN, MKCONFIG, cannot, shells, uses_drop_ins};
 use crate::edit::cmdline;
-use crate::edit::shell::{Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, words};
-use crate::parameter::Wish;
+use crate::edit::shell::{CommandKind, Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, evaluate, parse, words};
+use crate::parameter::{VFIO_IDS, Wish, split};
 use crate::plan::Refusal;
 use cede_model::Host;
 
@@ -56,7 +56,8 @@ impl Files {
         let drop_ins = uses_drop_ins(host);
         let mut list = vec![file(MAIN.to_owned())];
         if drop_ins {
-            let names = host.capture.names_in(DROP_INS).filter(|name| name.ends_with(".cfg"));
+            // The shell's `*.cfg` leaves out what begins with a dot.
+            let names = host.capture.names_in(DROP_INS).filter(|name| name.ends_with(".cfg") && !name.starts_with('.'));
             list.extend(names.map(|name| file(format!("{DROP_INS}/{name}"))));
         }
         Self { list, drop_ins, shells: shells(host) }
@@ -117,10 +118,10 @@ impl Files {
             }
             Evaluation::Unknown(unknown) => {
                 let path = self.path(unknown.file).unwrap_or(MAIN);
-                let why = format!("{path}, line {}: {variable}: {}; correct that, or write the value out", unknown.line, unknown.why);
+                let why = format!("{}; correct that, or write the value out", unknown.in_file(path, variable));
                 let lost = matches!(
                     unknown.why,
-                    Why::Unreadable(_) | Why::Nul | Why::Lost(_) | Why::ByteOrderMark | Why::Blank(_) | Why::Unset(_)
+                    Why::Unreadable(_) | Why::Nul | Why::Lost(_) | Why::ReadOnly(_) | Why::ByteOrderMark | Why::Blank(_) | Why::Unset(_)
                 );
                 return Err(Blind { why, appendable: !lost });
             }
@@ -151,22 +152,24 @@ impl Files {
 
     /// What stands in the text of the assignments, where the values cannot be told: words between blanks and quotes.
     pub(super) fn written(&self) -> Vec<PlacedWord> {
+        let files = self.bytes().into_iter().enumerate();
+        files.flat_map(|(file, bytes)| written_words(file, 1, bytes)).collect()
+    }
+
+    /// Those of them that are sure to count: in assignments of both variables that are in no branch.
+    fn assigned(&self) -> Vec<PlacedWord> {
         let mut list = Vec::new();
+        let dialect = self.shells.dialects().first().copied().unwrap_or(Dialect::Bash);
         for (file, bytes) in self.bytes().into_iter().enumerate() {
-            for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
-                let text = String::from_utf8_lossy(line);
-                if text.trim_start().starts_with('#') {
-                    continue;
+            let commands = parse(bytes, dialect).map(|script| script.commands).unwrap_or_default();
+            for command in commands {
+                let CommandKind::Simple(simple) = command.kind else { continue };
+                let runs = simple.words.first().is_none_or(|word| bytes.get(word.span.clone()) == Some(b"export"));
+                for assign in simple.assigns.iter().filter(|assign| runs && VARIABLES.contains(&assign.name.as_str())) {
+                    let (head, _) = bytes.split_at(assign.span.start.min(bytes.len()));
+                    let line = 1 + u32::try_from(head.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX - 1);
+                    list.extend(written_words(file, line, bytes.get(assign.span.clone()).unwrap_or_default()));
                 }
-                let words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '$' | '{' | '}' | '(' | ')' | '`' | ';'));
-                list.extend(words.filter(|word| !word.is_empty()).map(|word| PlacedWord {
-                    text: word.to_owned(),
-                    variable: DEFAULT,
-                    file,
-                    line: Some(number),
-                    own: None,
-                    with_blank: None,
-                }));
             }
         }
         list
@@ -177,9 +180,10 @@ impl Files {
         match self.words() {
             Ok(_) => {
                 self.edit_words(wish)?;
-                let texts = texts(&self.words().map_err(|blind| cannot(blind.why))?);
-                self.add(&wish.edits(&texts).add)?;
-                self.check(wish)
+                let before = texts(&self.all_words().map_err(|blind| cannot(blind.why))?);
+                let added = wish.edits(&texts(&self.words().map_err(|blind| cannot(blind.why))?)).add;
+                self.add(&added)?;
+                self.check(wish, &before, &added)
             }
             Err(blind) if blind.appendable && (off.is_empty() || wish.drop_off.is_empty()) => self.apply_blind(wish, blind),
             Err(blind) => Err(cannot(blind.why)),
@@ -188,8 +192,11 @@ impl Files {
 
     /// Adding at the end is right even where the value before it is computed; the effect is proved in the generated menu.
     fn apply_blind(&mut self, wish: &Wish, blind: Blind) -> Result<(), Refusal> {
-        let edits = wish.edits(&texts(&self.written()));
-        if !edits.remove.is_empty() {
+        let (written, assigned) = (texts(&self.written()), texts(&self.assigned()));
+        let (all, edits) = (wish.edits(&written), wish.edits(&assigned));
+        let ids = |words: &[String]| words.iter().filter(|word| split(word).0 == VFIO_IDS).count();
+        // What must go, and what must be joined, has to stand where it is sure to count.
+        if !all.remove.is_empty() || ids(&written) != ids(&assigned) || all.replace != edits.replace {
             return Err(cannot(blind.why));
         }
         for (old, new) in &edits.replace {
@@ -197,7 +204,7 @@ impl Files {
         }
         self.add(&edits.add)?;
         let later = self.list.last().is_some_and(|file| file.path.as_str() > OWN_LAST && mentions(file));
-        let left = wish.edits(&texts(&self.written()));
+        let left = wish.edits(&texts(&self.assigned()));
         if later || !left.is_empty() { Err(cannot(blind.why)) } else { Ok(()) }
     }
 
@@ -238,7 +245,8 @@ impl Files {
         let cut =
             |span: &Option<Span>| span.as_ref().filter(|_| new.is_none_or(plain)).map(|span| spliced(bytes, span, new.unwrap_or_default()));
         let by_place = if new.is_some() { vec![cut(&placed.own)] } else { vec![cut(&placed.with_blank), cut(&placed.own)] };
-        let trouble = tidy.as_ref().err().map(ToString::to_string);
+        let path = self.path(placed.file).unwrap_or(MAIN);
+        let trouble = tidy.as_ref().err().map(|error| error.in_file(path));
         for candidate in tidy.ok().into_iter().chain(by_place.into_iter().flatten()) {
             let mut next = self.clone();
             if let Some(file) = next.list.get_mut(placed.file) {
@@ -249,9 +257,10 @@ impl Files {
                 return Ok(());
             }
         }
-        let path = self.path(placed.file).unwrap_or(MAIN);
-        let trouble = trouble.unwrap_or_else(|| format!("`{old}` cannot be changed without changing more; edit it by hand"));
-        Err(cannot(format!("{path}: {trouble}")))
+        let trouble = trouble.unwrap_or_else(|| format!("{path}: that cannot be done without changing more; edit it by hand"));
+        let what = new.map_or_else(|| "must go".to_owned(), |new| format!("must become `{new}`"));
+        let line = placed.line.map(|line| format!(", line {line}")).unwrap_or_default();
+        Err(cannot(format!("`{old}` in {path}{line} {what}; {trouble}")))
     }
 
     /// True where the other files say the same but for this word, which is there less often, and where no other variable changed.
@@ -304,12 +313,11 @@ impl Files {
         let shells = self.shells;
         let at = self.list.iter().position(|file| file.path == path).unwrap_or_else(|| self.insert(path.clone()));
         let Some(file) = self.list.get_mut(at) else { return Ok(()) };
-        let bytes = match (&file.bytes, path == MAIN) {
-            (None, false) => format!("{OWN_HEAD}{DEFAULT}=\"${DEFAULT} {}\"\n", added.join(" ")).into_bytes(),
-            (bytes, _) => words::append_words(bytes.as_deref().unwrap_or_default(), variable, &added, shells)
-                .map_err(|error| cannot(format!("{path}: {error}")))?,
-        };
-        file.bytes = Some(bytes);
+        let old = file.bytes.as_deref().unwrap_or(if path == MAIN { b"" } else { OWN_HEAD.as_bytes() });
+        let sets_it = |dialect: &Dialect| evaluate(&[old], Sourcing::Each, *dialect, variable) != Evaluation::Unset;
+        let goes_on = path != MAIN && !shells.dialects().iter().any(sets_it);
+        let append = if goes_on { words::append_line } else { words::append_words };
+        file.bytes = Some(append(old, variable, &added, shells).map_err(|error| cannot(error.in_file(&path)))?);
         Ok(())
     }
 
@@ -325,15 +333,41 @@ impl Files {
         at
     }
 
-    /// The edited files, read again, must give what was wished.
-    fn check(&self, wish: &Wish) -> Result<(), Refusal> {
+    /// The edited files, read again, must give what was wished, and all words of before.
+    fn check(&self, wish: &Wish, before: &[String], added: &[String]) -> Result<(), Refusal> {
         let words = self.words().map_err(|blind| cannot(blind.why))?;
+        let others = |list: &[String]| list.iter().filter(|word| !added.contains(word)).cloned().collect::<Vec<_>>();
+        let after = texts(&self.all_words().map_err(|blind| cannot(blind.why))?);
+        if others(&after) != others(before) {
+            return Err(cannot(format!("words of {DEFAULT} would be lost; write it on one line of {MAIN}")));
+        }
         if wish.edits(&texts(&words)).is_empty() {
             return Ok(());
         }
         let last = self.list.iter().rev().find(|file| mentions(file)).map_or(MAIN, |file| file.path.as_str());
         Err(cannot(format!("{last} would take the parameters away again; write `{DEFAULT}=\"${DEFAULT} …\"` there, or remove that line")))
     }
+}
+
+/// Words of a stretch of a file between blanks and quotes, without lines that are comments.
+fn written_words(file: usize, first_line: u32, bytes: &[u8]) -> Vec<PlacedWord> {
+    let mut list = Vec::new();
+    for (number, line) in (first_line..).zip(bytes.split(|byte| *byte == b'\n')) {
+        let text = String::from_utf8_lossy(line);
+        if text.trim_start().starts_with('#') {
+            continue;
+        }
+        let words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '$' | '{' | '}' | '(' | ')' | '`' | ';'));
+        list.extend(words.filter(|word| !word.is_empty()).map(|word| PlacedWord {
+            text: word.to_owned(),
+            variable: DEFAULT,
+            file,
+            line: Some(number),
+            own: None,
+            with_blank: None,
+        }));
+    }
+    list
 }
 
 fn mentions(file: &SourcedFile) -> bool {

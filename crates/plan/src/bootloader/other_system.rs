@@ -8,7 +8,7 @@ use cede_model::boot::loader_entry::LoaderEntry;
 pub(super) fn owns(host: &Host, path: &str) -> bool {
     let Some(bytes) = host.capture.file(path) else { return false };
     let entry = LoaderEntry::parse(bytes);
-    let named = entry.value("machine-id").and_then(|value| machine_id(value.unquoted()));
+    let named = entry.value("machine-id").and_then(|value| machine_id(value.bytes));
     let same_id = named.zip(host.capture.file("/etc/machine-id").and_then(machine_id)).map(|(entry, host)| entry == host);
     let words: Vec<String> = String::from_utf8_lossy(&entry.options().unwrap_or_default()).split_whitespace().map(str::to_owned).collect();
     match same_root(&words, &crate::iommu_cause::running_words(host)) {

@@ -162,7 +162,9 @@ fn edit_line(line: &[u8], word: &str, new: Option<&str>) -> Option<Vec<u8>> {
 pub(super) fn add_options(bytes: &[u8], added: &[String]) -> Result<Vec<u8>, String> {
     let added: Vec<&str> = added.iter().map(String::as_str).collect();
     let entry = LoaderEntry::parse(bytes);
-    let Some(value) = entry.values("options").last() else {
+    // The lines are one command line, and what comes after ` -- ` on any of them is init's.
+    let with_init = entry.values("options").find(|value| CommandLine::parse(value.bytes).init().is_some());
+    let Some(value) = with_init.or_else(|| entry.values("options").last()) else {
         let mut out = bytes.to_vec();
         if out.last().is_some_and(|last| *last != b'\n') {
             out.push(b'\n');
@@ -207,7 +209,9 @@ fn edit_kernel_cmdline(bytes: &[u8], wish: &Wish) -> Result<Vec<u8>, String> {
     }
     if !edits.add.is_empty() {
         let added: Vec<&str> = edits.add.iter().map(String::as_str).collect();
-        match lines.iter_mut().rev().find(|line| is_text(&line.as_slice())) {
+        let at = |wanted: &dyn Fn(&[u8]) -> bool| lines.iter().rposition(|line| is_text(&line.as_slice()) && wanted(line));
+        let at = at(&|line| CommandLine::parse(line).init().is_some()).or_else(|| at(&|_| true));
+        match at.and_then(|at| lines.get_mut(at)) {
             Some(line) => *line = CommandLine::parse(line).with_words(&added).ok_or("a quote is not closed")?,
             None => lines.insert(lines.len().saturating_sub(1), added.join(" ").into_bytes()),
         }
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn entries_keep_every_other_byte() {
-        let cases: [(&[u8], &[u8]); 7] = [
+        let cases: [(&[u8], &[u8]); 11] = [
             (
                 b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw\n",
                 b"title Arch\nlinux /vmlinuz\noptions root=UUID=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\n",
@@ -238,6 +242,10 @@ mod tests {
                 b"options    root=1 quiet systemd.machine_id=5e0f\nlinux /v\n",
                 b"options    root=1 quiet intel_iommu=on vfio-pci.ids=10de:1f91 systemd.machine_id=5e0f\nlinux /v\n",
             ),
+            (b"options root=1 -- 3\noptions rw\n", b"options root=1 intel_iommu=on vfio-pci.ids=10de:1f91 -- 3\noptions rw\n"),
+            (b"options \"root=1 rw\"\n", b"options \"root=1 rw intel_iommu=on vfio-pci.ids=10de:1f91\"\n"),
+            (b"options 'intel_iommu=off rw' \n", b"options 'rw intel_iommu=on vfio-pci.ids=10de:1f91' \n"),
+            (b"options \"\"\n", b"options \"intel_iommu=on vfio-pci.ids=10de:1f91\"\n"),
             (b"linux /v", b"linux /v\noptions intel_iommu=on vfio-pci.ids=10de:1f91\n"),
             (b"options a\r\nlinux /v\r\n", b"options a intel_iommu=on vfio-pci.ids=10de:1f91\r\nlinux /v\r\n"),
         ];
@@ -252,6 +260,8 @@ mod tests {
     fn the_template_of_future_entries_keeps_its_comments() {
         let got = edit_kernel_cmdline(b"# mine\nroot=1 rw\nquiet intel_iommu=off\n", &wish()).unwrap();
         assert_eq!(String::from_utf8_lossy(&got), "# mine\nroot=1 rw\nquiet intel_iommu=on vfio-pci.ids=10de:1f91\n");
+        let got = edit_kernel_cmdline(b"root=1 -- 3\nquiet\n", &wish()).unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), "root=1 intel_iommu=on vfio-pci.ids=10de:1f91 -- 3\nquiet\n");
         let got = edit_kernel_cmdline(b"# nothing\n", &wish()).unwrap();
         assert_eq!(String::from_utf8_lossy(&got), "# nothing\nintel_iommu=on vfio-pci.ids=10de:1f91\n");
         assert_eq!(edit_kernel_cmdline(b"", &wish()).unwrap(), b"intel_iommu=on vfio-pci.ids=10de:1f91\n");

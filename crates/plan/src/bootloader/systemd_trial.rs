@@ -74,7 +74,7 @@ fn never_default(host: &Host, partition: &str, base: &str) -> Result<(), Refusal
     }
     let conf = host.capture.file(&format!("{partition}/loader/loader.conf")).unwrap_or_default();
     let patterns =
-        LoaderEntry::parse(conf).values("default").map(|value| String::from_utf8_lossy(value.unquoted()).into_owned()).collect::<Vec<_>>();
+        LoaderEntry::parse(conf).values("default").map(|value| String::from_utf8_lossy(value.bytes).into_owned()).collect::<Vec<_>>();
     for pattern in patterns.into_iter().chain(host.capture.file(DEFAULT).map(utf16)) {
         let pattern = pattern.to_lowercase();
         if matches(&pattern, ENTRY_FILE) && !matches(&pattern, &without_counter(base).to_lowercase()) {
@@ -125,11 +125,10 @@ fn rewrite(bytes: &[u8], wish: &Wish, trial: &TrialEntry, image: &str) -> Result
     let entry = LoaderEntry::parse(&out);
     let initrd = entry.values("initrd").rfind(|value| value.bytes == image.as_bytes()).ok_or("its initrd was not found")?;
     let directory = image.rsplit_once('/').map_or("", |(directory, _)| directory);
-    let mut own = format!("{directory}/{IMAGE}");
-    if trial.settings {
-        own.push_str(&format!("\ninitrd {directory}/{SETTINGS}"));
-    }
-    let out = splice(&out, initrd.range(), own.as_bytes());
+    let line_end = entry.lines().iter().find(|line| line.number == initrd.line).map_or(out.len(), |line| line.ending.start);
+    let settings = if trial.settings { format!("\ninitrd {directory}/{SETTINGS}") } else { String::new() };
+    let with_settings = splice(&out, line_end..line_end, settings.as_bytes());
+    let out = splice(&with_settings, initrd.range(), format!("{directory}/{IMAGE}").as_bytes());
     let out = [format!("title {}\n", trial.title).as_bytes(), &out].concat();
     check(bytes, &out, wish, trial)?;
     Ok(out)

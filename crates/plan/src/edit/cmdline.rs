@@ -32,7 +32,22 @@ fn blank(byte: u8) -> bool {
     matches!(byte, b' ' | 9..=13 | 0xa0)
 }
 
-/// The tokens, `--` and the words for init among them.
+/// Whether the byte goes on with a character of UTF-8 that began before it.
+fn continues_character(line: &[u8], at: usize) -> bool {
+    let length = |lead: u8| match lead {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 0,
+    };
+    (1..=3_usize).any(|back| {
+        let lead = at.checked_sub(back).and_then(|start| line.get(start..=at)).and_then(<[u8]>::split_first);
+        lead.is_some_and(|(lead, rest)| length(*lead) > back && rest.iter().all(|byte| byte & 0xc0 == 0x80))
+    })
+}
+
+/// The tokens, `--` and the words for init among them. The last byte of `à` is a blank to the kernel; it stays with its token, for others read
+/// the whole character in `/proc/cmdline`, and an edit must not come between.
 pub fn tokens(line: &[u8]) -> Vec<Span> {
     let mut found = Vec::new();
     let mut start = None;
@@ -40,6 +55,10 @@ pub fn tokens(line: &[u8]) -> Vec<Span> {
     for (at, byte) in line.iter().enumerate() {
         if blank(*byte) && !quoted {
             found.extend(start.take().map(|start| start..at));
+            let last = found.last_mut().filter(|span: &&mut Span| span.end == at && continues_character(line, at));
+            if let Some(last) = last {
+                last.end += 1;
+            }
         } else {
             start.get_or_insert(at);
             quoted ^= *byte == b'"';
@@ -238,6 +257,21 @@ mod tests {
             let param = parsed.last("b").unwrap();
             assert_eq!(String::from_utf8(parsed.without(param)).unwrap(), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn characters_with_a_byte_that_is_a_blank_stay_whole() {
+        for label in ["voil\u{e0}", "\u{420}\u{420}", "x\u{2020}", "x\u{2820}", "\u{1f820}"] {
+            let text = format!("rw root=LABEL={label}");
+            let line = CommandLine::parse(text.as_bytes());
+            assert_eq!(String::from_utf8(line.with_words(&["b"]).unwrap()).unwrap(), format!("{text} b"));
+            let text = format!("root=LABEL={label} b rw");
+            let line = CommandLine::parse(text.as_bytes());
+            assert_eq!(String::from_utf8(line.without(line.last("b").unwrap())).unwrap(), format!("root=LABEL={label} rw"));
+        }
+        // The kernel cuts there all the same, also where no character ends.
+        let spans = |line: &[u8]| tokens(line).len();
+        assert_eq!([spans("a\u{a0}b".as_bytes()), spans(b"a\xa0b"), spans(b"\xc3 \xa0b"), spans("\u{2820}".as_bytes())], [2, 2, 2, 1]);
     }
 
     #[test]

@@ -115,11 +115,12 @@ fn update() -> Step {
     Step::RunTool { argv, why: "makes the initramfs of every kernel anew".to_owned() }
 }
 
-/// Modules of the list; a `#` in the first column makes a comment (initramfs-tools: mkinitramfs `add_modules_from_file`).
+/// Modules of the list; a `#` in the first column makes a comment (initramfs-tools: hook-functions `add_modules_from_file`). The shell cuts
+/// lines at blanks alone, so a CR is a part of the name before it.
 fn listed(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
-    let words = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| line.split_whitespace().next());
-    words.map(module_name).collect()
+    let lines = text.split('\n').filter(|line| !line.trim_start().starts_with('#'));
+    lines.filter_map(|line| line.split([' ', '\t']).find(|word| !word.is_empty())).map(module_name).collect()
 }
 
 fn appended(before: &[u8], modules: &[&str]) -> Vec<u8> {
@@ -127,10 +128,9 @@ fn appended(before: &[u8], modules: &[&str]) -> Vec<u8> {
     if out.last().is_some_and(|last| *last != b'\n') {
         out.push(b'\n');
     }
-    let ending: &[u8] = if before.windows(2).any(|pair| pair == b"\r\n") { b"\r\n" } else { b"\n" };
     for module in modules {
         out.extend_from_slice(module.as_bytes());
-        out.extend_from_slice(ending);
+        out.push(b'\n');
     }
     out
 }
@@ -143,10 +143,12 @@ mod tests {
     fn lines_are_added_after_an_unfinished_one() {
         assert_eq!(appended(b"# list\nloop", &["vfio_pci", "vfio"]), b"# list\nloop\nvfio_pci\nvfio\n");
         assert_eq!(appended(b"", &["vfio"]), b"vfio\n");
+        assert_eq!(appended(b"loop\r\n", &["vfio"]), b"loop\r\nvfio\n", "`vfio\\r` would name no module");
     }
 
     #[test]
     fn arguments_and_comments_are_no_modules() {
         assert_eq!(listed(b"# vfio\nvfio-pci ids=1:2\n  # x\n\tloop max_loop=8\n\ncaf\xe9\n"), ["vfio_pci", "loop", "caf\u{fffd}"]);
+        assert_eq!(listed(b"vfio\r\nvfio_pci ids=1:2\r\n"), ["vfio\r", "vfio_pci"]);
     }
 }

@@ -4,13 +4,18 @@
 
 pub mod builds;
 mod for_trial;
+mod preset;
+mod version;
+
+pub use preset::named_configs;
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
 use crate::plan::{Refusal, Step};
 use crate::unread;
-use cede_model::kernel::{Kernel, installed::module_name};
+use cede_model::kernel::installed::module_name;
 use cede_model::{Entry, Host};
+use preset::{has_none, preset_trouble, presets};
 use std::cmp::Ordering;
 
 /// mkinitcpio.
@@ -48,6 +53,14 @@ impl InitramfsGenerator for Mkinitcpio {
         let mut change = GeneratorChange { tools: vec![regenerate()], ..GeneratorChange::default() };
         if let Some(why) = preset_trouble(host) {
             return Err(Refusal::new("mkinitcpio-preset-not-readable", format!("which images mkinitcpio makes cannot be told: {why}")));
+        }
+        if has_none(host) {
+            return Err(Refusal::new(
+                "mkinitcpio-no-preset",
+                format!(
+                    "no preset below {PRESETS} says which images to make, and without one `mkinitcpio -P` makes none: the kernel's package writes one (`pacman -S linux`, or what your kernel is called)"
+                ),
+            ));
         }
         let mut images = images(host);
         if let Some(image) = images.iter().find(|image| image.unified) {
@@ -123,7 +136,7 @@ impl Config {
         config.drop_ins = reads_drop_ins(host);
         if config.drop_ins {
             let mut names: Vec<&str> = host.capture.names_in(DROP_INS).filter(|name| name.ends_with(".conf")).collect();
-            names.sort_by(|a, b| version_order(a, b));
+            names.sort_by(|a, b| version::order(a, b));
             for name in names {
                 let path = format!("{DROP_INS}/{name}");
                 config.files.extend(host.capture.file(&path).map(|bytes| (path.clone(), bytes.to_vec())));
@@ -156,7 +169,7 @@ impl Config {
             Evaluation::Array(list) => Ok(list.iter().map(|text| lossy(text.bytes())).collect()),
             Evaluation::Unknown(unknown) => {
                 let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
-                Err(format!("{path}, line {}: {name}: {}; write it as a plain list there", unknown.line, unknown.why))
+                Err(format!("{}; write it as a plain list there", unknown.in_file(path, name)))
             }
         }
     }
@@ -217,26 +230,33 @@ impl Config {
     fn with_drop_in(&self, wanted: &Wanted, files: &[String]) -> Result<Self, Refusal> {
         let mut text = "\n# Written by cede to give PCI devices to guests; `cede undo` removes it.\n".to_owned();
         text.push_str(&format!("MODULES=({} \"${{MODULES[@]}}\")\n", wanted.first.join(" ")));
-        if !files.is_empty() {
-            text.push_str(&format!("FILES+=({})\n", files.join(" ")));
+        // An array added to a string would make one element of all that the string lists.
+        let list = files.join(" ");
+        match files {
+            [] => {}
+            _ if self.is_string("FILES") => text.push_str(&format!("FILES+=\" {list}\"\n")),
+            _ => text.push_str(&format!("FILES+=({list})\n")),
         }
         let mut trouble = None;
         for name in OWN_NAMES {
             let path = format!("{DROP_INS}/{name}");
+            if self.files.iter().any(|(other, _)| *other == path) {
+                continue;
+            }
             let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: true };
             let at = next
                 .files
                 .iter()
                 .skip(1)
-                .position(|(other, _)| version_order(other.rsplit('/').next().unwrap_or(other), name) == Ordering::Greater);
+                .position(|(other, _)| version::order(other.rsplit('/').next().unwrap_or(other), name) == Ordering::Greater);
             next.files.insert(at.map_or(next.files.len(), |at| at + 1), (path, text.clone().into_bytes()));
-            match self.check(&next, wanted) {
+            match self.check(&next, wanted, files) {
                 Ok(()) => return Ok(next),
                 Err(refusal) => trouble = Some(refusal),
             }
         }
         Err(trouble
-            .unwrap_or_else(|| cannot(format!("a file below {DROP_INS} that is read later sets MODULES anew; write `MODULES+=(…)` there"))))
+            .unwrap_or_else(|| cannot(format!("{} are both there already; rename one of them below {DROP_INS}", OWN_NAMES.join(" and ")))))
     }
 
     /// Changes the file that holds our modules already, else the last one that assigns `MODULES`, else the main one.
@@ -253,13 +273,13 @@ impl Config {
             match edited {
                 Ok(edited) => *bytes = edited,
                 Err(error) => {
-                    trouble = format!("{path}: {error}");
+                    trouble = error.in_file(path);
                     continue;
                 }
             }
             let path = path.clone();
             if self.assigns_modules(at) || at == 0 {
-                if self.check(&next, wanted).is_ok() {
+                if self.check(&next, wanted, files).is_ok() {
                     return Ok(next);
                 }
                 trouble = format!("{path} is not the only file that sets MODULES; set it in one file");
@@ -273,14 +293,18 @@ impl Config {
         Environment::source(&[bytes], Sourcing::Concatenated, Dialect::Bash).names().any(|name| name == "MODULES")
     }
 
-    /// The changed files, sourced again, must list our modules and still all others.
-    fn check(&self, after: &Self, wanted: &Wanted) -> Result<(), Refusal> {
+    /// The changed files, sourced again, must list our modules and files, and still all others.
+    fn check(&self, after: &Self, wanted: &Wanted, files: &[String]) -> Result<(), Refusal> {
         let (old, new) = (self.array("MODULES").map_err(cannot)?, after.array("MODULES").map_err(cannot)?);
         let others = |list: &[String]| list.iter().filter(|name| !wanted.is_ours(name)).cloned().collect::<Vec<_>>();
-        if wanted.holds(&new) && wanted.come_first(&new) && others(&old) == others(&new) {
+        let listed = || Ok([self.array("FILES")?.as_slice(), files].concat() == after.array("FILES")?);
+        let has_files = files.is_empty() || listed().map_err(cannot)?;
+        if has_files && wanted.holds(&new) && wanted.come_first(&new) && others(&old) == others(&new) {
             return Ok(());
         }
-        Err(cannot(format!("a file below {DROP_INS} that is read later sets MODULES anew; write `MODULES+=(…)` there")))
+        let last = (0..after.files.len()).rev().find(|at| after.assigns_modules(*at)).and_then(|at| after.files.get(at));
+        let path = last.map_or(self.main.as_str(), |(path, _)| path);
+        Err(cannot(format!("{path} is read later and sets MODULES anew; write `MODULES+=(…)` there")))
     }
 
     fn steps(&self, after: Self) -> Vec<Step> {
@@ -340,88 +364,11 @@ impl Wanted {
     }
 }
 
-/// One image of one preset.
-struct Preset {
-    preset: String,
-    config: Option<String>,
-    path: Option<String>,
-    kernel: Option<String>,
-    unified: bool,
-    /// Further arguments of mkinitcpio, which it splits at blanks.
-    options: Option<String>,
-}
-
 struct Image {
     preset: String,
     path: String,
     kernel: Option<String>,
     unified: bool,
-}
-
-fn presets(host: &Host) -> Vec<Preset> {
-    let names = host.capture.names_in(PRESETS).filter(|name| name.ends_with(".preset"));
-    names.flat_map(|name| read_preset(host, &format!("{PRESETS}/{name}"))).collect()
-}
-
-/// The words of `"${PRESETS[@]}"`; a string is one word.
-fn preset_names(environment: &Environment) -> Vec<String> {
-    let texts = match environment.get("PRESETS") {
-        Evaluation::Array(list) => list,
-        Evaluation::Scalar(text) => vec![text],
-        Evaluation::Unset | Evaluation::Unknown(_) => Vec::new(),
-    };
-    texts.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect()
-}
-
-/// A preset that could not be read, or of which a value that matters cannot be told.
-fn preset_trouble(host: &Host) -> Option<String> {
-    unread::trouble_in(&host.capture, PRESETS, ".preset").or_else(|| {
-        let paths = host.capture.names_in(PRESETS).filter(|name| name.ends_with(".preset")).map(|name| format!("{PRESETS}/{name}"));
-        paths.into_iter().find_map(|path| unknown_value(&path, host.capture.file(&path)?))
-    })
-}
-
-fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
-    let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
-    let names = preset_names(&environment);
-    let keys = ["config", "image", "kver", "uki"];
-    let own = names.iter().map(String::as_str).chain(["ALL"]).flat_map(|name| keys.map(|key| format!("{name}_{key}")));
-    std::iter::once("PRESETS".to_owned()).chain(own).find_map(|variable| match environment.get(&variable) {
-        Evaluation::Unknown(unknown) => {
-            Some(format!("{path}, line {}: {variable}: {}; write its value out there", unknown.line, unknown.why))
-        }
-        _ => None,
-    })
-}
-
-fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
-    let bytes = host.capture.file(path).unwrap_or_default();
-    let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
-    let text = |name: &str| match environment.get(name) {
-        Evaluation::Scalar(text) => text.bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
-        _ => None,
-    };
-    let names = preset_names(&environment);
-    let read = |name: String| {
-        let own = |key: &str| text(&format!("{name}_{key}")).or_else(|| text(&format!("ALL_{key}")));
-        Preset {
-            config: own("config"),
-            path: own("image"),
-            kernel: own("kver").and_then(|kver| release(host, &kver)),
-            unified: own("uki").is_some(),
-            options: own("options"),
-            preset: name,
-        }
-    };
-    names.into_iter().map(read).collect()
-}
-
-/// The release behind `ALL_kver`: a release, a path below its module tree, or `/boot/vmlinuz-NAME` of which the module tree knows the package's name.
-fn release(host: &Host, kver: &str) -> Option<String> {
-    let named = |kernel: &&Kernel| kver == kernel.release || kver.contains(&format!("/modules/{}/", kernel.release));
-    let package = kver.rsplit('/').next()?.strip_prefix("vmlinuz-");
-    let packaged = |kernel: &&Kernel| package.is_some() && host.capture.attribute(&format!("{}/pkgbase", kernel.modules_dir)) == package;
-    host.kernels.iter().find(named).or_else(|| host.kernels.iter().find(packaged)).map(|kernel| kernel.release.clone())
 }
 
 fn images(host: &Host) -> Vec<Image> {
@@ -444,40 +391,4 @@ fn reads_drop_ins(host: &Host) -> bool {
         text.contains("mkinitcpio.conf.d") || text.contains("_d_config=")
     };
     host.capture.file(TOOL).map_or_else(|| host.capture.exists(DROP_INS), names_them)
-}
-
-/// `sort -V` as far as file names need it: runs of digits by value, the rest by byte.
-fn version_order(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let order = match (digits(a), digits(b)) {
-            (0, _) | (_, 0) => match (a.first(), b.first()) {
-                (None, None) => return Ordering::Equal,
-                (x, y) => x.cmp(&y),
-            },
-            (x, y) => number(a, x).cmp(&number(b, y)),
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-        let step = |text: &[u8]| digits(text).max(1).min(text.len());
-        (a, b) = (a.get(step(a)..).unwrap_or_default(), b.get(step(b)..).unwrap_or_default());
-    }
-}
-
-fn number(text: &[u8], digits: usize) -> u64 {
-    text.iter().take(digits).fold(0, |sum, byte| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn drop_ins_are_read_in_version_order() {
-        let mut names = ["moeOS.conf", "10-a.conf", "9-b.conf", "05-c.conf", "zz.conf", "95-cede.conf"];
-        names.sort_by(|a, b| version_order(a, b));
-        assert_eq!(names, ["05-c.conf", "9-b.conf", "10-a.conf", "95-cede.conf", "moeOS.conf", "zz.conf"]);
-    }
 }

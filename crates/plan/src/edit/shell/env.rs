@@ -287,8 +287,10 @@ impl State {
             if array {
                 self.make_array(name);
             }
-            let readonly = command == "readonly" || flags.contains(&b'r');
-            self.var(name).readonly |= readonly;
+            if command == "readonly" || flags.contains(&b'r') {
+                let unknown = unit.unknown(simple.span.start, Why::ReadOnly((*name).clone()));
+                self.var(name).readonly.get_or_insert(unknown);
+            }
         }
     }
 
@@ -317,7 +319,10 @@ impl State {
             AssignValue::Array(literal) => Value::Array(literal.elements.iter().flat_map(|word| self.fields(unit, word)).collect()),
         };
         let name = assign.name.as_str();
-        if perilous(name) || self.var(name).readonly {
+        if let Some(readonly) = self.var(name).readonly.clone() {
+            return self.lose(readonly);
+        }
+        if perilous(name) {
             return self.lose(unit.unknown(at, Why::Lost(format!("{name}="))));
         }
         let array_text = matches!(value, Value::Array(_));

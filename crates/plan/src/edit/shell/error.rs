@@ -56,6 +56,9 @@ pub enum Why {
     /// A command reads other code or changes variables whose names are computed.
     #[error("`{0}` may change any variable")]
     Anything(String),
+    /// `readonly` came before an assignment, which ends the shell.
+    #[error("{0} is made read-only: take `readonly` out")]
+    ReadOnly(String),
     /// A command after which the rest may not run, or runs under other rules.
     #[error("`{0}` may change how the rest of the file is read")]
     Lost(String),
@@ -152,6 +155,24 @@ pub enum CannotEdit {
         /// Line of the assignment.
         line: usize,
     },
+}
+
+impl CannotEdit {
+    /// The whole message for a file of this name, so that what it says to type can be typed.
+    pub fn in_file(&self, path: &str) -> String {
+        format!("{path}: {}", with_path(&self.to_string(), path))
+    }
+}
+
+impl Unknown {
+    /// Where and why, for a file of this name.
+    pub fn in_file(&self, path: &str, var: &str) -> String {
+        format!("{path}, line {}: {var}: {}", self.line, with_path(&self.why.to_string(), path))
+    }
+}
+
+fn with_path(message: &str, path: &str) -> String {
+    message.replace(" FILE`", &format!(" {path}`"))
 }
 
 /// Line of a byte offset, from 1.

@@ -178,6 +178,9 @@ impl Lexer<'_> {
             }
         }
         self.pos += 1;
+        if self.peek() == Some(b'\r') {
+            return self.error(self.pos, "CR line ends, which the shell takes as text: take them out with `sed -i 's/\\r$//' FILE`");
+        }
         if !matches!(self.peek(), None | Some(b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b')')) {
             return self.error(self.pos, "text right after an array");
         }

@@ -94,7 +94,8 @@ pub(super) struct Site {
 #[derive(Debug, Clone)]
 pub(super) struct Var {
     pub(super) value: Value,
-    pub(super) readonly: bool,
+    /// Where it was made read-only.
+    pub(super) readonly: Option<Unknown>,
     /// Has an attribute by which assignments do not store what they say.
     pub(super) odd: bool,
     /// Something unknown may have made it an array.
@@ -104,7 +105,7 @@ pub(super) struct Var {
 
 impl Var {
     pub(super) fn new(value: Value) -> Self {
-        Self { value, readonly: false, odd: false, maybe_array: false, sites: Vec::new() }
+        Self { value, readonly: None, odd: false, maybe_array: false, sites: Vec::new() }
     }
 }
 

@@ -35,6 +35,18 @@ pub fn append_words(bytes: &[u8], var: &str, words: &[&str], shells: Shells) -> 
     insert(&before, words, End::Back, Grammar::Kernel)
 }
 
+/// Adds a line `VAR="$VAR words"` to a file that does not set the variable, for files that are sourced before it may.
+///
+/// # Errors
+/// See [`CannotEdit`].
+pub fn append_line(bytes: &[u8], var: &str, words: &[&str], shells: Shells) -> Result<Vec<u8>, CannotEdit> {
+    let before = Before::read(bytes, var, shells)?;
+    check_words(&before, words, Grammar::Kernel)?;
+    let joined = words.join(" ").into_bytes();
+    let line = assignment(var, format!("${var} ").as_bytes(), &joined);
+    before.choose([with_line(bytes, &line)], |value| matches!(value, Value::Scalar(text) if text.raw().ends_with(&joined)))
+}
+
 /// Removes the last occurrence of the word, with the blank beside it. A line that is left as `VAR="$VAR"` goes too.
 ///
 /// # Errors

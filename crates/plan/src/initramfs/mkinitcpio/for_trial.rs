@@ -1,6 +1,7 @@
 //! An image for a trial: mkinitcpio takes another configuration by `-c`, one that reads those of the preset and then lists our modules first.
 
-use super::{Config, PRESETS, Preset, TOOL, Wanted, preset_trouble, presets};
+use super::preset::{Preset, preset_trouble, presets};
+use super::{Config, PRESETS, TOOL, Wanted};
 use crate::initramfs::{Early, GeneratorChange, TrialImage, proofs};
 use crate::plan::{Refusal, Step};
 use crate::trial;
