@@ -1,6 +1,7 @@
 //! What a run of `mkinitcpio -P` comes to, image by image; nothing where it may be more than that.
 
-use super::{PRESETS, TOOL, preset_names, unknown_value};
+use super::preset::{preset_names, unknown_value};
+use super::{PRESETS, TOOL};
 use crate::edit::shell::{AssignValue, Command, CommandKind, Dialect, Environment, Evaluation, PartKind, Sourcing, Word, parse};
 use std::ops::RangeInclusive;
 

@@ -46,7 +46,7 @@ fn set(environment: &Environment, name: &str) -> Option<String> {
 }
 
 /// The words of `"${PRESETS[@]}"`; a string is one word.
-fn preset_names(environment: &Environment) -> Vec<String> {
+pub(super) fn preset_names(environment: &Environment) -> Vec<String> {
     let texts = match environment.get("PRESETS") {
         Evaluation::Array(list) => list,
         Evaluation::Scalar(text) => vec![text],
@@ -61,7 +61,7 @@ pub(super) fn preset_trouble(host: &Host) -> Option<String> {
         .or_else(|| paths(host).find_map(|path| unknown_value(&path, host.capture.file(&path)?)))
 }
 
-fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
+pub(super) fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
     let environment = Environment::source(&[bytes], Sourcing::Each, Dialect::Bash);
     let names = preset_names(&environment);
     let keys = ["config", "image", "kver", "uki", "efi_image"];
