@@ -3,7 +3,6 @@
 use crate::attribute_child::Writer;
 use crate::child;
 use crate::files::efi_variable;
-use crate::files::file_error::FileError;
 use crate::files::replace_file;
 use crate::files::root::Root;
 use crate::files::temporary;
@@ -27,14 +26,6 @@ const SETTLES_IN: Duration = Duration::from_secs(20);
 
 /// Images are as large as a few hundred megabytes; more is no initramfs.
 const IMAGE_LIMIT: usize = 1 << 30;
-
-pub(crate) fn effect(error: FileError) -> EffectError {
-    match error {
-        FileError::Changed { .. } => EffectError::Changed(error.to_string()),
-        FileError::NoSpace { .. } => EffectError::NoSpace(error.to_string()),
-        other => EffectError::File(other.to_string()),
-    }
-}
 
 impl Root {
     /// Starts a tool; of a mounted system inside it.
@@ -87,13 +78,13 @@ impl Machine for Root {
             return efi_variable::replace(self, path, before, after);
         }
         match (before, after) {
-            (Some(before), None) => replace_file::remove_file(self, path, before).map_err(effect),
+            (Some(before), None) => replace_file::remove_file(self, path, before).map_err(EffectError::from),
             (None, None) => Ok(()),
             (before, Some(after)) => {
                 if let Some(parent) = Path::new(path).parent() {
-                    self.create_dir_all(parent, 0o755).map_err(effect)?;
+                    self.create_dir_all(parent, 0o755).map_err(EffectError::from)?;
                 }
-                replace_file::replace_file(self, path, before, after, step::mode(path)).map(|_| ()).map_err(effect)
+                replace_file::replace_file(self, path, before, after, step::mode(path)).map(|_| ()).map_err(EffectError::from)
             }
         }
     }
@@ -102,15 +93,15 @@ impl Machine for Root {
         if let Some(parent) = Path::new(path).parent() {
             lock::make_private(self, parent)?;
         }
-        replace_file::replace_file(self, path, None, bytes, 0o600).map(|_| ()).map_err(effect)
+        replace_file::replace_file(self, path, None, bytes, 0o600).map(|_| ()).map_err(EffectError::from)
     }
 
     fn remove_directory(&self, path: &str) -> Result<(), EffectError> {
-        replace_file::remove_dir_if_empty(self, path).map(|_| ()).map_err(effect)
+        replace_file::remove_dir_if_empty(self, path).map(|_| ()).map_err(EffectError::from)
     }
 
     fn make_durable(&self, path: &str) -> Result<(), EffectError> {
-        replace_file::sync_file(self, path).map_err(effect)
+        replace_file::sync_file(self, path).map_err(EffectError::from)
     }
 
     fn sweep(&self, path: &str) {

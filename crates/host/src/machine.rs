@@ -1,5 +1,6 @@
 //! What an operation may do to a host. The machine, a mounted system and the simulated host do it each in their way.
 
+use crate::files::file_error::FileError;
 use crate::read_host::{FILE_LIMIT, ReadHost};
 use cede_model::Entry;
 use std::time::Duration;
@@ -30,6 +31,16 @@ pub enum EffectError {
     /// A tool that a killed run started is still at work.
     #[error("{0}")]
     ToolAtWork(String),
+}
+
+impl From<FileError> for EffectError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Changed { .. } => Self::Changed(error.to_string()),
+            FileError::NoSpace { .. } => Self::NoSpace(error.to_string()),
+            other => Self::File(other.to_string()),
+        }
+    }
 }
 
 /// How a tool ended.

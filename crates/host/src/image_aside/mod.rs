@@ -9,7 +9,6 @@ mod mkinitcpio;
 use crate::files::replace_file;
 use crate::files::root::Root;
 use crate::files::temporary;
-use crate::live::effect;
 use crate::lock;
 use crate::machine::{EffectError, ToolEnd};
 use cede_plan::initramfs::mkinitcpio::builds::LENT;
@@ -102,7 +101,7 @@ impl Image {
             let why = format!("it ended as if all went well, and made no {}: run it by hand and look at what it says", self.place);
             return Err(EffectError::Tool { tool: self.argv.first().cloned().unwrap_or_default(), why });
         }
-        replace_file::put_in_place(root, &self.place, &self.name).map_err(effect)
+        replace_file::put_in_place(root, &self.place, &self.name).map_err(EffectError::from)
     }
 }
 
@@ -110,7 +109,7 @@ impl Image {
 fn lend(root: &Root, path: &str, text: &str) -> Result<(), EffectError> {
     lock::make_private(root, Path::new(LENT))?;
     let left = root.read(path, TEXT_LIMIT).ok();
-    replace_file::replace_file(root, path, left.as_deref(), text.as_bytes(), 0o600).map(|_| ()).map_err(effect)
+    replace_file::replace_file(root, path, left.as_deref(), text.as_bytes(), 0o600).map(|_| ()).map_err(EffectError::from)
 }
 
 /// A temporary name for the successor of an image, and its path.
