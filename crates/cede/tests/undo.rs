@@ -7,9 +7,10 @@
 
 mod support;
 
+use cede_model::{Entry, capture_text};
 use std::fs;
 use std::process::{Command, Stdio};
-use support::{Dir, cede, code, flat, laptop, manifest, unpack};
+use support::{Dir, cede, code, fixture, flat, laptop, manifest, unpack};
 
 #[test]
 fn a_directory_that_one_operation_made_goes_with_the_last_file_of_another_one_in_it() {
@@ -71,4 +72,32 @@ fn what_others_moved_away_is_not_called_undone() {
     }
     run(&["apply", "01:00.0", "--bind", "override"]);
     assert!(undone("etc/modprobe.d/00-cede.conf", "etc/modprobe.d/vfio.conf").contains("/etc/modprobe.d/vfio.conf:5 says so"));
+}
+
+#[test]
+fn an_entry_made_from_what_two_operations_wrote_loses_both_in_turn() {
+    let dir = Dir::new("entry");
+    unpack(&laptop(), &dir.0);
+    let other = fixture("boot/systemd-boot-mkinitcpio.capture");
+    let changes = capture_text::parse(&fs::read_to_string(&other).unwrap()).unwrap();
+    for (path, _) in changes.entries().filter(|(_, entry)| **entry == Entry::Absent) {
+        let place = dir.0.join(path.trim_start_matches('/'));
+        let _ = fs::remove_file(&place).or_else(|_| fs::remove_dir_all(&place));
+    }
+    unpack(other.as_ref(), &dir.0);
+    let run = |arguments: &[&str]| code(&cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat()));
+    let line = |path: &str| fs::read_to_string(dir.0.join(path)).unwrap().lines().last().unwrap().to_owned();
+    let before = line("etc/kernel/cmdline");
+    assert_eq!(
+        (run(&["apply", "00:02.0", "--accept-loss", "boot-display"]), run(&["apply", "01:00.0", "--accept-loss", "only-display"])),
+        (1, 1)
+    );
+    // As kernel-install does for a new kernel.
+    let new = "boot/loader/entries/new.conf";
+    let text = format!("title New\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions {}\n", line("etc/kernel/cmdline"));
+    fs::write(dir.0.join(new), text).unwrap();
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!(line(new), format!("options {}", line("etc/kernel/cmdline")));
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!((line("etc/kernel/cmdline"), line(new)), (before.clone(), format!("options {before}")));
 }
