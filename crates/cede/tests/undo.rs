@@ -74,9 +74,9 @@ fn what_others_moved_away_is_not_called_undone() {
     assert!(undone("etc/modprobe.d/00-cede.conf", "etc/modprobe.d/vfio.conf").contains("/etc/modprobe.d/vfio.conf:5 says so"));
 }
 
-#[test]
-fn an_entry_made_from_what_two_operations_wrote_loses_both_in_turn() {
-    let dir = Dir::new("entry");
+/// The laptop with systemd-boot, and a command line for its entries.
+fn with_entries(name: &str) -> Dir {
+    let dir = Dir::new(name);
     unpack(&laptop(), &dir.0);
     let other = fixture("boot/systemd-boot-mkinitcpio.capture");
     let changes = capture_text::parse(&fs::read_to_string(&other).unwrap()).unwrap();
@@ -85,19 +85,45 @@ fn an_entry_made_from_what_two_operations_wrote_loses_both_in_turn() {
         let _ = fs::remove_file(&place).or_else(|_| fs::remove_dir_all(&place));
     }
     unpack(other.as_ref(), &dir.0);
+    dir
+}
+
+const NEW: &str = "boot/loader/entries/new.conf";
+
+/// As kernel-install does for a new kernel.
+fn add_kernel(dir: &Dir) {
+    let text = format!("title New\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions {}\n", last_line(dir, "etc/kernel/cmdline"));
+    fs::write(dir.0.join(NEW), text).unwrap();
+}
+
+fn last_line(dir: &Dir, path: &str) -> String {
+    fs::read_to_string(dir.0.join(path)).unwrap().lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn an_entry_made_from_what_two_operations_wrote_loses_both_in_turn() {
+    let dir = with_entries("entry");
     let run = |arguments: &[&str]| code(&cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat()));
-    let line = |path: &str| fs::read_to_string(dir.0.join(path)).unwrap().lines().last().unwrap().to_owned();
-    let before = line("etc/kernel/cmdline");
+    let before = last_line(&dir, "etc/kernel/cmdline");
     assert_eq!(
         (run(&["apply", "00:02.0", "--accept-loss", "boot-display"]), run(&["apply", "01:00.0", "--accept-loss", "only-display"])),
         (1, 1)
     );
-    // As kernel-install does for a new kernel.
-    let new = "boot/loader/entries/new.conf";
-    let text = format!("title New\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions {}\n", line("etc/kernel/cmdline"));
-    fs::write(dir.0.join(new), text).unwrap();
+    add_kernel(&dir);
     assert_eq!(run(&["undo"]), 1);
-    assert_eq!(line(new), format!("options {}", line("etc/kernel/cmdline")));
+    assert_eq!(last_line(&dir, NEW), format!("options {}", last_line(&dir, "etc/kernel/cmdline")));
     assert_eq!(run(&["undo"]), 1);
-    assert_eq!((line("etc/kernel/cmdline"), line(new)), (before.clone(), format!("options {before}")));
+    assert_eq!((last_line(&dir, "etc/kernel/cmdline"), last_line(&dir, NEW)), (before.clone(), format!("options {before}")));
+}
+
+#[test]
+fn an_entry_whose_words_an_undo_put_into_another_order_loses_them_too() {
+    let dir = with_entries("order");
+    let run = |arguments: &[&str]| code(&cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat()));
+    let before = last_line(&dir, "etc/kernel/cmdline");
+    assert_eq!((run(&["apply", "01:00.0"]), run(&["apply", "00:02.0", "--accept-loss", "only-display"]), run(&["undo", "1"])), (1, 1, 1));
+    assert!(last_line(&dir, "etc/kernel/cmdline").ends_with("vfio-pci.ids=8086:3e9b intel_iommu=on"));
+    add_kernel(&dir);
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!((last_line(&dir, "etc/kernel/cmdline"), last_line(&dir, NEW)), (before.clone(), format!("options {before}")));
 }
