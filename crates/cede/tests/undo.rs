@@ -127,3 +127,15 @@ fn an_entry_whose_words_an_undo_put_into_another_order_loses_them_too() {
     assert_eq!(run(&["undo"]), 1);
     assert_eq!((last_line(&dir, "etc/kernel/cmdline"), last_line(&dir, NEW)), (before.clone(), format!("options {before}")));
 }
+
+#[test]
+fn names_of_entries_stay_in_their_line() {
+    let dir = with_entries("names");
+    let entries = dir.0.join("boot/loader/entries");
+    fs::rename(entries.join("linux.conf"), entries.join("x\nproved\u{202e}\u{1b}[2J.conf")).unwrap();
+    for verb in [&["apply", "01:00.0"][..], &["undo"]] {
+        let output = cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], verb].concat());
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("entries/x?proved??[2J.conf") && !said.contains("\nproved") && !said.contains('\u{202e}'), "{said}");
+    }
+}
