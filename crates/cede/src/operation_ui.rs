@@ -21,11 +21,11 @@ pub fn show(ui: &mut Ui, event: &Event<'_>) {
     let err = ui.err();
     // Progress that cannot be printed stops nothing: the change itself goes on.
     let _ = match event {
-        Event::Step(Step::ReplaceFile { path, after: Some(_), .. }) => write!(err, "write  {path:<PATH$}"),
-        Event::Step(Step::ReplaceFile { path, after: None, .. }) => write!(err, "remove {path:<PATH$}"),
-        Event::Step(Step::RunTool { argv, .. }) => writeln!(err, "{}    {}", paint(HEADING, "run"), argv.join(" ")),
-        Event::Step(Step::CopyImage { to, .. }) => write!(err, "write  {to:<PATH$}"),
-        Event::Step(Step::RemoveImage { path }) => write!(err, "remove {path:<PATH$}"),
+        Event::Step(Step::ReplaceFile { path, after: Some(_), .. }) => write!(err, "write  {:<PATH$}", clean_line(path)),
+        Event::Step(Step::ReplaceFile { path, after: None, .. }) => write!(err, "remove {:<PATH$}", clean_line(path)),
+        Event::Step(Step::RunTool { argv, .. }) => writeln!(err, "{}    {}", paint(HEADING, "run"), clean_line(&argv.join(" "))),
+        Event::Step(Step::CopyImage { to, .. }) => write!(err, "write  {:<PATH$}", clean_line(to)),
+        Event::Step(Step::RemoveImage { path }) => write!(err, "remove {:<PATH$}", clean_line(path)),
         Event::Step(Step::WriteAttribute { path, after, .. }) => write!(err, "write  {} > {path} ", shown(after)),
         Event::Output(line) => writeln!(err, "       {}", paint(FAINT, clean_line(line))),
         // On a terminal the line is written over; elsewhere its beginning and its end are enough.

@@ -7,9 +7,10 @@
 
 mod support;
 
+use cede_model::{Entry, capture_text};
 use std::fs;
 use std::process::{Command, Stdio};
-use support::{Dir, cede, code, flat, laptop, manifest, unpack};
+use support::{Dir, cede, code, fixture, flat, laptop, manifest, unpack};
 
 #[test]
 fn a_directory_that_one_operation_made_goes_with_the_last_file_of_another_one_in_it() {
@@ -71,4 +72,70 @@ fn what_others_moved_away_is_not_called_undone() {
     }
     run(&["apply", "01:00.0", "--bind", "override"]);
     assert!(undone("etc/modprobe.d/00-cede.conf", "etc/modprobe.d/vfio.conf").contains("/etc/modprobe.d/vfio.conf:5 says so"));
+}
+
+/// The laptop with systemd-boot, and a command line for its entries.
+fn with_entries(name: &str) -> Dir {
+    let dir = Dir::new(name);
+    unpack(&laptop(), &dir.0);
+    let other = fixture("boot/systemd-boot-mkinitcpio.capture");
+    let changes = capture_text::parse(&fs::read_to_string(&other).unwrap()).unwrap();
+    for (path, _) in changes.entries().filter(|(_, entry)| **entry == Entry::Absent) {
+        let place = dir.0.join(path.trim_start_matches('/'));
+        let _ = fs::remove_file(&place).or_else(|_| fs::remove_dir_all(&place));
+    }
+    unpack(other.as_ref(), &dir.0);
+    dir
+}
+
+const NEW: &str = "boot/loader/entries/new.conf";
+
+/// As kernel-install does for a new kernel.
+fn add_kernel(dir: &Dir) {
+    let text = format!("title New\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions {}\n", last_line(dir, "etc/kernel/cmdline"));
+    fs::write(dir.0.join(NEW), text).unwrap();
+}
+
+fn last_line(dir: &Dir, path: &str) -> String {
+    fs::read_to_string(dir.0.join(path)).unwrap().lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn an_entry_made_from_what_two_operations_wrote_loses_both_in_turn() {
+    let dir = with_entries("entry");
+    let run = |arguments: &[&str]| code(&cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat()));
+    let before = last_line(&dir, "etc/kernel/cmdline");
+    assert_eq!(
+        (run(&["apply", "00:02.0", "--accept-loss", "boot-display"]), run(&["apply", "01:00.0", "--accept-loss", "only-display"])),
+        (1, 1)
+    );
+    add_kernel(&dir);
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!(last_line(&dir, NEW), format!("options {}", last_line(&dir, "etc/kernel/cmdline")));
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!((last_line(&dir, "etc/kernel/cmdline"), last_line(&dir, NEW)), (before.clone(), format!("options {before}")));
+}
+
+#[test]
+fn an_entry_whose_words_an_undo_put_into_another_order_loses_them_too() {
+    let dir = with_entries("order");
+    let run = |arguments: &[&str]| code(&cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], arguments].concat()));
+    let before = last_line(&dir, "etc/kernel/cmdline");
+    assert_eq!((run(&["apply", "01:00.0"]), run(&["apply", "00:02.0", "--accept-loss", "only-display"]), run(&["undo", "1"])), (1, 1, 1));
+    assert!(last_line(&dir, "etc/kernel/cmdline").ends_with("vfio-pci.ids=8086:3e9b intel_iommu=on"));
+    add_kernel(&dir);
+    assert_eq!(run(&["undo"]), 1);
+    assert_eq!((last_line(&dir, "etc/kernel/cmdline"), last_line(&dir, NEW)), (before.clone(), format!("options {before}")));
+}
+
+#[test]
+fn names_of_entries_stay_in_their_line() {
+    let dir = with_entries("names");
+    let entries = dir.0.join("boot/loader/entries");
+    fs::rename(entries.join("linux.conf"), entries.join("x\nproved\u{202e}\u{1b}[2J.conf")).unwrap();
+    for verb in [&["apply", "01:00.0"][..], &["undo"]] {
+        let output = cede(&[&["--root", dir.0.to_str().unwrap(), "--yes"], verb].concat());
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("entries/x?proved??[2J.conf") && !said.contains("\nproved") && !said.contains('\u{202e}'), "{said}");
+    }
 }

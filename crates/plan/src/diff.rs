@@ -1,9 +1,12 @@
 //! Unified diffs of files, for people and for patch(1).
 
+use cede_model::escape::misleads;
 use similar::TextDiff;
 
 /// The change of one file as a unified diff with three lines of context; empty where nothing changes.
 pub fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+    // A name with a line end in it would begin a line of its own.
+    let path: String = path.chars().map(|c| if misleads(c) { '?' } else { c }).collect();
     let old = before.map_or_else(|| "/dev/null".to_owned(), |_| format!("a{path}"));
     let new = after.map_or_else(|| "/dev/null".to_owned(), |_| format!("b{path}"));
     let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());

@@ -136,6 +136,26 @@ pub fn words_of(line: &[u8]) -> Vec<Vec<u8>> {
     Kind::CommandLine.says(line)
 }
 
+/// A kernel command line without these words, wherever they stand; of a list of ids without those.
+pub fn without_words(line: &[u8], words: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for piece in words::words(line, Kind::CommandLine) {
+        let text = match words::ids(&piece.text) {
+            _ if words.contains(&piece.text) => Vec::new(),
+            Some((name, items)) => {
+                let left: Vec<&[u8]> = items.into_iter().filter(|item| !words.contains(&[name, item].concat())).collect();
+                if left.is_empty() { Vec::new() } else { [name, &left.join(&b',')].concat() }
+            }
+            None => piece.text,
+        };
+        if !text.is_empty() {
+            let glue: &[u8] = if out.is_empty() { b"" } else { &piece.glue };
+            out.extend([glue, &text].concat());
+        }
+    }
+    out
+}
+
 /// Words that are in the second command line and not in the first.
 pub fn added_words(before: &[u8], after: &[u8]) -> Vec<Vec<u8>> {
     let before = words_of(before);

@@ -161,7 +161,8 @@ impl Undo<'_> {
                 Err(conflict) => conflicts.push(*conflict),
             }
         }
-        for operation in self.out.iter().filter(|operation| operation.verb.adds()) {
+        // Last first: what a later one wrote goes by what it found.
+        for operation in self.out.iter().rev().filter(|operation| operation.verb.adds()) {
             for path in copies::unknown_to(self.host, operation) {
                 if let Err(conflict) = self.take_from_copy(operation, &path, &mut targets) {
                     conflicts.push(*conflict);

@@ -1,4 +1,4 @@
-use super::take_out;
+use super::{take_out, without_words};
 
 const GRUB: &str = "/etc/default/grub";
 const LIST: &str = "/etc/initramfs-tools/modules";
@@ -158,4 +158,17 @@ fn bytes_that_are_no_text_stay() {
 fn a_clash_names_its_lines() {
     let clash = take_out(LIST, b"a\n", b"a\nvfio\n", b"a\nvfio x=1\n").unwrap_err();
     assert_eq!((clash.line, clash.before.as_slice(), clash.ours.as_slice()), (Some(2), b"".as_slice(), b"vfio\n".as_slice()));
+}
+
+#[test]
+fn words_go_wherever_they_stand() {
+    let ours = ["intel_iommu=on", "vfio-pci.ids=1:2"].map(|word| word.as_bytes().to_vec());
+    for (line, left) in [
+        ("root=a quiet vfio-pci.ids=1:2 intel_iommu=on", "root=a quiet"),
+        ("intel_iommu=on  root=a vfio-pci.ids=5:6,1:2 x=\"a b\"", "root=a vfio-pci.ids=5:6 x=\"a b\""),
+        ("root=a intel_iommu=on,sm_on", "root=a intel_iommu=on,sm_on"),
+        ("intel_iommu=on", ""),
+    ] {
+        assert_eq!(String::from_utf8(without_words(line.as_bytes(), &ours)).unwrap(), left);
+    }
 }

@@ -37,7 +37,12 @@ pub(super) fn without(operation: &Operation, bytes: &[u8]) -> Result<Vec<u8>, Cl
         if !merge::words_of(value.bytes).iter().any(|word| added.contains(word)) {
             continue;
         }
-        let line = merge::take_out(KERNEL_CMDLINE, &template.before, &template.after, value.bytes)?;
+        // Between the two an undo may have put the words into another order.
+        let only_added = merge::added_words(&template.after, &template.before).is_empty();
+        let line = match merge::take_out(KERNEL_CMDLINE, &template.before, &template.after, value.bytes) {
+            Err(_) if only_added => merge::without_words(value.bytes, &added),
+            line => line?,
+        };
         let range = value.range();
         out.splice(range, line);
     }
