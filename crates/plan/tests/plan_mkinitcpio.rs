@@ -303,6 +303,16 @@ fn without_a_preset_nothing_would_be_made() {
 }
 
 #[test]
+fn a_last_line_without_an_end_is_named() {
+    let rest = "/etc/mkinitcpio.conf.d/10.conf as the rest of it: `echo >> /etc/mkinitcpio.conf` ends it";
+    for (main, drop_in) in [("HOOKS=(base udev modconf)", "MODULES+=(btrfs)\n"), ("HOOKS=(base)\n# end", "MODULES=(\n btrfs\n)\n")] {
+        let plan = plan_on(&arch().text(CONF, main).text(&format!("{DIR}/10.conf"), drop_in).capture, &[GPU], Cmdline);
+        assert!(plan.refused[0].message.contains(rest), "{:?}", plan.refused);
+        assert_tells_what_to_do(&plan);
+    }
+}
+
+#[test]
 fn cr_line_ends_are_named() {
     let plan = plan_on(&arch().text(CONF, "MODULES=(ext4)\r\nHOOKS=(base)\r\n").capture, &[GPU], Cmdline);
     assert!(

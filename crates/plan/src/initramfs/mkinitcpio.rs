@@ -9,7 +9,7 @@ mod version;
 pub use preset::named_configs;
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
-use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
+use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, Unknown, Why, array, parse};
 use crate::plan::{Refusal, Step};
 use crate::unread;
 use cede_model::kernel::installed::module_name;
@@ -169,11 +169,22 @@ impl Config {
             Evaluation::Unset => Ok(Vec::new()),
             Evaluation::Scalar(text) => Ok(first_line(&lossy(text.bytes()))),
             Evaluation::Array(list) => Ok(list.iter().map(|text| lossy(text.bytes())).collect()),
-            Evaluation::Unknown(unknown) => {
+            Evaluation::Unknown(unknown) => Err(self.glued(&unknown).unwrap_or_else(|| {
                 let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
-                Err(format!("{}; write it as a plain list there", unknown.in_file(path, name)))
-            }
+                format!("{}; write it as a plain list there", unknown.in_file(path, name))
+            })),
         }
+    }
+
+    /// Where a file is well by itself, and not behind one whose last line has no end: they are concatenated.
+    fn glued(&self, unknown: &Unknown) -> Option<String> {
+        let (before, bytes) = self.files.get(unknown.file.checked_sub(1)?)?;
+        let (path, own) = self.files.get(unknown.file)?;
+        let is_open = bytes.last().is_some_and(|last| *last != b'\n');
+        let is_glued = is_open && matches!(unknown.why, Why::Unreadable(_)) && parse(own, Dialect::Bash).is_ok();
+        is_glued.then(|| {
+            format!("the last line of {before} has no end, so mkinitcpio reads {path} as the rest of it: `echo >> {before}` ends it")
+        })
     }
 
     fn change(&self, host: &Host, early: &Early, change: &mut GeneratorChange) -> Result<(), Refusal> {
