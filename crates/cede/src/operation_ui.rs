@@ -5,6 +5,7 @@ use crate::error::CommandError;
 use crate::exit_code::Exit;
 use crate::render::plan::{print_refusals, shown};
 use crate::render::table::{clean_line, wrapped};
+use crate::typed::commands;
 use crate::ui::{BAD, FAINT, GOOD, HEADING, Ui, WARN, paint};
 use crate::view::operation::OperationView;
 use cede_host::apply::{Applied, ApplyError, Event};
@@ -149,6 +150,6 @@ pub fn finish(ui: &mut Ui, applied: &Applied, next: &str, view: &mut OperationVi
 /// # Errors
 /// Those of the stream.
 pub fn nothing(ui: &mut Ui, why: &str) -> Result<Exit, CommandError> {
-    writeln!(ui.out(), "{}: {why}", paint(GOOD, "nothing to do"))?;
+    writeln!(ui.out(), "{}: {}", paint(GOOD, "nothing to do"), commands(why))?;
     Ok(Exit::Fine)
 }

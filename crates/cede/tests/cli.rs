@@ -185,6 +185,8 @@ fn a_mounted_system_is_changed_and_brought_back_to_the_byte() {
     let before = manifest(&dir.0.join("etc"));
     assert_eq!(code(&cede(&["--root", root, "apply", "01:00.0"])), 4, "nobody can answer, so nothing happens");
     assert_eq!(manifest(&dir.0.join("etc")), before);
+    let nothing = text(&cede(&["--root", root, "undo", "--yes"]).stdout);
+    assert!(nothing.contains(&format!("`cede --root {root} log` shows")), "{nothing}");
     let applied = cede(&["--root", root, "apply", "01:00.0", "--yes"]);
     let said = text(&applied.stdout);
     assert_eq!(code(&applied), 1, "its tools still have to be run: {said}{}", text(&applied.stderr));

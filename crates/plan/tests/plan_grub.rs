@@ -65,6 +65,7 @@ const NASTY: &[Layout] = &[
     ("from the environment", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=\"quiet ${MORE_OPTIONS} splash\"\n"), &[]),
     ("built from others", Some(b"A=\"a b\"\nB='c d'\nGRUB_CMDLINE_LINUX=\"${A} ${B}\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"${A}\"\n"), &[]),
     ("one variable in the other", Some(b"GRUB_CMDLINE_LINUX=\"a\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX quiet\"\n"), &[]),
+    ("a here-document as a comment", Some(b": <<'NOTES'\nGRUB_CMDLINE_LINUX_DEFAULT=\"old $(x)\"\nNOTES\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n"), &[]),
     ("commented copy", Some(b"#GRUB_CMDLINE_LINUX_DEFAULT=\"quiet intel_iommu=off\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n  # GRUB_CMDLINE_LINUX_DEFAULT=x\n"), &[]),
     ("indented, with semicolon", Some(b"  GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"; GRUB_TIMEOUT=2\n"), &[]),
     ("mixed quotes", Some(b"GRUB_CMDLINE_LINUX_DEFAULT=quiet' splash'\" loglevel=3\"\n"), &[]),

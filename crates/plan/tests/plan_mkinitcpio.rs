@@ -265,6 +265,33 @@ fn presets_are_read_as_mkinitcpio_reads_them() {
 }
 
 #[test]
+fn a_preset_that_reads_the_main_file_alone_is_served_too() {
+    let preset = format!(
+        "ALL_kver=/boot/vmlinuz-linux\nPRESETS=(default fallback)\ndefault_image=/boot/initramfs-linux.img\nfallback_image=/boot/initramfs-linux-fallback.img\nfallback_config={CONF}\n"
+    );
+    let with = |drop_in: &str| arch().text("/etc/mkinitcpio.d/linux.preset", &preset).text(&format!("{DIR}/10.conf"), drop_in);
+    let (_, done) = planned("adds", &with("MODULES+=(btrfs)\n"));
+    assert_eq!(effective(&done, CONF, false, "MODULES").join(" "), VFIO);
+    assert_eq!(effective(&done, CONF, true, "MODULES").join(" "), format!("{VFIO} btrfs"));
+    let (_, done) = planned("lists ours", &with(&format!("MODULES=({VFIO})\n")));
+    assert_eq!([false, true].map(|drop_ins| effective(&done, CONF, drop_ins, "MODULES").join(" ")), [VFIO, VFIO]);
+    let plan = plan_on(&with("MODULES=(btrfs)\n").capture, &[GPU], Cmdline);
+    assert_eq!(refused(&plan), ["mkinitcpio-not-editable"]);
+    assert_tells_what_to_do(&plan);
+}
+
+#[test]
+fn options_that_stand_for_variables_are_refused() {
+    for (options, expected) in [("\"-S autodetect -c /etc/other.conf\"", "default_config="), ("(--uki=/efi/linux.efi)", "default_uki=")] {
+        let preset = format!("ALL_kver=/v\nPRESETS=(default)\ndefault_image=/boot/initramfs-linux.img\ndefault_options={options}\n");
+        let plan = plan_on(&arch().text("/etc/mkinitcpio.d/linux.preset", &preset).capture, &[GPU], Cmdline);
+        assert_eq!(refused(&plan), ["mkinitcpio-preset-not-readable"], "{options}");
+        assert!(plan.refused[0].message.contains(expected), "{:?}", plan.refused);
+        assert_tells_what_to_do(&plan);
+    }
+}
+
+#[test]
 fn without_a_preset_nothing_would_be_made() {
     let mut machine = arch().directory("/etc/mkinitcpio.d");
     for name in ["linux", "linux-lts"] {
@@ -273,6 +300,16 @@ fn without_a_preset_nothing_would_be_made() {
     let plan = plan_on(&machine.capture, &[GPU], Cmdline);
     assert_eq!(refused(&plan), ["mkinitcpio-no-preset"]);
     assert_tells_what_to_do(&plan);
+}
+
+#[test]
+fn a_last_line_without_an_end_is_named() {
+    let rest = "/etc/mkinitcpio.conf.d/10.conf as the rest of it: `echo >> /etc/mkinitcpio.conf` ends it";
+    for (main, drop_in) in [("HOOKS=(base udev modconf)", "MODULES+=(btrfs)\n"), ("HOOKS=(base)\n# end", "MODULES=(\n btrfs\n)\n")] {
+        let plan = plan_on(&arch().text(CONF, main).text(&format!("{DIR}/10.conf"), drop_in).capture, &[GPU], Cmdline);
+        assert!(plan.refused[0].message.contains(rest), "{:?}", plan.refused);
+        assert_tells_what_to_do(&plan);
+    }
 }
 
 #[test]

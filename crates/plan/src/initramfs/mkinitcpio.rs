@@ -10,7 +10,7 @@ mod version;
 pub use preset::named_configs;
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
-use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, array};
+use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, Unknown, Why, array, parse};
 use crate::plan::{Refusal, Step};
 use crate::unread;
 use cede_model::kernel::installed::module_name;
@@ -100,6 +100,8 @@ struct Config {
     main: String,
     files: Vec<(String, Vec<u8>)>,
     drop_ins: bool,
+    /// Another preset reads the main file without its drop-ins.
+    main_alone: bool,
 }
 
 /// The configurations that the presets use; those that name none share the main one.
@@ -118,7 +120,8 @@ fn configs(host: &Host) -> Vec<Config> {
     if default {
         // Where a preset reads the main file alone, a drop-in would not reach it: then the main file itself is changed, which serves both.
         let mut config = Config::default_one(host);
-        config.drop_ins &= !list.iter().any(|config| config.main == MAIN);
+        config.main_alone = list.iter().any(|config| config.main == MAIN);
+        config.drop_ins &= !config.main_alone;
         list.retain(|config| config.main != MAIN);
         list.insert(0, config);
     }
@@ -128,7 +131,7 @@ fn configs(host: &Host) -> Vec<Config> {
 impl Config {
     fn alone(host: &Host, path: String) -> Self {
         let files = host.capture.file(&path).map(|bytes| (path.clone(), bytes.to_vec())).into_iter().collect();
-        Self { main: path, files, drop_ins: false }
+        Self { main: path, files, drop_ins: false, main_alone: false }
     }
 
     fn default_one(host: &Host) -> Self {
@@ -167,11 +170,22 @@ impl Config {
             Evaluation::Unset => Ok(Vec::new()),
             Evaluation::Scalar(text) => Ok(first_line(&lossy(text.bytes()))),
             Evaluation::Array(list) => Ok(list.iter().map(|text| lossy(text.bytes())).collect()),
-            Evaluation::Unknown(unknown) => {
+            Evaluation::Unknown(unknown) => Err(self.glued(&unknown).unwrap_or_else(|| {
                 let path = self.files.get(unknown.file).map_or(self.main.as_str(), |(path, _)| path);
-                Err(format!("{}; write it as a plain list there", unknown.in_file(path, name)))
-            }
+                format!("{}; write it as a plain list there", unknown.in_file(path, name))
+            })),
         }
+    }
+
+    /// Where a file is well by itself, and not behind one whose last line has no end: they are concatenated.
+    fn glued(&self, unknown: &Unknown) -> Option<String> {
+        let (before, bytes) = self.files.get(unknown.file.checked_sub(1)?)?;
+        let (path, own) = self.files.get(unknown.file)?;
+        let is_open = bytes.last().is_some_and(|last| *last != b'\n');
+        let is_glued = is_open && matches!(unknown.why, Why::Unreadable(_)) && parse(own, Dialect::Bash).is_ok();
+        is_glued.then(|| {
+            format!("the last line of {before} has no end, so mkinitcpio reads {path} as the rest of it: `echo >> {before}` ends it")
+        })
     }
 
     fn change(&self, host: &Host, early: &Early, change: &mut GeneratorChange) -> Result<(), Refusal> {
@@ -199,7 +213,8 @@ impl Config {
             return Err(cannot(format!("{}: {why}", self.main)));
         }
         let needs_files = self.files_to_add(early)?;
-        if wanted.leads(&modules) && needs_files.is_empty() {
+        let serves_all = self.serves_main_alone(&wanted).map_err(cannot)?;
+        if serves_all && wanted.leads(&modules) && needs_files.is_empty() {
             return Ok(());
         }
         let fresh = self.drop_ins && !modules.iter().any(|name| wanted.is_ours(name)) && !self.is_string("MODULES");
@@ -208,7 +223,7 @@ impl Config {
         let edited = edited.or_else(|why| if self.drop_ins { self.with_drop_in(&wanted, &needs_files).map_err(|_| why) } else { Err(why) });
         match edited {
             Ok(after) => change.files.extend(self.steps(after)),
-            Err(_) if wanted.holds(&modules) && needs_files.is_empty() => {}
+            Err(_) if serves_all && wanted.holds(&modules) && needs_files.is_empty() => {}
             Err(why) => return Err(why),
         }
         Ok(())
@@ -220,6 +235,19 @@ impl Config {
         let present = self.array("FILES").map_err(cannot)?;
         let missing = early.files.iter().map(|(path, _)| path.clone()).filter(|path| !present.contains(path));
         Ok(if hooks.iter().any(|hook| hook == "modconf") { Vec::new() } else { missing.collect() })
+    }
+
+    fn with_files(&self, files: Vec<(String, Vec<u8>)>) -> Self {
+        Self { main: self.main.clone(), files, drop_ins: self.drop_ins, main_alone: self.main_alone }
+    }
+
+    /// True where a preset that reads the main file alone has our modules first too.
+    fn serves_main_alone(&self, wanted: &Wanted) -> Result<bool, String> {
+        if !self.main_alone {
+            return Ok(true);
+        }
+        let main = self.with_files(self.files.first().cloned().into_iter().collect()).array("MODULES")?;
+        Ok(wanted.holds(&main) && wanted.come_first(&main))
     }
 
     fn is_string(&self, name: &str) -> bool {
@@ -243,7 +271,7 @@ impl Config {
             if self.files.iter().any(|(other, _)| *other == path) {
                 continue;
             }
-            let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: true };
+            let mut next = self.with_files(self.files.clone());
             let at = next
                 .files
                 .iter()
@@ -264,7 +292,7 @@ impl Config {
         let first: Vec<&str> = wanted.first.iter().map(String::as_str).collect();
         let mut trouble = format!("{}: no assignment of MODULES could be changed; write `MODULES=(…)` on one line", self.main);
         for at in (0..self.files.len()).rev() {
-            let mut next = Self { main: self.main.clone(), files: self.files.clone(), drop_ins: self.drop_ins };
+            let mut next = self.with_files(self.files.clone());
             let Some((path, bytes)) = next.files.get_mut(at) else { continue };
             let edited = array::put_modules_first(bytes, "MODULES", &first, wanted.obsolete).and_then(|bytes| {
                 let list: Vec<&str> = files.iter().map(String::as_str).collect();
@@ -299,7 +327,8 @@ impl Config {
         let others = |list: &[String]| list.iter().filter(|name| !wanted.is_ours(name)).cloned().collect::<Vec<_>>();
         let listed = || Ok([self.array("FILES")?.as_slice(), files].concat() == after.array("FILES")?);
         let has_files = files.is_empty() || listed().map_err(cannot)?;
-        if has_files && wanted.holds(&new) && wanted.come_first(&new) && others(&old) == others(&new) {
+        let serves_all = after.serves_main_alone(wanted).map_err(cannot)?;
+        if has_files && serves_all && wanted.holds(&new) && wanted.come_first(&new) && others(&old) == others(&new) {
             return Ok(());
         }
         let last = (0..after.files.len()).rev().find(|at| after.assigns_modules(*at)).and_then(|at| after.files.get(at));

@@ -122,7 +122,7 @@ impl State {
             for assign in &simple.assigns {
                 self.assign(unit, assign, alone.then(|| simple.span.clone()));
             }
-            if simple.redirected {
+            if simple.may_fail {
                 self.lose(unit.unknown(simple.span.start, Why::Lost("a redirection that may fail".to_owned())));
             }
             return;
@@ -241,7 +241,7 @@ impl State {
     fn ends_or_bends(&self, simple: &Simple, name: &[u8], arguments: usize, flag: &[u8]) -> bool {
         match name {
             // A special builtin whose redirection fails ends dash.
-            b":" | b"export" | b"readonly" | b"unset" | b"times" => simple.redirected,
+            b":" | b"export" | b"readonly" | b"unset" | b"times" => simple.may_fail,
             b"set" => arguments != 1 || !matches!(flag, b"-a" | b"+a"),
             b"command" => !flag.eq_ignore_ascii_case(b"-v"),
             b"trap" | b"alias" | b"unalias" | b"shopt" | b"enable" | b"exec" | b"exit" | b"return" | b"builtin" | b"break"

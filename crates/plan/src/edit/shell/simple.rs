@@ -8,8 +8,9 @@ use super::syntax::{ArrayLiteral, Assign, AssignValue, PartKind, Quote, Simple, 
 const DECLARING: [&[u8]; 5] = [b"export", b"readonly", b"local", b"declare", b"typeset"];
 
 impl Lexer<'_> {
-    pub(super) fn redirections(&mut self) -> Parsed<bool> {
-        let mut any = false;
+    /// Whether there are any, and whether one of them may fail: a here-document is given as it is, a file may not open.
+    pub(super) fn redirections(&mut self) -> Parsed<(bool, bool)> {
+        let mut found = (false, false);
         loop {
             self.skip_blanks();
             let digits = self.bytes.get(self.pos..).unwrap_or_default().iter().take_while(|b| b.is_ascii_digit()).count();
@@ -18,10 +19,11 @@ impl Lexer<'_> {
             }
             let both = self.bash() && self.starts(b"&>");
             if !both && !matches!(self.peek(), Some(b'<' | b'>')) {
-                return Ok(any);
+                return Ok(found);
             }
+            let announced = self.pending.len();
             self.redirection()?;
-            any = true;
+            found = (true, found.1 || self.pending.len() == announced);
         }
     }
 
@@ -57,9 +59,11 @@ impl Lexer<'_> {
 
     pub(super) fn simple_command(&mut self) -> Parsed<Parsing> {
         let start = self.pos;
-        let mut simple = Simple { span: start..start, assigns: Vec::new(), words: Vec::new(), redirected: false };
+        let mut simple = Simple { span: start..start, assigns: Vec::new(), words: Vec::new(), redirected: false, may_fail: false };
         loop {
-            simple.redirected |= self.redirections()?;
+            let (any, may_fail) = self.redirections()?;
+            simple.redirected |= any;
+            simple.may_fail |= may_fail;
             let assignable = simple.words.first().is_none_or(|word| self.declaring(word));
             match self.peek() {
                 None | Some(b'\n' | b';' | b'&' | b'|' | b')') => break,

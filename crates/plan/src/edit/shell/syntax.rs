@@ -88,6 +88,8 @@ pub struct Simple {
     pub words: Vec<Word>,
     /// Whether there is a redirection.
     pub redirected: bool,
+    /// Whether one of them may fail, as none from a here-document does.
+    pub may_fail: bool,
 }
 
 /// `NAME=value`, `NAME+=value`, `NAME[..]=value`.

@@ -66,10 +66,29 @@ pub(super) fn unknown_value(path: &str, bytes: &[u8]) -> Option<String> {
     let names = preset_names(&environment);
     let keys = ["config", "image", "kver", "uki", "efi_image"];
     let own = names.iter().flat_map(|name| keys.map(|key| format!("{name}_{key}"))).chain(["ALL_config", "ALL_kver"].map(str::to_owned));
-    std::iter::once("PRESETS".to_owned()).chain(own).find_map(|variable| match environment.get(&variable) {
+    let unknown = std::iter::once("PRESETS".to_owned()).chain(own).find_map(|variable| match environment.get(&variable) {
         Evaluation::Unknown(unknown) => Some(format!("{}; write its value out there", unknown.in_file(path, &variable))),
         _ => None,
-    })
+    });
+    unknown.or_else(|| odd_option(path, &environment, &names))
+}
+
+/// An option that stands in the place of one of the preset's own variables.
+fn odd_option(path: &str, environment: &Environment, names: &[String]) -> Option<String> {
+    const OWN: [(&str, &str); 5] = [("-c", "config"), ("--config", "config"), ("-U", "uki"), ("--uki", "uki"), ("--uefi", "uki")];
+    let odd = |name: &String| {
+        let options = match environment.get(&format!("{name}_options")) {
+            Evaluation::Scalar(text) => vec![text],
+            Evaluation::Array(list) => list,
+            Evaluation::Unset | Evaluation::Unknown(_) => Vec::new(),
+        };
+        let words =
+            options.iter().filter_map(|text| text.bytes()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).collect::<Vec<_>>();
+        let is = |option: &str| words.iter().flat_map(|text| text.split(' ')).any(|word| word.split('=').next() == Some(option));
+        let (option, key) = OWN.iter().find(|(option, _)| is(option))?;
+        Some(format!("{path}: {name}_options has `{option}`; write it as `{name}_{key}=` there"))
+    };
+    names.iter().find_map(odd)
 }
 
 fn read_preset(host: &Host, path: &str) -> Vec<Preset> {
