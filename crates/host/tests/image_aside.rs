@@ -111,6 +111,26 @@ fn hooks_are_run_as_update_initramfs_runs_them() {
     }
 }
 
+/// So that `cargo xtask cuts` cuts this way at every system call.
+#[test]
+fn the_simulated_update_initramfs_is_known() {
+    if !may_mount() {
+        return;
+    }
+    for capture in [
+        include_str!("../../../fixtures/boot/grub-initramfs-tools.capture"),
+        include_str!("../../../fixtures/boot/systemd-boot-initramfs-tools.capture"),
+    ] {
+        let scratch = Scratch::new();
+        let root = debian(&scratch);
+        let host = cede_model::capture_text::parse(capture).unwrap();
+        scratch.write("usr/sbin/update-initramfs", host.file("/usr/sbin/update-initramfs").unwrap());
+        scratch.write("etc/initramfs/post-update.d/systemd-boot", "");
+        let (success, lines) = update(&root);
+        assert!(success && lines.iter().any(|line| line.starts_with("run-parts ")), "{lines:?}");
+    }
+}
+
 #[test]
 fn a_hook_that_fails_ends_the_run_as_it_ends_update_initramfs() {
     if !may_mount() {

@@ -280,4 +280,13 @@ mod tests {
             assert!(!is_told(&known().replace(line, "\n")), "{line}");
         }
     }
+
+    /// So that `cargo xtask cuts` cuts this way at every system call.
+    #[test]
+    fn the_simulated_mkinitcpio_is_known() {
+        let laptop =
+            cede_model::capture_text::parse(include_str!("../../../../../fixtures/hosts/arch-gtx1650-laptop/host.capture")).unwrap();
+        let preset = [(LINUX.to_owned(), laptop.file(LINUX).unwrap().to_vec())];
+        assert_eq!(builds(laptop.file(TOOL).unwrap(), &preset).unwrap().len(), 1);
+    }
 }
