@@ -227,3 +227,17 @@ fn recover_overwrites_nothing_that_clashes_and_says_so() {
     assert_eq!(host.run(&["recover"]).0, 0, "once the file is in order, it ends");
     assert_eq!(manifest(&host.dir.0.join("etc")), host.before);
 }
+
+#[test]
+fn an_operation_that_is_missing_is_named() {
+    let host = Applied::new("missing");
+    host.run(&["apply", "00:02.0", "--accept-loss", "only-display", "--yes"]);
+    host.run(&["undo", "2", "--yes"]);
+    fs::remove_file(host.journal.with_file_name("0002.jsonl")).unwrap();
+    let (code, said) = host.run(&["log"]);
+    assert!(code == 0 && flat(&said).contains("operations/0002.jsonl is missing: what operation 2 did"), "{said}");
+    let (_, said) = host.run(&["undo", "1", "--yes"]);
+    assert!(flat(&said).contains("note /var/lib/cede/operations/0002.jsonl is missing: what operation 2 wrote counts as"), "{said}");
+    let (_, said) = Applied::new("none-missing").run(&["log"]);
+    assert!(!said.contains("missing"), "{said}");
+}

@@ -288,6 +288,12 @@ pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
     Ok(list)
 }
 
+/// Numbers between those that are there. Operations are numbered one after the other, so their files were taken away.
+pub fn missing(operations: &[Operation]) -> Vec<u32> {
+    let last = operations.iter().map(|operation| operation.number).max().unwrap_or_default();
+    (1..last).filter(|number| operations.iter().all(|operation| operation.number != *number)).collect()
+}
+
 fn unreadable(path: &str, why: &str) -> JournalError {
     let (path, why) = (path.to_owned(), why.to_owned());
     if matches!(why.as_str(), "EACCES" | "EPERM") { JournalError::Unreadable { path, why } } else { JournalError::NoFile { path, why } }

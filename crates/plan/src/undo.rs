@@ -78,6 +78,10 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     if operation.verb.is_apart() {
         return apart::undo(host, operation).map_err(CannotUndo::Conflicts);
     }
+    let missing = journal::missing(operations).into_iter().map(|number| {
+        let file = journal::path(number);
+        format!("{file} is missing: what operation {number} wrote counts as somebody else's, and stays; bring the file back first, if you have it")
+    });
     // A trial has files of its own, and is taken back apart.
     let operations = &journal::lasting(operations);
     let rest: Vec<&Operation> =
@@ -86,6 +90,7 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     let undo = Undo { host, operation, out, rest };
     let mut targets = undo.targets().map_err(CannotUndo::Conflicts)?;
     let mut plan = Plan { devices: operation.plan.devices.clone(), bind: operation.plan.bind, ..Plan::default() };
+    plan.notes.extend(missing);
     let mut tools = undo.tools();
     undo.plan_again(&mut targets, &mut tools, &mut plan)?;
     tools.sort_by_key(|step| (makes_menu(step), step.argv().is_none()));

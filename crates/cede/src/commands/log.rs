@@ -5,15 +5,15 @@ use super::verify::{boot_id, operations};
 use crate::cli::Global;
 use crate::error::CommandError;
 use crate::exit_code::Exit;
-use crate::render::table::Table;
+use crate::render::table::{Table, wrapped};
 use crate::source;
 use crate::time::utc;
-use crate::ui::Ui;
+use crate::ui::{Ui, WARN, paint};
 use crate::view::log::LogView;
 use cede_host::Scope;
 use cede_model::counted;
 use cede_plan::Step;
-use cede_plan::journal::{Operation, Verb, standing};
+use cede_plan::journal::{self, Operation, Verb, standing};
 
 /// Lists what was done, oldest first.
 ///
@@ -42,6 +42,10 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     }
     let width = ui.width();
     table.print(ui.out(), width)?;
+    for number in journal::missing(&list) {
+        let what = format!("{} is missing: what operation {number} did is not known any more", journal::path(number));
+        wrapped(ui.out(), &format!("{} ", paint(WARN, "note")), &what, width)?;
+    }
     for operation in list.iter().filter(|_| global.verbose) {
         writeln!(ui.out(), "\noperation {}", operation.number)?;
         crate::render::plan::print_steps(ui, &operation.plan.steps)?;
