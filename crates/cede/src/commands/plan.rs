@@ -85,7 +85,8 @@ pub fn next_after_refusal(ui: &mut Ui, wish: &WishArgs, losses: &str, global: &G
 
 fn next(ui: &mut Ui, plan: &Plan, wish: &WishArgs, file: Option<&Path>, global: &Global) -> Result<(), CommandError> {
     if plan.is_empty() {
-        return Ok(());
+        // The files were looked at, and not what was made of them.
+        return Ok(writeln!(ui.out(), "\nNext: {}", global.command("verify", true))?);
     }
     let verb = match file {
         Some(path) => format!("apply --plan {}", quoted(&path.to_string_lossy())),
