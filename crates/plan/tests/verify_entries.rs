@@ -76,7 +76,7 @@ fn what_was_made_for_the_next_start_is_judged_as_far_as_it_is_still_meant() {
     let expects = [
         now(Condition::FileIs { path: "/etc/default/grub".to_owned(), sha256: Some("0".repeat(64)) }),
         now(module("6.1.0-27-amd64")),
-        now(Condition::ImageLoads { image: "/boot/initramfs-other.img".to_owned(), module: "vfio_pci".to_owned() }),
+        now(Condition::ImageOpens { image: "/boot/initramfs-other.img".to_owned() }),
         now(Condition::ImageOpens { image: IMAGE.to_owned() }),
         now(Condition::EntriesCarry { parameter: "intel_iommu=on".to_owned() }),
         now(Condition::MenuStarts { kernels: vec![kernel.clone(), gone] }),
@@ -92,10 +92,12 @@ fn what_was_made_for_the_next_start_is_judged_as_far_as_it_is_still_meant() {
         report.outcomes.into_iter().map(|outcome| (outcome.what, outcome.result)).collect::<Vec<_>>()
     };
     let as_planned = said(&capture);
-    assert!(as_planned.len() == 3 && as_planned.iter().all(|(_, result)| *result == Result3::Met), "{as_planned:?}");
+    let results: Vec<Result3> = as_planned.iter().map(|(_, result)| *result).collect();
+    // The first image was not looked at.
+    assert_eq!(results, [Result3::CannotTell, Result3::Met, Result3::Met, Result3::Met], "{as_planned:?}");
     capture.insert("/boot/grub/grub.cfg", Entry::File(OWN.replace("WORDS", "").into_bytes()));
-    let [_, (_, carried), _] = said(&capture).try_into().unwrap_or_else(|other| panic!("{other:?}"));
+    let [_, _, (_, carried), _] = said(&capture).try_into().unwrap_or_else(|other| panic!("{other:?}"));
     assert_eq!(carried, Result3::NotMet);
     capture.insert(format!("{IMAGE}!"), Entry::Unreadable("it is cut off".to_owned()));
-    assert_ne!(said(&capture).first().map(|(_, result)| *result), Some(Result3::Met));
+    assert_ne!(said(&capture).get(1).map(|(_, result)| *result), Some(Result3::Met));
 }

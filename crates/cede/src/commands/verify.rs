@@ -133,6 +133,15 @@ pub fn is_unready(host: &Host, operation: &Operation) -> bool {
     verify::made(host, &operation.plan.expects).outcomes.iter().any(|outcome| outcome.result == Result3::NotMet)
 }
 
+/// Why nothing can be told of a start that is still to come.
+const TO_COME: [&str; 2] = ["the machine was not started anew yet: reboot first", "this system does not run yet"];
+
+/// Something cannot be told that does not wait for the start.
+fn has_doubt(report: &VerifyReport) -> bool {
+    let waits = |cause: &Option<String>| cause.as_deref().is_some_and(|cause| TO_COME.contains(&cause));
+    report.outcomes.iter().any(|outcome| outcome.result == Result3::CannotTell && !waits(&outcome.cause))
+}
+
 /// Judges every operation that is meant.
 pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
     let now = runtime::expectations(operations, boot_id(host));
@@ -195,8 +204,8 @@ pub fn print_report(ui: &mut Ui, report: &VerifyReport, operations: &[Operation]
     let verdict = match (has(Result3::NotMet), has(Result3::Met)) {
         _ if report.passed() => paint(GOOD, "verified: everything is as planned"),
         (true, _) if is_to_come => paint(BAD, "not ready for the reboot"),
-        (false, true) if is_to_come => paint(WARN, "ready for the reboot, which is still to come"),
-        (false, false) => paint(WARN, "cannot tell yet"),
+        (false, true) if is_to_come && !has_doubt(report) => paint(WARN, "ready for the reboot, which is still to come"),
+        (false, met) if is_to_come || !met => paint(WARN, "cannot tell yet"),
         _ => paint(BAD, "not verified"),
     };
     writeln!(out, "{verdict}")?;
@@ -238,7 +247,9 @@ fn next(ui: &mut Ui, host: &Host, report: &VerifyReport, operations: &[Operation
 fn next_before_the_start(ui: &mut Ui, report: &VerifyReport, waiting: &[&Operation], global: &Global) -> Result<(), CommandError> {
     let out = ui.out();
     if !report.outcomes.iter().any(|outcome| outcome.result == Result3::NotMet) {
-        return Ok(writeln!(out, "\nNext: reboot, then `cede verify`")?);
+        let is_seen = !has_doubt(report) || global.host.is_some();
+        let next = if is_seen { "reboot, then `cede verify`".to_owned() } else { global.command("check", true) };
+        return Ok(writeln!(out, "\nNext: {next}")?);
     }
     let mut tools: Vec<String> = Vec::new();
     for tool in waiting.iter().flat_map(|operation| &operation.plan.steps).filter_map(Step::argv) {
