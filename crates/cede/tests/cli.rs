@@ -206,6 +206,7 @@ fn a_mounted_system_is_changed_and_brought_back_to_the_byte() {
     );
     let status = text(&cede(&["--root", root, "status"]).stdout);
     assert!(status.starts_with("Attention what was made for the next start is not as planned"), "{status}");
+    assert!(status.contains("from the next start on: 0000:01:00.0, 0000:01:00.1\nCan go    nothing more\n"), "{status}");
     let undone = cede(&["--root", root, "undo", "--yes"]);
     assert_eq!(code(&undone), 1, "{}{}", text(&undone.stdout), text(&undone.stderr));
     assert_eq!(manifest(&dir.0.join("etc")), before);

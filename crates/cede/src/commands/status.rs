@@ -14,10 +14,10 @@ use crate::view::status::{StatusView, TrialView};
 use cede_host::Scope;
 use cede_model::Host;
 use cede_model::iommu::IommuState;
-use cede_model::pci::{PciClass, PciDevice, PciNames};
+use cede_model::pci::{PciAddress, PciClass, PciDevice, PciNames};
 use cede_plan::bootloader::{self, Named};
 use cede_plan::guard::Stakes;
-use cede_plan::journal::{self, JournalError, Operation};
+use cede_plan::journal::{self, JournalError, Operation, Verb};
 use cede_plan::planner::off_for_good;
 use cede_plan::trial::{self, State};
 use cede_plan::{checks, group_choice, initramfs, persist, runtime, whereabouts};
@@ -64,6 +64,8 @@ pub struct Facts<'a> {
     held: Vec<String>,
     at_start: Vec<String>,
     pending: bool,
+    /// Functions that are ceded from the next start on.
+    going: Vec<PciAddress>,
     /// The start that is still to come would not be as planned.
     is_unready: bool,
     journal_trouble: Option<String>,
@@ -81,10 +83,12 @@ impl<'a> Facts<'a> {
         let operations = journal.as_deref().unwrap_or_default();
         let journal_trouble = journal.as_ref().err().map(ToString::to_string);
         let ceded: Vec<&PciDevice> = host.devices.iter().filter(|device| device.is_on_vfio()).collect();
-        let candidates = candidates(host);
+        let waiting = verify::waiting(host, operations);
+        let adding = waiting.iter().filter(|operation| operation.verb.adds() && operation.verb != Verb::Trial);
+        let going: Vec<PciAddress> = adding.flat_map(|operation| &operation.plan.devices).map(|device| device.address).collect();
+        let candidates: Vec<&PciDevice> = candidates(host).into_iter().filter(|device| !going.contains(&device.address)).collect();
         let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
         let held: Vec<String> = runtime::held(operations, boot_id).iter().map(|held| held.device.address.to_string()).collect();
-        let waiting = verify::waiting(host, operations);
         let pending = !waiting.is_empty();
         let is_unready = waiting.iter().any(|operation| verify::is_unready(host, operation));
         let at_start: Vec<String> =
@@ -120,6 +124,7 @@ impl<'a> Facts<'a> {
             held,
             at_start,
             pending,
+            going,
             is_unready,
             journal_trouble,
             open,
@@ -194,6 +199,10 @@ impl<'a> Facts<'a> {
             (false, _) => paint(GOOD, format_args!("{} on vfio-pci", counted(self.ceded.len(), "device"))),
         };
         writeln!(out, "{}{ceded}", head("Ceded"))?;
+        if !self.going.is_empty() {
+            let list: Vec<String> = self.going.iter().map(ToString::to_string).collect();
+            wrapped(out, "          ", &format!("from the next start on: {}", list.join(", ")), width)?;
+        }
         if !self.held.is_empty() {
             wrapped(out, "          ", &format!("until the reboot: {}", self.held.join(", ")), width)?;
         }
@@ -203,6 +212,7 @@ impl<'a> Facts<'a> {
         self.list(&self.ceded, &names, out, width)?;
         match (off_for_good(self.host), self.candidates.is_empty()) {
             (Some(_), _) => writeln!(out, "{}nothing as long as the IOMMU is off", head("Can go"))?,
+            (None, true) if self.pending => writeln!(out, "{}nothing more", head("Can go"))?,
             (None, true) => writeln!(out, "{}no display, network, NVMe or USB device that the host can spare", head("Can go"))?,
             (None, false) => writeln!(out, "{}", paint(HEADING, "Can go"))?,
         }
