@@ -256,8 +256,9 @@ fn in_force(words: &[String], parameter: &str) -> bool {
 /// A generated menu that lost a kernel, or names a file that is not there, would not start.
 fn menu_starts(host: &Host, kernels: &[String]) -> Judged {
     let entries = crate::bootloader::entries::grub(host);
+    let menu = crate::bootloader::entries::GRUB_CFG;
     if entries.is_empty() {
-        return not_met(format!("{} starts nothing", crate::bootloader::entries::GRUB_CFG));
+        return not_met(if host.capture.is_there(menu) { format!("{menu} starts nothing") } else { format!("there is no {menu}") });
     }
     let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     for kernel in kernels {
