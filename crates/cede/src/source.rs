@@ -166,7 +166,8 @@ pub fn require_functions(host: &Host) -> Result<(), CommandError> {
             .unreadable("/sys/bus/pci/devices")
             .map_or_else(|| "is not here".to_owned(), |why| format!("could not be read ({why})"));
         return Err(CommandError::unreadable(format!("no PCI functions can be seen: /sys/bus/pci/devices {why}"))
-            .hint("a mounted system has no /sys of its own: run on the host itself, or give a capture with --host FILE"));
+            .hint("a mounted system has no /sys of its own: run on the host itself, or give a capture with --host FILE")
+            .hint("`cede log` tells what cede did there, and `sudo cede undo` takes it back"));
     }
     Ok(())
 }
