@@ -238,6 +238,14 @@ fn an_operation_that_is_missing_is_named() {
     assert!(code == 0 && flat(&said).contains("operations/0002.jsonl is missing: what operation 2 did"), "{said}");
     let (_, said) = host.run(&["undo", "1", "--yes"]);
     assert!(flat(&said).contains("note /var/lib/cede/operations/0002.jsonl is missing: what operation 2 wrote counts as"), "{said}");
+    // A stranger's journal, of any number.
+    fs::write(
+        host.journal.with_file_name("4000000000.jsonl"),
+        String::from_utf8_lossy(&host.whole).replace("\"number\":1,", "\"number\":4000000000,"),
+    )
+    .unwrap();
+    let (_, said) = host.run(&["log"]);
+    assert!(flat(&said).contains("0005.jsonl to /var/lib/cede/operations/3999999999.jsonl are missing: what operations 5 to"), "{said}");
     let (_, said) = Applied::new("none-missing").run(&["log"]);
     assert!(!said.contains("missing"), "{said}");
 }

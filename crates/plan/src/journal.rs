@@ -288,10 +288,16 @@ pub fn operations(capture: &Capture) -> Result<Vec<Operation>, JournalError> {
     Ok(list)
 }
 
-/// Numbers between those that are there. Operations are numbered one after the other, so their files were taken away.
-pub fn missing(operations: &[Operation]) -> Vec<u32> {
-    let last = operations.iter().map(|operation| operation.number).max().unwrap_or_default();
-    (1..last).filter(|number| operations.iter().all(|operation| operation.number != *number)).collect()
+/// The gaps between the numbers that are there, which come in order. Operations are numbered one after the other, so their files were taken away.
+/// Each gap as `FILE is` with `operation N`, or `FILE to FILE are` with `operations N to M`; a stranger's journal may have a gap of any length.
+pub fn missing(operations: &[Operation]) -> Vec<(String, String)> {
+    let numbers = operations.iter().map(|operation| operation.number);
+    let gaps = std::iter::once(0).chain(numbers.clone()).zip(numbers).filter(|(one, next)| next.saturating_sub(*one) > 1);
+    let told = |(before, after): (u32, u32)| match (before + 1, after - 1) {
+        (first, last) if first == last => (format!("{} is", path(first)), format!("operation {first}")),
+        (first, last) => (format!("{} to {} are", path(first), path(last)), format!("operations {first} to {last}")),
+    };
+    gaps.map(told).collect()
 }
 
 fn unreadable(path: &str, why: &str) -> JournalError {

@@ -78,9 +78,8 @@ pub fn undo(host: &Host, operations: &[Operation], operation: &Operation) -> Res
     if operation.verb.is_apart() {
         return apart::undo(host, operation).map_err(CannotUndo::Conflicts);
     }
-    let missing = journal::missing(operations).into_iter().map(|number| {
-        let file = journal::path(number);
-        format!("{file} is missing: what operation {number} wrote counts as somebody else's, and stays; bring the file back first, if you have it")
+    let missing = journal::missing(operations).into_iter().map(|(files, who)| {
+        format!("{files} missing: what {who} wrote counts as somebody else's, and stays; bring that back first, if you have it")
     });
     // A trial has files of its own, and is taken back apart.
     let operations = &journal::lasting(operations);

@@ -42,8 +42,8 @@ pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     }
     let width = ui.width();
     table.print(ui.out(), width)?;
-    for number in journal::missing(&list) {
-        let what = format!("{} is missing: what operation {number} did is not known any more", journal::path(number));
+    for (files, who) in journal::missing(&list) {
+        let what = format!("{files} missing: what {who} did is not known any more");
         wrapped(ui.out(), &format!("{} ", paint(WARN, "note")), &what, width)?;
     }
     for operation in list.iter().filter(|_| global.verbose) {
