@@ -87,7 +87,7 @@ impl<'a> Facts<'a> {
         let adding = waiting.iter().filter(|operation| operation.verb.adds() && operation.verb != Verb::Trial);
         let going: Vec<PciAddress> = adding.flat_map(|operation| &operation.plan.devices).map(|device| device.address).collect();
         let candidates: Vec<&PciDevice> = candidates(host).into_iter().filter(|device| !going.contains(&device.address)).collect();
-        let boot_id = host.capture.attribute("/proc/sys/kernel/random/boot_id");
+        let boot_id = verify::boot_id(host);
         let held: Vec<String> = runtime::held(operations, boot_id).iter().map(|held| held.device.address.to_string()).collect();
         let pending = !waiting.is_empty();
         let is_unready = waiting.iter().any(|operation| verify::is_unready(host, operation));

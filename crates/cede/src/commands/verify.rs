@@ -25,11 +25,11 @@ use cede_plan::whereabouts;
 /// The host or its journal cannot be read.
 pub fn run(global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
     let mut host = source::load(global, Scope::Full)?;
+    let list = operations(&host)?;
     if global.host.is_none() {
-        let list = operations(&host)?;
         host = with_images(host, &list, &source::open_root(global)?);
     }
-    show(&host, global, ui)
+    report(&host, &list, global, ui)
 }
 
 /// The host with the images opened that were made for a start that is still to come.
@@ -47,19 +47,22 @@ pub fn with_images(mut host: Host, operations: &[Operation], machine: &dyn Machi
 /// # Errors
 /// The journal cannot be read.
 pub fn show(host: &Host, global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
-    let operations = operations(host)?;
-    if let Some(open) = journal::interrupted(&operations, boot_id(host)) {
+    report(host, &operations(host)?, global, ui)
+}
+
+fn report(host: &Host, operations: &[Operation], global: &Global, ui: &mut Ui) -> Result<Exit, CommandError> {
+    if let Some(open) = journal::interrupted(operations, boot_id(host)) {
         return Err(CommandError::new(Exit::Problems, format!("operation {} is neither done nor taken back", open.number))
             .hint(global.command("recover", true)));
     }
-    let report = judge(host, &operations);
+    let report = judge(host, operations);
     if global.json {
         print_json(ui, &VerifyView::new(&report))?;
     } else {
-        let waiting = waiting(host, &operations);
-        print_report(ui, &report, &operations, !waiting.is_empty())?;
+        let waiting = waiting(host, operations);
+        print_report(ui, &report, operations, !waiting.is_empty())?;
         match waiting.is_empty() {
-            true => next(ui, host, &report, &operations)?,
+            true => next(ui, host, &report, operations)?,
             false => next_before_the_start(ui, &report, &waiting, global)?,
         }
     }
@@ -162,8 +165,8 @@ pub fn judge(host: &Host, operations: &[Operation]) -> VerifyReport {
             VerifyReport { outcomes: vec![came_back(host, operation)] }
         } else if waits {
             let mut made = verify::made(host, &expects);
-            let why =
-                if boot_id(host).is_some() { "the machine was not started anew yet: reboot first" } else { "this system does not run yet" };
+            let [not_anew, not_at_all] = TO_COME;
+            let why = if boot_id(host).is_some() { not_anew } else { not_at_all };
             made.outcomes.extend(verify::not_yet(&expects, When::AfterReboot, why).outcomes);
             made
         } else {
