@@ -93,26 +93,28 @@ impl ReadHost for Root {
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, Entry> {
-        let entries = self.read_dir(path).map_err(|error| failed(&error))?;
-        let mut names: Vec<String> = entries.into_iter().map(|entry| text(entry.name.into())).collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
+        let directory = self.open_dir(path).map_err(|error| failed(&error))?;
+        Ok(listed(&directory)?.into_iter().map(|(name, _)| name).collect())
     }
 
     fn open_all<'a>(&'a self, base: &'a str) -> Result<Box<dyn Subdirectories + 'a>, Entry> {
         let base = self.open_dir(base).map_err(|error| failed(&error))?;
-        let mut entries: Vec<(String, FileKind)> =
-            base.entries().map_err(|error| failed(&error))?.into_iter().map(|entry| (text(entry.name.into()), entry.kind)).collect();
-        entries.sort_by(|one, other| one.0.cmp(&other.0));
-        entries.dedup_by(|one, other| one.0 == other.0);
-        let (names, kinds) = entries.into_iter().unzip();
+        let (names, kinds) = listed(&base)?.into_iter().unzip();
         Ok(Box::new(OpenAll { root: self, base, names, kinds }))
     }
 
     fn count_of_directories(&self, path: &str) -> Option<u64> {
         self.link_count(path).ok()?.checked_sub(2)
     }
+}
+
+/// The names in a directory as text, sorted, each once, with what bears them.
+fn listed(directory: &DirHandle) -> Result<Vec<(String, FileKind)>, Entry> {
+    let entries = directory.entries().map_err(|error| failed(&error))?;
+    let mut names: Vec<(String, FileKind)> = entries.into_iter().map(|entry| (text(entry.name.into()), entry.kind)).collect();
+    names.sort_by(|one, other| one.0.cmp(&other.0));
+    names.dedup_by(|one, other| one.0 == other.0);
+    Ok(names)
 }
 
 /// An open directory and what it holds.

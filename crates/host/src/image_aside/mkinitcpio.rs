@@ -7,10 +7,8 @@ use crate::files::file_error::FileKind;
 use crate::files::root::Root;
 pub(super) use cede_plan::initramfs::mkinitcpio::builds::ALL_PRESETS;
 use cede_plan::initramfs::mkinitcpio::builds::{Build, LENT, POST_HOOKS, builds};
+use cede_plan::initramfs::mkinitcpio::{PRESETS, is_preset};
 use std::path::Path;
-
-/// The host's presets.
-const PRESETS: &str = "/etc/mkinitcpio.d";
 
 /// The images of all presets; `None` where mkinitcpio may do more than to make them.
 pub(super) fn images(root: &Root) -> Option<Vec<Image>> {
@@ -22,14 +20,10 @@ pub(super) fn images(root: &Root) -> Option<Vec<Image>> {
     builds(&script, &presets(root)?)?.iter().map(|build| image(root, build)).collect()
 }
 
-/// In the order of their names, those with a dot left out, as bash lists them.
+/// In the order of their names, as bash lists them.
 fn presets(root: &Root) -> Option<Vec<(String, Vec<u8>)>> {
     let mut presets = Vec::new();
-    for entry in root.read_dir(PRESETS).ok()? {
-        let name = entry.name.as_encoded_bytes();
-        if name.starts_with(b".") || !name.ends_with(b".preset") {
-            continue;
-        }
+    for entry in root.read_dir(PRESETS).ok()?.into_iter().filter(|entry| is_preset(entry.name.as_encoded_bytes())) {
         let path = format!("{PRESETS}/{}", entry.name.to_str()?);
         let bytes = root.read(&path, TEXT_LIMIT).ok()?;
         presets.push((path, bytes));

@@ -7,6 +7,7 @@ use cede_model::kernel::{Kernel, module_name};
 use cede_model::{Capture, Entry};
 use cede_plan::bootloader::entries::GRUB_CFG;
 use cede_plan::edit::shell::{Dialect, Environment, Evaluation, Sourcing};
+use cede_plan::initramfs::mkinitcpio::PRESETS;
 
 /// How the generated menu honours a choice for one start.
 const ONCE: &str = "### BEGIN /etc/grub.d/00_header ###\nif [ -s $prefix/grubenv ]; then\n  load_env\nfi\nif [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\n   set next_entry=\n   save_env next_entry\n   set boot_once=true\nelse\n   set default=\"0\"\nfi\n### END /etc/grub.d/00_header ###\n";
@@ -78,7 +79,6 @@ fn mkinitramfs(state: &mut Capture, directory: &str, kernel: &Kernel, image: &st
 
 const MKINITRAMFS: &str = "/usr/sbin/mkinitramfs";
 const MODPROBE: &str = "/etc/modprobe.d";
-const PRESETS: &str = "/etc/mkinitcpio.d";
 const IMAGE_MODULES: &str = "usr/lib/modules";
 
 /// Makes the image of every preset. False where a module is missing; the image is made all the same, as mkinitcpio does.

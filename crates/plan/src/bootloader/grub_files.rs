@@ -2,7 +2,7 @@
 
 use super::grub::{DROP_INS, MAIN, MKCONFIG, cannot, shells, uses_drop_ins};
 use crate::edit::cmdline;
-use crate::edit::shell::{CommandKind, Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, evaluate, parse, words};
+use crate::edit::shell::{CommandKind, Dialect, Environment, Evaluation, Shells, Sourcing, Span, Why, evaluate, line_of, parse, words};
 use crate::parameter::{VFIO_IDS, Wish, split};
 use crate::plan::Refusal;
 use cede_model::Host;
@@ -166,8 +166,7 @@ impl Files {
                 let CommandKind::Simple(simple) = command.kind else { continue };
                 let runs = simple.words.first().is_none_or(|word| bytes.get(word.span.clone()) == Some(b"export"));
                 for assign in simple.assigns.iter().filter(|assign| runs && VARIABLES.contains(&assign.name.as_str())) {
-                    let (head, _) = bytes.split_at(assign.span.start.min(bytes.len()));
-                    let line = 1 + u32::try_from(head.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u32::MAX - 1);
+                    let line = u32::try_from(line_of(bytes, assign.span.start)).unwrap_or(u32::MAX);
                     list.extend(written_words(file, line, bytes.get(assign.span.clone()).unwrap_or_default()));
                 }
             }

@@ -7,7 +7,7 @@ mod for_trial;
 mod preset;
 mod version;
 
-pub use preset::named_configs;
+pub use preset::{is_preset, named_configs};
 
 use super::{Early, GeneratorChange, InitramfsGenerator, Share, TrialImage, VFIO_MODULES, VIRQFD, proofs, share};
 use crate::edit::shell::{Dialect, Environment, Evaluation, Sourcing, Unknown, Why, array, parse};
@@ -23,7 +23,8 @@ pub struct Mkinitcpio;
 
 const MAIN: &str = "/etc/mkinitcpio.conf";
 const DROP_INS: &str = "/etc/mkinitcpio.conf.d";
-const PRESETS: &str = "/etc/mkinitcpio.d";
+/// Where the presets are.
+pub const PRESETS: &str = "/etc/mkinitcpio.d";
 const TOOL: &str = "/usr/bin/mkinitcpio";
 const OWN_NAMES: [&str; 2] = ["95-cede.conf", "zz-cede.conf"];
 

@@ -176,6 +176,6 @@ fn with_path(message: &str, path: &str) -> String {
 }
 
 /// Line of a byte offset, from 1.
-pub(super) fn line_of(source: &[u8], offset: usize) -> usize {
+pub(crate) fn line_of(source: &[u8], offset: usize) -> usize {
     1 + source.iter().take(offset).filter(|b| **b == b'\n').count()
 }

@@ -22,6 +22,7 @@ mod text;
 pub mod words;
 
 pub use env::{Environment, Evaluation, evaluate};
+pub(crate) use error::line_of;
 pub use error::{CannotEdit, ParseError, Unknown, Why};
 pub use parser::parse;
 pub use state::Sourcing;

@@ -21,9 +21,13 @@ pub(super) fn presets(host: &Host) -> Vec<Preset> {
     paths(host).flat_map(|path| read_preset(host, &path)).collect()
 }
 
-/// The files that the shell's `*.preset` matches.
+/// Whether the shell's `*.preset` matches a name.
+pub fn is_preset(name: &[u8]) -> bool {
+    name.ends_with(b".preset") && !name.starts_with(b".")
+}
+
 fn paths(host: &Host) -> impl Iterator<Item = String> {
-    let names = host.capture.names_in(PRESETS).filter(|name| name.ends_with(".preset") && !name.starts_with('.'));
+    let names = host.capture.names_in(PRESETS).filter(|name| is_preset(name.as_bytes()));
     names.map(|name| format!("{PRESETS}/{name}"))
 }
 
